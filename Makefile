@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+UV := $(BIN)/uv
+PACKAGES := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+EDITABLE := $(foreach p,$(PACKAGES),-e $(dir $(p)))
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 12
+
+setup: .venv/.ready ## create .venv with every pinned dependency
+
+.venv/.ready: requirements.lock pyproject.toml $(PACKAGES)
+	@python3 -c 'import sys; sys.exit("Millrace needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(UV) || { python3 -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.8; }
+	@$(UV) pip install -q -r requirements.lock && $(UV) pip install -q --no-deps $(EDITABLE)
+	@touch $@
+
+run: setup ## start everything, stream the demo shop, print the first result, stay up until Ctrl-C
+	@$(BIN)/cdp up --demo
+
+check: setup ## lint, types, import contracts, architecture tests
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/pytest -q tests/architecture
+
+test: check ## everything: checks, unit, contract, integration, end to end, faults in short form
+	@$(BIN)/pytest -q tests --ignore=tests/architecture
+
+bench: setup ## measure the speeds beside their bare baselines
+	@$(BIN)/python -m bench
+
+lock: ## resolve and pin the dependencies anew
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes --group dev \
+		$(foreach p,$(PACKAGES),--no-emit-package cdp-$(notdir $(patsubst %/,%,$(dir $(p))))) pyproject.toml -o requirements.lock
+
+.PHONY: help setup run check test bench lock

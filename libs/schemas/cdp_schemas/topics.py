@@ -1,0 +1,60 @@
+"""The topic cards (``topics/*.yaml``) as values: names, partitions, retention, message classes."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+EVENTS_RECEIVED: Final = "events-received"
+EVENTS_RECEIVED_DLQ: Final = "events-received-dlq"
+EVENTS_IDENTIFIED: Final = "events-identified"
+PROFILES_UPDATED: Final = "profiles-updated"
+PROFILES_MERGED: Final = "profiles-merged"
+PROFILES_RECORDED: Final = "profiles-recorded"
+MEMBERSHIPS_CHANGED: Final = "memberships-changed"
+DELIVERIES_REPORTED: Final = "deliveries-reported"
+
+CARDS_DIR: Final = Path(__file__).parent / "topics"
+EXAMPLES_DIR: Final = Path(__file__).parent / "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic card. ``retention_hours`` None means for ever (then it is compacted)."""
+
+    name: str
+    description: str
+    key: str
+    message: str
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    versions: tuple[int, ...]
+    partitions: int
+    retention_hours: int | None
+    compacted: bool
+    max_message_bytes: int
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The broker's settings for this topic."""
+        policy = "compact" if self.compacted else "delete"
+        retention = -1 if self.retention_hours is None else self.retention_hours * 3_600_000
+        return {
+            "cleanup.policy": policy,
+            "retention.ms": str(retention),
+            "max.message.bytes": str(self.max_message_bytes),
+        }
+
+
+@cache
+def all_topics() -> dict[str, Topic]:
+    """Every topic by name, from its card."""
+    cards = (yaml.safe_load(path.read_text()) for path in sorted(CARDS_DIR.glob("*.yaml")))
+    return {topic.name: topic for topic in map(_topic, cards)}
+
+
+def _topic(card: dict[str, Any]) -> Topic:
+    card = {**card, "producers": tuple(card["producers"]), "consumers": tuple(card["consumers"])}
+    return Topic(**{**card, "versions": tuple(card["versions"])})
