@@ -1,0 +1,175 @@
+"""Kafka -> batches for a handler: positions come from the handler, an open batch is never cut by a rebalance."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from cdp_eventlog.log import BatchHandler, Partition, Record
+from cdp_eventlog.reader import KafkaRangeReader, to_record
+
+_log = logging.getLogger(__name__)
+
+
+class KafkaConsumer:
+    """Runs one BatchHandler over one consumer group.
+
+    The handler's own store decides where to start (``assigned``); what is committed to Kafka after each batch is a
+    hint for lag tools, and the start for handlers without offsets. A failed batch ends ``run`` with the handler's error.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        topics: Sequence[str],
+        handler: BatchHandler,
+        *,
+        client_id: str | None = None,
+        max_records: int = 4000,
+        poll_seconds: float = 0.25,
+        fetch_bytes: int = 4 * 1024 * 1024,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._topics = list(topics)
+        self._handler = handler
+        self._max_records = max_records
+        self._poll_ms = int(poll_seconds * 1000)
+        self._options: dict[str, Any] = {
+            "group_id": group,
+            "client_id": client_id or group,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "max_partition_fetch_bytes": fetch_bytes,
+            "fetch_max_wait_ms": 100,
+            "session_timeout_ms": 10_000,
+            "heartbeat_interval_ms": 2_000,
+            "max_poll_interval_ms": 300_000,
+            "isolation_level": "read_committed",
+        }
+        self._consumer: AIOKafkaConsumer | None = None
+        self._busy = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._fault: str | None = "not connected to Kafka yet"
+        self._lag: dict[Partition, int] = {}
+
+    async def run(self) -> None:
+        """Consumes until ``stop``; connects again with a pause while the broker is down. Raises the handler's error."""
+        while not self._stopping.is_set():
+            try:
+                await self._session()
+            except (KafkaError, OSError) as error:
+                self._fault = f"Kafka at {self._bootstrap} does not answer: {error or type(error).__name__}"
+                _log.warning("%s", self._fault)
+                await self._pause(1.0)
+
+    async def stop(self) -> None:
+        """Lets the open batch end, then leaves the group."""
+        self._stopping.set()
+        async with self._busy:
+            pass
+
+    def fault(self) -> str | None:
+        return self._fault
+
+    def lag(self) -> dict[Partition, int]:
+        """Records behind the end of the log, per owned partition, as of the last poll."""
+        return dict(self._lag)
+
+    async def _session(self) -> None:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, **self._options)
+        reader = KafkaRangeReader(self._bootstrap)
+        listener = _Listener(self, consumer, reader)
+        consumer.subscribe(self._topics, listener=listener)
+        self._consumer = consumer
+        try:
+            await consumer.start()
+            self._fault = None
+            while not self._stopping.is_set():
+                await self._poll(consumer, listener)
+        finally:
+            self._consumer = None
+            self._lag = {}
+            await _close(consumer)
+            await reader.close()
+
+    async def _poll(self, consumer: AIOKafkaConsumer, listener: "_Listener") -> None:
+        polled = await consumer.getmany(timeout_ms=self._poll_ms, max_records=self._max_records)
+        if listener.failure is not None:
+            raise listener.failure
+        async with self._busy:
+            owned = consumer.assignment()
+            batch = {
+                Partition(tp.topic, tp.partition): [to_record(message) for message in messages]
+                for tp, messages in polled.items()
+                if tp in owned and messages
+            }
+            if batch:
+                await self._handler.handle(batch)
+                await self._commit(consumer, batch)
+        self._measure(consumer)
+
+    async def _commit(self, consumer: AIOKafkaConsumer, batch: dict[Partition, list[Record]]) -> None:
+        positions = {TopicPartition(*partition): records[-1].offset + 1 for partition, records in batch.items()}
+        try:
+            await consumer.commit(positions)
+        except (CommitFailedError, IllegalStateError) as error:
+            _log.info("the position was not committed, a rebalance is under way: %s", error)
+
+    def _measure(self, consumer: AIOKafkaConsumer) -> None:
+        self._fault = None
+        lags: dict[Partition, int] = {}
+        for tp in consumer.assignment():
+            end, position = consumer.highwater(tp), consumer.last_stable_offset(tp)
+            here = self._position(consumer, tp)
+            if here is not None and (end is not None or position is not None):
+                lags[Partition(tp.topic, tp.partition)] = max(0, (end or position or here) - here)
+        self._lag = lags
+
+    @staticmethod
+    def _position(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int | None:
+        state = consumer._subscription.subscription.assignment.state_value(tp)
+        return int(state.position) if state is not None and state.has_valid_position else None
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            pass
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Hands rebalances to the handler, never in the middle of a batch."""
+
+    def __init__(self, owner: KafkaConsumer, consumer: AIOKafkaConsumer, reader: KafkaRangeReader) -> None:
+        self._owner, self._consumer, self._reader = owner, consumer, reader
+        self.failure: BaseException | None = None
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        async with self._owner._busy:
+            if revoked:
+                await self._owner._handler.revoked([Partition(tp.topic, tp.partition) for tp in revoked])
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        async with self._owner._busy:
+            partitions = sorted(Partition(tp.topic, tp.partition) for tp in assigned)
+            try:
+                starts = await self._owner._handler.assigned(partitions, self._reader)
+            except BaseException as error:
+                # aiokafka only logs what a listener raises; the poll loop must end with it
+                self.failure = error
+                raise
+            for partition, offset in starts.items():
+                if offset is not None:
+                    self._consumer.seek(TopicPartition(*partition), offset)
+
+
+async def _close(consumer: AIOKafkaConsumer) -> None:
+    try:
+        async with asyncio.timeout(10.0):
+            await consumer.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        _log.debug("leaving the group: %s", error)

@@ -1,0 +1,108 @@
+"""A topic -> batches for a plain handler, run by Faust: a thin shell without tables, web server or Faust's commits.
+
+Faust acknowledges what ``take`` yielded even when the block raised, so the shell takes with ``noack_take`` and
+acknowledges only after the handler returned. Handlers are idempotent and a sweep reconciles what a lost message would
+have told: Faust's own offsets are a convenience here, not the guarantee.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from cdp_eventlog.log import LogUnavailable, Partition, Record
+
+_log = logging.getLogger(__name__)
+Handle = Callable[[Sequence[Record]], Awaitable[None]]
+
+
+class FaustShell:
+    """One Faust app with one agent over the topics given."""
+
+    def __init__(
+        self,
+        name: str,
+        bootstrap: str,
+        topics: Sequence[str],
+        handle: Handle,
+        *,
+        data_dir: Path,
+        max_batch: int = 200,
+        within_seconds: float = 0.1,
+        retry_seconds: float = 1.0,
+    ) -> None:
+        self._handle = handle
+        self._max_batch, self._within, self._retry = max_batch, within_seconds, retry_seconds
+        self._fault: str | None = "not connected to Kafka yet"
+        self._app = _app(name, bootstrap, data_dir)
+        topic = self._app.topic(*topics, value_type=bytes, value_serializer="raw", key_type=bytes, internal=False)
+        self._app.agent(topic, name=f"{name}-agent", concurrency=1)(self._agent)
+
+    async def start(self) -> None:
+        """Joins the group, waiting with a pause while the broker is down."""
+        self._app.finalize()
+        await self._app.start()
+        self._fault = None
+
+    async def stop(self) -> None:
+        await self._app.stop()
+
+    def fault(self) -> str | None:
+        """Why nothing is consumed now; None when it is."""
+        if self._app.crashed:
+            return f"the Faust worker stopped: {self._app.crash_reason}"
+        return self._fault
+
+    async def _agent(self, stream: Any) -> None:
+        async for events in stream.noack_take(self._max_batch, within=self._within):
+            await self._until_done([_record(event) for event in events])
+            for event in events:
+                event.ack()
+
+    async def _until_done(self, records: list[Record]) -> None:
+        """Repeats a batch until its effects are durable: an outage pauses the topic, it never skips."""
+        while True:
+            try:
+                await self._handle(records)
+                self._fault = None
+                return
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                pause = error.retry_after if isinstance(error, LogUnavailable) else self._retry
+                self._fault = f"a batch is being repeated: {error}"
+                _log.exception("a batch of %d records is repeated in %.1f s", len(records), pause)
+                await asyncio.sleep(pause)
+
+
+def _record(event: Any) -> Record:
+    message = event.message
+    value = message.value if isinstance(message.value, bytes) else bytes(message.value or b"")
+    key = message.key if isinstance(message.key, bytes | None) else bytes(message.key)
+    return Record(
+        Partition(message.topic, message.partition), message.offset, key, value, int((message.timestamp or 0) * 1000)
+    )
+
+
+def _app(name: str, bootstrap: str, data_dir: Path) -> faust.App:
+    servers = ";".join(f"kafka://{server}" for server in bootstrap.split(","))
+    return faust.App(
+        name,
+        broker=servers,
+        datadir=str(data_dir / "faust"),
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        autodiscover=False,
+        value_serializer="raw",
+        key_serializer="raw",
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        broker_max_poll_interval=300.0,
+        stream_wait_empty=False,
+        loghandlers=[],
+    )

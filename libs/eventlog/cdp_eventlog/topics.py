@@ -1,0 +1,71 @@
+"""Topic cards -> topics at the broker: created where missing, told apart where different."""
+
+import asyncio
+from collections.abc import Iterable
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from cdp_schemas.topics import Topic, all_topics
+
+
+class TopicMismatch(ValueError):
+    """A topic exists with another number of partitions than its card says; keys would move between partitions."""
+
+
+async def create_topics(
+    bootstrap: str,
+    *,
+    replication: int = 1,
+    topics: Iterable[Topic] | None = None,
+    partitions: dict[str, int] | None = None,
+    deadline: float = 60.0,
+) -> list[str]:
+    """Creates the missing topics and returns their names, waiting up to ``deadline`` seconds for the broker.
+
+    ``partitions`` overrides a card's number. Raises TopicMismatch for an existing topic with fewer partitions than
+    its card, LogUnavailable-like KafkaError when the broker does not answer in time.
+    """
+    wanted = {topic.name: topic for topic in (topics if topics is not None else all_topics().values())}
+    counts = {name: (partitions or {}).get(name, topic.partitions) for name, topic in wanted.items()}
+    admin = await _connect(bootstrap, deadline)
+    try:
+        existing = {
+            found["topic"]: len(found["partitions"])
+            for found in await admin.describe_topics(list(wanted))
+            if found["error_code"] == 0
+        }
+        for name, count in existing.items():
+            if count != counts[name]:
+                raise TopicMismatch(
+                    f"topic {name} has {count} partitions and should have {counts[name]}: "
+                    "set the number it has, or make a new topic and move the data"
+                )
+        missing = [
+            NewTopic(name, counts[name], replication, topic_configs=topic.config)
+            for name, topic in wanted.items()
+            if name not in existing
+        ]
+        if missing:
+            try:
+                await admin.create_topics(missing)
+            except TopicAlreadyExistsError:
+                pass  # another process was quicker
+        return [topic.name for topic in missing]
+    finally:
+        await admin.close()
+
+
+async def _connect(bootstrap: str, deadline: float) -> AIOKafkaAdminClient:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        try:
+            await admin.start()
+            return admin
+        except (KafkaError, OSError):
+            await admin.close()
+            if loop.time() > end:
+                raise
+            await asyncio.sleep(0.5)
