@@ -1,0 +1,172 @@
+"""Statements and columns -> ClickHouse over HTTP; rows back, or an error that says who must act next."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import clickhouse_connect
+from clickhouse_connect.driver.asyncclient import AsyncClient
+from clickhouse_connect.driver.binding import DT64Param
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.insert import InsertContext
+
+from cdp_clickhouse.errors import StoreRefused, StoreUnavailable, store_error
+from cdp_clickhouse.statement import Statement, identifier
+
+T = TypeVar("T")
+Settings = Mapping[str, Any]
+_FIRST_WAIT_S: Final = 0.2
+_LONGEST_WAIT_S: Final = 15.0
+_TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
+
+
+class ClickHouse:
+    """One server, many concurrent requests; no session, so requests never wait for one another.
+
+    Every call raises StoreUnavailable (try the same again later) or StoreRefused (change the statement).
+    Array parameters reach a server with default settings up to 128 KiB of text, about 3,000 UUIDs.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 120.0, compress: bool | str = "lz4") -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._compress = compress
+        self._client: AsyncClient | None = None
+        self._connecting = asyncio.Lock()
+        self._shapes: dict[tuple[str, tuple[str, ...]], Sequence[Any]] = {}
+        self._fault: str | None = "not connected yet"
+
+    async def start(self) -> None:
+        """Wait until the server answers, however long; meanwhile ``fault`` says why it does not."""
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                await self.command(Statement("SELECT 1"))
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(random.uniform(_FIRST_WAIT_S / 2, wait))
+                wait = min(wait * 2, _LONGEST_WAIT_S)
+
+    async def stop(self) -> None:
+        """Close the connections; a call afterwards opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def fault(self) -> str | None:
+        """Why the store cannot be used, as of the last call; None when that call was answered."""
+        return self._fault
+
+    async def rows(self, statement: Statement, *, settings: Settings | None = None) -> list[dict[str, Any]]:
+        """The answer's rows, each column name -> value; DateTime columns with a zone are aware."""
+        result = await self._query(statement, settings)
+        names: tuple[str, ...] = result.column_names
+        return [dict(zip(names, row, strict=True)) for row in result.result_rows]
+
+    async def columns(self, statement: Statement, *, settings: Settings | None = None) -> dict[str, Sequence[Any]]:
+        """The answer column by column: column name -> its values in the order of rows."""
+        result = await self._query(statement, settings)
+        if not result.row_count:
+            return {name: [] for name in result.column_names}
+        return dict(zip(result.column_names, result.result_columns, strict=True))
+
+    async def command(self, statement: Statement, *, settings: Settings | None = None) -> Any:
+        """Run DDL or a mutation; the single value of an answer that has one."""
+        return await self._call(lambda client: client.command(*_bound(statement), settings=_plain(settings)))
+
+    async def insert(
+        self,
+        table: str,
+        column_names: Sequence[str],
+        columns: Sequence[Sequence[Any]],
+        *,
+        token: str,
+        settings: Settings | None = None,
+    ) -> None:
+        """Insert columns of equal length as one block under a deduplication token.
+
+        Times are int64 ticks of the column's scale, UUIDs ``UUID`` or 128-bit ints. The same token with the same rows
+        may be sent again after any failure and lands once, within the table's ``non_replicated_deduplication_window``.
+        All rows should lie in one partition of the table: the window counts blocks per partition.
+        """
+        if not columns or not len(columns[0]):
+            return
+        exact = {**(settings or {}), "async_insert": 0, "insert_deduplication_token": token}
+        try:
+            await self._call(lambda client: self._send(client, table, tuple(column_names), columns, exact))
+        except StoreRefused:
+            self._shapes.pop((table, tuple(column_names)), None)  # the table may have another shape by now
+            raise
+
+    async def _send(
+        self,
+        client: AsyncClient,
+        table: str,
+        names: tuple[str, ...],
+        columns: Sequence[Sequence[Any]],
+        settings: Settings,
+    ) -> None:
+        types = self._shapes.get((table, names))
+        if types is None:
+            empty = await client.create_insert_context(table, names, column_oriented=True)
+            types = self._shapes[table, names] = empty.column_types
+        # one Native block whatever its size: a second block of the same request would be a second chance to differ
+        block = InsertContext(
+            identifier(table),
+            names,
+            types,
+            columns,
+            column_oriented=True,
+            settings=dict(settings),
+            block_size=len(columns[0]),
+        )
+        await client.data_insert(block)
+
+    async def _query(self, statement: Statement, settings: Settings | None) -> Any:
+        return await self._call(lambda client: client.query(*_bound(statement), settings=_plain(settings)))
+
+    async def _call(self, call: Callable[[AsyncClient], Awaitable[T]]) -> T:
+        try:
+            answer = await call(await self._connected())
+        except _TRANSPORT as error:
+            translated = store_error(error)
+            self._fault = translated.message if isinstance(translated, StoreUnavailable) else None
+            raise translated from error
+        self._fault = None
+        return answer
+
+    async def _connected(self) -> AsyncClient:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await clickhouse_connect.get_async_client(
+                    dsn=self._url,
+                    compress=self._compress,
+                    autogenerate_session_id=False,
+                    connect_timeout=5,
+                    send_receive_timeout=self._timeout_s,
+                    query_limit=0,
+                    tz_mode="aware",
+                )
+            return self._client
+
+
+def _bound(statement: Statement) -> tuple[str, dict[str, Any] | None]:
+    if not statement.parameters:
+        return statement.sql, None
+    return statement.sql, {name: _bindable(content) for name, content in statement.parameters.items()}
+
+
+def _bindable(content: Any) -> Any:
+    # the driver cuts a plain datetime to whole seconds
+    if isinstance(content, datetime):
+        return DT64Param(content) if content.microsecond else content
+    if isinstance(content, list | tuple):
+        return type(content)(_bindable(item) for item in content)
+    return content
+
+
+def _plain(settings: Settings | None) -> dict[str, Any] | None:
+    return dict(settings) if settings else None
