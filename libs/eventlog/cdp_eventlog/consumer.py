@@ -18,7 +18,7 @@ class KafkaConsumer:
     """Runs one BatchHandler over one consumer group.
 
     The handler's own store decides where to start (``assigned``); what is committed to Kafka after each batch is a
-    hint for lag tools, and the start for handlers without offsets. A failed batch ends ``run`` with the handler's error.
+    hint for lag tools, and the start for handlers without offsets. A failed batch ends ``run`` with its error.
     """
 
     def __init__(

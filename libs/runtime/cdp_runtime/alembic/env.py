@@ -1,0 +1,20 @@
+"""Alembic's environment: one transaction for all revisions, serialised by an advisory lock."""
+
+from alembic import context
+from sqlalchemy import create_engine, text
+
+_LOCK = 7_310_001
+url = context.config.attributes["url"]
+
+if context.is_offline_mode():
+    context.configure(url=url, literal_binds=True, version_table="cdp_migrations")
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        context.configure(connection=connection, version_table="cdp_migrations")
+        context.run_migrations()
+    engine.dispose()

@@ -1,0 +1,74 @@
+"""Bearer token -> principal with scopes; the store of tokens belongs to the front door."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Final, Protocol
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from cdp_runtime.envelope import ApiError
+
+SCOPES: Final = frozenset(
+    {
+        *("events:write", "events:read", "profiles:read", "profiles:write", "profiles:pii"),
+        *("segments:read", "segments:write", "audiences:read", "audiences:write"),
+        *("destinations:read", "destinations:write", "consent:read", "consent:write"),
+        *("analytics:read", "system:read"),
+    }
+)
+_bearer = HTTPBearer(auto_error=False, description="An API token, for example `demo-api-token` on the local stack.")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls: one token of one workspace."""
+
+    workspace_id: str
+    token_id: str
+    scopes: frozenset[str]
+
+
+class Authenticator(Protocol):
+    """Finds the principal of a token; the app keeps one in ``app.state.authenticator``."""
+
+    async def principal(self, token: str) -> Principal | None:
+        """None for an unknown or revoked token. Raises ApiError 503 when that cannot be told."""
+
+
+def hash_token(token: str) -> str:
+    """What is stored of a token or a write key: SHA-256, hex. Both are random and long, so no salt is needed."""
+    return sha256(token.encode()).hexdigest()
+
+
+async def authenticate(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Principal:
+    """The caller. Raises ApiError 401."""
+    if credentials is None:
+        raise _unauthorized("Send an API token: Authorization: Bearer <token>.")
+    authenticator: Authenticator = request.app.state.authenticator
+    principal = await authenticator.principal(credentials.credentials)
+    if principal is None:
+        raise _unauthorized("This API token is unknown or was revoked.")
+    request.state.principal = principal
+    return principal
+
+
+def require(scope: str) -> Callable[..., Awaitable[Principal]]:
+    """A dependency that answers 403 unless the caller's token has ``scope``."""
+    if scope not in SCOPES:
+        raise ValueError(f"{scope!r} is not a scope")
+
+    async def allowed(principal: Annotated[Principal, Depends(authenticate)]) -> Principal:
+        if scope not in principal.scopes:
+            raise ApiError(403, "forbidden", f"This API token lacks the scope {scope}.")
+        return principal
+
+    allowed.scope = scope  # type: ignore[attr-defined] # read by the OpenAPI document
+    return allowed
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,107 @@
+"""The program ``cdp``: starts processes, migrates stores, shows settings; other packages add commands."""
+
+import asyncio
+import os
+import sys
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cdp_eventlog.topics import TopicMismatch, create_topics
+from cdp_runtime import migrate as migrations
+from cdp_runtime.configuration import settings_table
+from cdp_runtime.run import UnknownService, run, service_names
+from cdp_runtime.settings import BadSettings, ServiceSettings, load
+
+app = typer.Typer(
+    name="cdp",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Millrace, a customer data platform on Kafka. Start with `cdp up`: it runs the whole stack on this machine.",
+)
+topics_app = typer.Typer(no_args_is_help=True, help="The topics of the log, from their cards.")
+app.add_typer(topics_app, name="topics")
+console = Console(soft_wrap=True)
+
+
+@app.command("run")
+def run_command(
+    name: Annotated[str, typer.Argument(help="one of the services; leave it out to list them")] = "",
+) -> None:
+    """Runs one service in this process, until SIGTERM or Ctrl-C."""
+    if not name:
+        console.print("\n".join(service_names()))
+        return
+    raise typer.Exit(run(name))
+
+
+@app.command("run-local", hidden=True)
+def run_local_command(name: str) -> None:
+    """Runs a process of the local stack only, for example the stand-in for marketing platforms."""
+    found = entry_points(group="cdp.local_processes", name=name)
+    if not found:
+        raise UnknownService(f"There is no local process {name!r}.")
+    raise typer.Exit(next(iter(found)).load()() or 0)
+
+
+@app.command()
+def migrate(
+    sql: Annotated[bool, typer.Option("--sql", help="print Postgres's SQL instead of running it")] = False,
+) -> None:
+    """Brings the Postgres schemas and the ClickHouse tables up to date."""
+    settings = load(ServiceSettings)
+    if sql:
+        migrations.postgres_sql(settings.postgres_url)
+        return
+    heads = asyncio.run(migrations.migrate_postgres(settings.postgres_url))
+    files = asyncio.run(migrations.migrate_clickhouse(settings.clickhouse_url))
+    console.print(f"Postgres is at {', '.join(heads)}; ClickHouse: {', '.join(files) or 'nothing new'}.")
+
+
+@app.command()
+def seed() -> None:
+    """Creates the workspace `demo` with its write key, token and destinations; local stacks only."""
+    settings = load(ServiceSettings)
+    if settings.environment != "local":
+        raise BadSettings("CDP_ENVIRONMENT is not local: the demo credentials are for local stacks only.")
+    for entry in sorted(entry_points(group="cdp.seeds"), key=lambda entry: entry.name):
+        asyncio.run(entry.load()(settings.postgres_url))
+
+
+@app.command()
+def config(
+    diff: Annotated[bool, typer.Option("--diff", help="only what differs from the defaults")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="as the table in docs/settings.md")] = False,
+) -> None:
+    """Shows every setting: its environment variable, value, default and meaning."""
+    sys.stdout.write(settings_table(os.environ, diff=diff, markdown=markdown))
+
+
+@topics_app.command("create")
+def topics_create(
+    replication: Annotated[int, typer.Option(help="replicas of each partition; 3 in production")] = 1,
+) -> None:
+    """Creates the topics that are missing."""
+    created = asyncio.run(create_topics(load(ServiceSettings).kafka_bootstrap_servers, replication=replication))
+    console.print(f"Created {', '.join(created)}." if created else "All topics are there.")
+
+
+def main() -> None:
+    """Entry point: an expected fault is one sentence on standard error and exit code 1."""
+    for entry in entry_points(group="cdp.commands"):
+        command = entry.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry.name)
+        else:
+            app.command(entry.name)(command)
+    try:
+        app()
+    except (BadSettings, UnknownService, TopicMismatch) as fault:
+        Console(stderr=True, soft_wrap=True).print(str(fault), markup=False)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The settings classes of all services -> one table of variables, values and meanings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from cdp_runtime.settings import ServiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable."""
+
+    variable: str
+    default: str
+    meaning: str
+    owner: str
+
+
+def all_settings() -> list[Setting]:
+    """The variables of every installed service, those of all processes first."""
+    found: dict[str, Setting] = {}
+    for owner, settings_class in _classes():
+        for name, field in settings_class.model_fields.items():
+            variable = f"CDP_{name.upper()}"
+            default = "" if field.is_required() else _text(name, field.get_default(call_default_factory=True))
+            found.setdefault(variable, Setting(variable, default, field.description or "", owner))
+    return list(found.values())
+
+
+def settings_table(environment: Mapping[str, str], *, diff: bool = False, markdown: bool = False) -> str:
+    """The table as text: with ``diff`` only what the environment changes, with ``markdown`` as in the docs."""
+    settings = [s for s in all_settings() if not diff or environment.get(s.variable, s.default) != s.default]
+    if markdown:
+        rows = "".join(f"| `{s.variable}` | `{s.default}` | {s.owner} | {s.meaning} |\n" for s in settings)
+        return f"| variable | default | read by | meaning |\n|---|---|---|---|\n{rows}"
+    width = max((len(s.variable) for s in settings), default=0)
+    return "".join(f"{s.variable:<{width}}  {_shown(s, environment)}  # {s.meaning}\n" for s in settings)
+
+
+def _shown(setting: Setting, environment: Mapping[str, str]) -> str:
+    value = environment.get(setting.variable)
+    if value is None or value == setting.default:
+        return setting.default
+    shown = "********" if _is_secret(setting.variable) else value
+    return f"{shown} (default {setting.default or 'none'})"
+
+
+def _classes() -> list[tuple[str, type[ServiceSettings]]]:
+    packages = sorted({entry.value.partition(".")[0] for entry in entry_points(group="cdp.services")})
+    classes: list[tuple[str, type[ServiceSettings]]] = [("every process", ServiceSettings)]
+    for package in packages:
+        if find_spec(f"{package}.settings") is None:
+            continue
+        module: Any = import_module(f"{package}.settings")
+        for value in vars(module).values():
+            is_ours = isinstance(value, type) and issubclass(value, ServiceSettings) and value is not ServiceSettings
+            if is_ours and value.__module__ == module.__name__:
+                classes.append((package.removeprefix("cdp_").replace("_", "-"), value))
+    return classes
+
+
+def _is_secret(variable: str) -> bool:
+    return "SECRET" in variable or "PASSWORD" in variable or variable.endswith("_URL")
+
+
+def _text(name: str, value: Any) -> str:
+    return "" if value is None else str(value)

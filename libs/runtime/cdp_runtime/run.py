@@ -1,0 +1,108 @@
+"""A service by name -> a running process: admin port, start, work, drain on SIGTERM; the first failure ends it."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+import uvloop
+
+from cdp_runtime import logs
+from cdp_runtime.admin import AdminServer
+from cdp_runtime.service import Service
+from cdp_runtime.settings import ServiceSettings, load
+
+_log = logs.get_logger(__name__)
+
+
+class UnknownService(Exception):
+    """No installed package offers a service of that name."""
+
+
+def service_names() -> list[str]:
+    """The services that can be run, by name."""
+    return sorted(entry.name for entry in entry_points(group="cdp.services"))
+
+
+def build(name: str) -> Service:
+    """The service of that name, wired from the environment. Raises UnknownService and BadSettings."""
+    found = entry_points(group="cdp.services", name=name)
+    if not found:
+        raise UnknownService(f"There is no service {name!r}; there are {', '.join(service_names())}.")
+    service: Service = next(iter(found)).load()()
+    return service
+
+
+def run(name: str) -> int:
+    """Runs a service until it is told to stop; returns the exit code."""
+    settings = load(ServiceSettings)
+    logs.configure(settings.log_level, settings.log_format, name)
+    service = build(name)
+    # start-up objects live for ever: leave them out of every later collection
+    gc.collect()
+    gc.freeze()
+    return uvloop.run(_lifetime(service, settings))
+
+
+class _Lifetime:
+    """What /readyz says in each phase."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.phase = "starting"
+
+    def faults(self) -> Mapping[str, str]:
+        faults = dict(self._service.faults())
+        if self.phase != "running":
+            faults.setdefault("process", f"the process is {self.phase}")
+        return faults
+
+
+async def _lifetime(service: Service, settings: ServiceSettings) -> int:
+    lifetime = _Lifetime(service)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    admin = AdminServer(settings.admin_host, settings.admin_port, lifetime.faults)
+    try:
+        port = await admin.start()
+    except OSError as error:
+        _log.error("admin_port_taken", port=settings.admin_port, reason=str(error), variable="CDP_ADMIN_PORT")
+        return 1
+    _log.info("process_started", name=service.name, admin=f"http://{settings.admin_host}:{port}")
+    work = asyncio.create_task(_work(service, lifetime))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    lifetime.phase = "stopping"
+    code = await _end(service, work)
+    await admin.stop()
+    stopped.cancel()
+    _log.info("process_stopped", name=service.name, code=code)
+    return code
+
+
+async def _work(service: Service, lifetime: _Lifetime) -> None:
+    await service.start()
+    lifetime.phase = "running"
+    await service.run()
+
+
+async def _end(service: Service, work: asyncio.Task[None]) -> int:
+    """Drains the service; 1 when its work had failed."""
+    failed = work.done() and not work.cancelled() and work.exception() is not None
+    if failed:
+        _log.error("process_failed", name=service.name, exc_info=work.exception())
+    try:
+        async with asyncio.timeout(30):
+            await service.stop()
+            if not work.done():
+                await asyncio.wait({work}, timeout=5)
+    except Exception:
+        _log.exception("stop_failed", name=service.name)
+        failed = True
+    if not work.done():
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    return 1 if failed else 0

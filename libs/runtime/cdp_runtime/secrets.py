@@ -1,0 +1,38 @@
+"""Credentials <-> sealed bytes: AES-256-GCM under a key derived from CDP_SECRET_KEY."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_VERSION = b"\x01"
+
+
+class CannotOpen(ValueError):
+    """The bytes were sealed under another CDP_SECRET_KEY, or were changed."""
+
+
+class SecretBox:
+    """Seals small JSON objects; ``context`` (for example workspace and row id) must be the same to open them."""
+
+    def __init__(self, secret_key: str) -> None:
+        key = HKDF(SHA256(), 32, salt=None, info=b"millrace sealed credentials").derive(secret_key.encode())
+        self._cipher = AESGCM(key)
+
+    def seal(self, value: Mapping[str, Any], context: str = "") -> bytes:
+        nonce = os.urandom(12)
+        return _VERSION + nonce + self._cipher.encrypt(nonce, json.dumps(dict(value)).encode(), context.encode())
+
+    def open(self, sealed: bytes, context: str = "") -> dict[str, Any]:
+        """Raises CannotOpen."""
+        try:
+            plain = self._cipher.decrypt(sealed[1:13], bytes(sealed[13:]), context.encode())
+        except (InvalidTag, ValueError) as error:
+            raise CannotOpen("these credentials were sealed under another CDP_SECRET_KEY: enter them again") from error
+        value: dict[str, Any] = json.loads(plain)
+        return value

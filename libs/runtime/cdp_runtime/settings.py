@@ -1,0 +1,51 @@
+"""Environment variables with the prefix CDP_ -> typed settings; a fault stops the start with the variable's name."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+S = TypeVar("S", bound="ServiceSettings")
+LOCAL_SECRET_KEY = "local-stack-only-secret-key-change-me-elsewhere"
+
+
+class BadSettings(Exception):
+    """One sentence per fault, each naming its variable and what it should be."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every process needs; each service adds its own fields in a subclass."""
+
+    model_config = SettingsConfigDict(env_prefix="CDP_", extra="ignore", frozen=True)
+
+    environment: Literal["local", "production"] = Field("local", description="local allows the demo credentials")
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port separated by commas")
+    postgres_url: str = Field("postgresql://cdp:cdp@127.0.0.1:5433/cdp", description="Postgres database")
+    clickhouse_url: str = Field("http://default:@127.0.0.1:8123/cdp", description="ClickHouse HTTP interface")
+    redis_url: str = Field("redis://127.0.0.1:6380/0", description="Redis: cache, limiter and fan-out only")
+    data_dir: Path = Field(Path(".cdp"), description="where local data, logs and spools are kept")
+    admin_host: str = Field("127.0.0.1", description="address of /metrics, /healthz and /readyz")
+    admin_port: int = Field(0, ge=0, le=65535, description="port of /metrics, /healthz and /readyz; 0 picks one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")
+    log_format: Literal["json", "console"] = Field("json", description="json for collectors, console for people")
+    secret_key: str = Field(LOCAL_SECRET_KEY, min_length=32, description="master key of sealed credentials, 32+ chars")
+    default_currency: str = Field("USD", pattern="^[A-Z]{3}$", description="currency of amounts that name none")
+    default_phone_region: str = Field("US", pattern="^[A-Z]{2}$", description="region of phone numbers without +")
+
+
+def load(settings_class: type[S]) -> S:
+    """Reads the environment. Raises BadSettings."""
+    try:
+        settings = settings_class()
+    except ValidationError as error:
+        raise BadSettings("\n".join(map(_sentence, error.errors()))) from error
+    if settings.environment == "production" and settings.secret_key == LOCAL_SECRET_KEY:
+        raise BadSettings("CDP_SECRET_KEY is still the local stack's: set a secret of 32 or more characters.")
+    return settings
+
+
+def _sentence(fault: Any) -> str:
+    name = f"CDP_{'_'.join(map(str, fault['loc'])).upper()}"
+    given = "" if fault["type"] == "missing" or "SECRET" in name else f", but it is {fault['input']!r}"
+    return f"{name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}{given}."
