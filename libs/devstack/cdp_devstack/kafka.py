@@ -1,0 +1,126 @@
+"""Kafka: a directory and a port in, the command of a real one-node Apache Kafka (KRaft) broker out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from importlib.resources import files
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from cdp_devstack.errors import StackError
+from cdp_devstack.jars import kafka_jars
+from cdp_devstack.java import java
+from cdp_devstack.parts import free_ports
+from cdp_devstack.process import Command
+
+HEAP = "512m"
+FLAGS = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto", "-Djava.awt.headless=true"]
+
+# The internal topics of a single node need one replica; a short session lets a killed broker come back in 4 s, not 14 s.
+SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+num.network.threads=2
+num.io.threads=4
+num.recovery.threads.per.data.dir=2
+log.cleaner.dedupe.buffer.size=16777216
+auto.create.topics.enable=false
+delete.topic.enable=true
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=300
+message.max.bytes=8388608
+"""
+
+
+class Kafka:
+    """Apache Kafka from Maven's jars, on disk, reachable from this machine only."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self._directory = directory
+        self._port = port
+
+    @property
+    def url(self) -> str:
+        """The bootstrap server."""
+        return f"127.0.0.1:{self._port}"
+
+    def prepare(self) -> Command:
+        """Fetch the jars, write the settings and format the storage once."""
+        executable = java()
+        jars = kafka_jars(executable)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        settings = self._write_settings()
+        logging_settings = self._directory / "log4j2.xml"
+        logging_settings.write_bytes(files("cdp_devstack").joinpath("log4j2.xml").read_bytes())
+        run = [executable, *FLAGS, f"-Dlog4j2.configurationFile={logging_settings}", "-cp", f"{jars}/*"]
+        self._format(run, settings)
+        return Command([executable, f"-Xmx{HEAP}", f"-Xms{HEAP}", *run[1:], "kafka.Kafka", str(settings)])
+
+    def probe(self) -> bool:
+        """Whether metadata and the group coordinator answer."""
+        return asyncio.run(_answers(self.url))
+
+    def finish(self) -> None:
+        """Nothing to create: topics are made by `cdp topics create`."""
+
+    def _write_settings(self) -> Path:
+        controller = free_ports(1)[0]
+        own = [
+            f"listeners=PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{controller}",
+            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self._port}",
+            f"controller.quorum.voters=1@127.0.0.1:{controller}",
+            f"log.dirs={self._directory / 'data'}",
+        ]
+        path = self._directory / "server.properties"
+        path.write_text(SETTINGS + "\n".join(own) + "\n")
+        return path
+
+    def _format(self, run: list[str], settings: Path) -> None:
+        if (self._directory / "data" / "meta.properties").exists():
+            return
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        argv = [*run, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(settings)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr or done.stdout).strip().splitlines()
+            raise StackError(
+                f"Kafka could not format its storage in {self._directory} ({reason[-1] if reason else 'no reason given'}): "
+                "start again with --fresh, or choose another data directory."
+            )
+
+
+async def _answers(bootstrap: str) -> bool:
+    """Join a group: that needs metadata, the coordinator and its topic."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each refused attempt while the broker starts
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id="millrace-health", request_timeout_ms=2000)
+    try:
+        async with asyncio.timeout(5):
+            await consumer.start()
+            client = consumer._client
+            await client.force_metadata_update()
+            node = await client.coordinator_lookup(0, "millrace-health")
+            return bool(await client.ready(node))
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    finally:
+        await consumer.stop()

@@ -1,0 +1,67 @@
+"""The real parts for all tests: each starts on first demand, once per session, and is gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cdp_devstack.background import BackgroundStack
+from cdp_devstack.errors import PartUnavailable
+from cdp_devstack.parts import Part, Ports
+
+
+@pytest.fixture(scope="session")
+def local_parts() -> Iterator[BackgroundStack]:
+    """Nothing runs yet; `url(part)` starts that part."""
+    directory = Path(tempfile.mkdtemp(prefix="millrace-test-"))
+    stack = BackgroundStack(directory / "data", Ports.free())
+    yield stack
+    stack.close()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def start(parts: BackgroundStack, part: Part) -> str:
+    """The part's URL; a part that this machine cannot run skips the test, or fails it when CI=true."""
+    try:
+        return parts.url(part)
+    except PartUnavailable as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def kafka_url(local_parts: BackgroundStack) -> str:
+    """Bootstrap servers of a real Apache Kafka."""
+    return start(local_parts, Part.KAFKA)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(local_parts: BackgroundStack) -> str:
+    """URL of the database `cdp`, owned by a superuser."""
+    return start(local_parts, Part.POSTGRES)
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(local_parts: BackgroundStack) -> str:
+    """dsn of the database `cdp` over HTTP."""
+    return start(local_parts, Part.CLICKHOUSE)
+
+
+@pytest.fixture(scope="session")
+def redis_url(local_parts: BackgroundStack) -> str:
+    """URL of a Redis."""
+    return start(local_parts, Part.REDIS)
+
+
+@pytest.fixture(scope="session")
+def stack(local_parts: BackgroundStack) -> BackgroundStack:
+    """All parts running: `.environment`, `.kill(part)`, `.restart(part)`, from sync and async tests alike."""
+    for part in Part:
+        start(local_parts, part)
+    return local_parts

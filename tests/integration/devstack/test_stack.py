@@ -1,0 +1,57 @@
+"""The local stack as a whole: what the fixtures start answers, dies and comes back with its data."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+import redis
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import TopicPartition
+
+from cdp_devstack.background import BackgroundStack
+from cdp_devstack.parts import Part
+
+
+@pytest.mark.redis
+def test_redis_answers(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.set("a", "1")
+    assert client.get("a") == b"1"
+
+
+@pytest.mark.postgres
+def test_postgres_is_18_and_keeps_commits_over_kill_9(postgres_url: str, local_parts: BackgroundStack) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        assert connection.execute("SHOW server_version").fetchone()[0].startswith("18")  # type: ignore[index]
+        connection.execute("CREATE TABLE kept (a int)")
+        connection.execute("INSERT INTO kept SELECT generate_series(1, 1000)")
+    local_parts.kill(Part.POSTGRES)
+    local_parts.restart(Part.POSTGRES)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
+        connection.execute("DROP TABLE kept")
+
+
+@pytest.mark.kafka
+async def test_kafka_keeps_acknowledged_messages_over_kill_9(kafka_url: str, local_parts: BackgroundStack) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
+    await admin.start()
+    await admin.create_topics([NewTopic("devstack-kept", 1, 1)])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_url, acks="all", enable_idempotence=True)
+    await producer.start()
+    for number in range(500):
+        await producer.send("devstack-kept", str(number).encode())
+    await producer.flush()
+    local_parts.kill(Part.KAFKA)
+    local_parts.restart(Part.KAFKA)
+    await producer.send_and_wait("devstack-kept", b"500")
+    await producer.stop()
+    partition = TopicPartition("devstack-kept", 0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka_url, auto_offset_reset="earliest")
+    await consumer.start()
+    consumer.assign([partition])
+    received = [(await consumer.getone()).value for _ in range(501)]
+    await consumer.stop()
+    assert received == [str(number).encode() for number in range(501)]
