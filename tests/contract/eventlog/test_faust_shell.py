@@ -1,0 +1,75 @@
+"""The Faust shell repeats a batch until it is durable and never skips one."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from cdp_eventlog.faust_shell import FaustShell
+from cdp_eventlog.kafka import KafkaProducer
+from cdp_eventlog.log import LogUnavailable, Outgoing, Record
+from cdp_eventlog.topics import create_topics
+
+from .test_log import card, until
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+async def topic(kafka_url: str) -> str:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    await create_topics(kafka_url, topics=[card(name)])
+    producer = KafkaProducer(kafka_url, client_id="test")
+    await producer.start()
+    await producer.publish([Outgoing(name, b"k", b"%d" % n) for n in range(50)])
+    await producer.stop()
+    return name
+
+
+async def test_every_message_reaches_the_handler_and_a_failed_batch_comes_again(
+    kafka_url: str, topic: str, tmp_path: Path
+) -> None:
+    done: list[bytes] = []
+    attempts = 0
+
+    async def handle(records: Sequence[Record]) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise LogUnavailable("the store is away", retry_after=0.05)
+        done.extend(record.value for record in records)
+
+    shell = FaustShell(f"app-{topic}", kafka_url, [topic], handle, data_dir=tmp_path, max_batch=20)
+    await shell.start()
+    await until(lambda: len(done) >= 50, 30)
+    assert done == [b"%d" % n for n in range(50)]
+    assert shell.fault() is None
+    await shell.stop()
+
+
+async def test_what_was_not_finished_is_read_again_by_the_next_process(
+    kafka_url: str, topic: str, tmp_path: Path
+) -> None:
+    entered = asyncio.Event()
+
+    async def never(records: Sequence[Record]) -> None:
+        entered.set()
+        raise RuntimeError("down")
+
+    first = FaustShell(f"app-{topic}", kafka_url, [topic], never, data_dir=tmp_path, retry_seconds=0.05)
+    await first.start()
+    async with asyncio.timeout(20):
+        await entered.wait()
+    assert "repeated" in (first.fault() or "")
+    await first.stop()
+    seen: list[bytes] = []
+
+    async def handle(records: Sequence[Record]) -> None:
+        seen.extend(record.value for record in records)
+
+    second = FaustShell(f"app-{topic}", kafka_url, [topic], handle, data_dir=tmp_path)
+    await second.start()
+    await until(lambda: len(seen) >= 50, 30)
+    assert seen == [b"%d" % n for n in range(50)]
+    await second.stop()
