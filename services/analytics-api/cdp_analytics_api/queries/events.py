@@ -1,0 +1,89 @@
+"""A filter of events -> the statement of one page, newest first."""
+
+from dataclasses import dataclass
+from typing import Final, get_args
+from uuid import UUID
+
+from cdp_analytics_api.cursors import Place
+from cdp_analytics_api.notation import to_millis
+from cdp_analytics_api.periods import Period
+from cdp_analytics_api.queries.nodes import belongs_to, workspace
+from cdp_clickhouse.statement import EMPTY, Statement, join, value
+from cdp_schemas.event_names import TYPE_NAMES, names_matching
+from cdp_schemas.events import Call
+
+CALLS: Final[tuple[str, ...]] = get_args(Call)
+EVENT_TYPES: Final = (*TYPE_NAMES, "custom", *(call for call in CALLS if call != "track"))
+_PAGE: Final = (
+    "SELECT event, node_id, toUnixTimestamp64Milli(timestamp) AS at_ms, "
+    "toUnixTimestamp64Milli(received_at) AS received_ms, "
+    "call, message_id, source_id, session_id, user_id, anonymous_id, properties, traits, context, "
+    "received_partition, received_offset FROM events WHERE"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events; None leaves a condition out. ``type`` is one of EVENT_TYPES."""
+
+    period: Period
+    type: str | None = None
+    event: str | None = None
+    profile_id: UUID | None = None
+
+
+def event_page(workspace_id: str, chosen: EventFilter, limit: int, after: Place | None) -> Statement:
+    """At most ``limit`` + 1 rows: one more than asked tells whether there is a next page."""
+    conditions = [
+        workspace(workspace_id),
+        in_period(chosen.period),
+        _of_type(chosen.type) if chosen.type else EMPTY,
+        named(names_matching(chosen.event), "event_names") if chosen.event else EMPTY,
+        belongs_to(workspace_id, chosen.profile_id) if chosen.profile_id else EMPTY,
+        _after(after) if after else EMPTY,
+    ]
+    return join(
+        " ",
+        [
+            _PAGE,
+            join(" AND ", conditions),
+            "ORDER BY timestamp DESC, received_partition DESC, received_offset DESC LIMIT",
+            value("rows", "UInt32", limit + 1),
+        ],
+    )
+
+
+def in_period(period: Period) -> Statement:
+    """The condition ``start <= timestamp < end``, to the millisecond."""
+    return (
+        "timestamp >= fromUnixTimestamp64Milli("
+        + value("start_ms", "Int64", to_millis(period.start))
+        + ") AND timestamp < fromUnixTimestamp64Milli("
+        + value("end_ms", "Int64", to_millis(period.end))
+        + ")"
+    )
+
+
+def named(names: tuple[str, ...], parameter: str) -> Statement:
+    return "event IN " + value(parameter, "Array(String)", list(names))
+
+
+def _of_type(event_type: str) -> Statement:
+    if event_type in TYPE_NAMES:
+        return named(TYPE_NAMES[event_type], "type_names")
+    if event_type == "custom":
+        typed = tuple(name for names in TYPE_NAMES.values() for name in names)
+        return "call = 'track' AND event NOT IN " + value("type_names", "Array(String)", list(typed))
+    return "call = " + value("call", "String", event_type)
+
+
+def _after(place: Place) -> Statement:
+    return (
+        "(timestamp, received_partition, received_offset) < (fromUnixTimestamp64Milli("
+        + value("after_ms", "Int64", place.at_ms)
+        + "), "
+        + value("after_partition", "Int32", place.partition)
+        + ", "
+        + value("after_offset", "Int64", place.offset)
+        + ")"
+    )

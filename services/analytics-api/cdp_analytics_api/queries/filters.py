@@ -1,0 +1,75 @@
+"""Conditions on an event's properties -> SQL over the stored JSON."""
+
+from typing import Final
+
+from cdp_analytics_api.questions import PropertyFilter, Scalar
+from cdp_clickhouse.statement import Statement, join, value
+
+_NUMBERS: Final = "('Int64', 'UInt64', 'Double')"
+_NEVER: Final = Statement("0")
+
+
+def condition(chosen: PropertyFilter, prefix: str) -> Statement:
+    """One filter as a boolean expression; ``prefix`` keeps its parameters apart from those of other filters."""
+    path = _path(chosen.keys, prefix)
+    operands = chosen.operands
+    match chosen.operator:
+        case "exists":
+            present = "JSONHas(properties" + path + ")"
+            return "NOT " + present if chosen.value is False else present
+        case "=" | "in":
+            return _any_equal(path, operands, prefix)
+        case "!=" | "not_in":
+            return "NOT " + _any_equal(path, operands, prefix)
+        case "contains":
+            return _contains(path, str(operands[0]), prefix)
+        case operator:
+            return _compared(path, operator, operands[0], prefix)
+
+
+def as_text(keys: tuple[str, ...], prefix: str) -> Statement:
+    """A property as text, for grouping: strings as they are, everything else as JSON, missing as ''."""
+    path = _path(keys, prefix)
+    text = "if(JSONType(properties" + path + ") = 'String', JSONExtractString(properties" + path
+    return text + "), JSONExtractRaw(properties" + path + "))"
+
+
+def _path(keys: tuple[str, ...], prefix: str) -> Statement:
+    return join("", (", " + value(f"{prefix}_key{depth}", "String", key) for depth, key in enumerate(keys)))
+
+
+def _any_equal(path: Statement, operands: list[Scalar], prefix: str) -> Statement:
+    texts = [operand for operand in operands if isinstance(operand, str)]
+    truths = {operand for operand in operands if isinstance(operand, bool)}
+    numbers = [float(operand) for operand in operands if isinstance(operand, int | float) and operand not in truths]
+    kinds = [
+        _typed(path, "= 'String'", "JSONExtractString", value(f"{prefix}_texts", "Array(String)", texts))
+        if texts
+        else _NEVER,
+        _typed(path, f"IN {_NUMBERS}", "JSONExtractFloat", value(f"{prefix}_numbers", "Array(Float64)", numbers))
+        if numbers
+        else _NEVER,
+        _typed(path, "= 'Bool'", "JSONExtractBool", value(f"{prefix}_truths", "Array(UInt8)", sorted(map(int, truths))))
+        if truths
+        else _NEVER,
+    ]
+    return "(" + join(" OR ", [kind for kind in kinds if kind is not _NEVER] or [_NEVER]) + ")"
+
+
+def _typed(path: Statement, type_test: str, extract: str, allowed: Statement) -> Statement:
+    return "(JSONType(properties" + path + f") {type_test} AND {extract}(properties" + path + ") IN " + allowed + ")"
+
+
+def _contains(path: Statement, text: str, prefix: str) -> Statement:
+    needle = value(f"{prefix}_text", "String", text)
+    in_text = "position(JSONExtractString(properties" + path + "), " + needle + ") > 0"
+    in_list = "has(JSONExtract(properties" + path + ", 'Array(String)'), " + needle + ")"
+    return "if(JSONType(properties" + path + ") = 'Array', " + in_list + ", " + in_text + ")"
+
+
+def _compared(path: Statement, operator: str, operand: Scalar, prefix: str) -> Statement:
+    if isinstance(operand, str):
+        left, test, bound = "JSONExtractString", "= 'String'", value(f"{prefix}_bound", "String", operand)
+    else:
+        left, test, bound = "JSONExtractFloat", f"IN {_NUMBERS}", value(f"{prefix}_bound", "Float64", float(operand))
+    return "(JSONType(properties" + path + f") {test} AND {left}(properties" + path + f") {operator} " + bound + ")"

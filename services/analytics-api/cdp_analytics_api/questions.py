@@ -1,0 +1,85 @@
+"""What analysts ask: the bodies of the analytics endpoints, checked."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cdp_runtime.envelope import Wire
+
+Operator = Literal["=", "!=", ">", ">=", "<", "<=", "contains", "in", "not_in", "exists"]
+Order = Literal["ordered", "strict"]
+Scalar = Annotated[str, Field(max_length=1000)] | bool | int | float
+MAX_STEPS: Final = 16
+_ORDERINGS: Final = {">", ">=", "<", "<="}
+
+
+class PropertyFilter(Wire):
+    """One condition on an event's properties; ``a.b`` reaches into nested objects.
+
+    ``!=`` and ``not_in`` also hold when the property is missing, every other operator needs it (``exists`` says so).
+    """
+
+    path: str = Field(alias="property", min_length=1, max_length=200, examples=["path"])
+    operator: Operator = "="
+    value: Scalar | list[Scalar] | None = Field(None, examples=["/checkout"])
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.path.removeprefix("properties.").split("."))
+
+    @property
+    def operands(self) -> list[Scalar]:
+        """The values to compare with; one, but for ``in`` and ``not_in``."""
+        if self.value is None:
+            return []
+        return self.value if isinstance(self.value, list) else [self.value]
+
+    @model_validator(mode="after")
+    def _value_fits(self) -> "PropertyFilter":
+        if self.operator in ("in", "not_in"):
+            if not isinstance(self.value, list) or not 1 <= len(self.value) <= 1000:
+                raise ValueError(f"{self.operator} needs a list of 1 to 1000 values")
+        elif self.operator == "exists":
+            if self.value is not None and not isinstance(self.value, bool):
+                raise ValueError("exists needs true or false")
+        elif self.value is None or isinstance(self.value, list):
+            raise ValueError(f"{self.operator} needs one value")
+        if self.operator in _ORDERINGS and isinstance(self.value, bool):
+            raise ValueError(f"{self.operator} needs a number or a text")
+        if self.operator == "contains" and not isinstance(self.value, str):
+            raise ValueError("contains needs a text")
+        return self
+
+
+class FunnelStep(Wire):
+    """One step: an event name or one of the types (``page_view``, ``purchase``, ...), narrowed by conditions."""
+
+    event: str = Field(min_length=1, max_length=200, examples=["product_view"])
+    name: str | None = Field(None, max_length=200, description="how the answer calls this step; else its event")
+    filters: list[PropertyFilter] = Field(default=[], max_length=20, description="all of them must hold")
+
+
+class FunnelQuestion(Wire):
+    """How many profiles take the steps one after the other, and how long they need."""
+
+    name: str | None = Field(None, max_length=200)
+    steps: list[FunnelStep] = Field(min_length=2, max_length=MAX_STEPS)
+    start_date: str | None = Field(None, description="first day or moment; without it 30 days before endDate")
+    end_date: str | None = Field(None, description="last day or moment, included; without it now")
+    time_window: str | int | float = Field(
+        86_400, description="from the first step to the last: an ISO 8601 duration or a number of seconds"
+    )
+    order: Order = Field("ordered", description="ordered allows other events between two steps, strict allows none")
+    breakdown: str | None = Field(
+        None,
+        max_length=200,
+        description="a property of the first step's event; each profile counts for its first entry",
+    )
+    time_to_convert: bool = Field(True, description="false leaves the times out and answers faster")
+
+    @field_validator("breakdown")
+    @classmethod
+    def _breakdown_is_named(cls, value: str | None) -> str | None:
+        if value is not None and not value.removeprefix("properties."):
+            raise ValueError("breakdown needs the name of a property")
+        return value

@@ -1,0 +1,73 @@
+"""The funnel's SQL on the real engine against plain Python, over random small histories full of ties and edges."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from cdp_analytics_api.notation import from_millis
+from cdp_analytics_api.periods import Period
+from cdp_analytics_api.queries.funnel import Funnel, funnel
+from cdp_analytics_api.questions import FunnelStep
+from cdp_clickhouse.client import ClickHouse
+
+from .conftest import EventRow, insert_aliases, insert_events
+from .funnel_oracle import ask
+
+pytestmark = pytest.mark.clickhouse
+BEGIN_MS = 1_790_000_000_000
+NAMES = ["Signed Up", "Plan Chosen", "Paid", "Invited", "Noise"]
+FUNNELS = {
+    "disjoint": ["Signed Up", "Plan Chosen", "Paid"],
+    "repeated": ["Signed Up", "Signed Up", "Paid"],
+    "all the same": ["Paid", "Paid", "Paid"],
+    "back to the start": ["Signed Up", "Plan Chosen", "Signed Up", "Paid"],
+}
+
+
+def history(chance: random.Random, workspace: str) -> tuple[list[EventRow], dict[UUID, UUID]]:
+    nodes = [UUID(int=chance.getrandbits(128)) for _ in range(30)]
+    moved = {nodes[k]: nodes[k + 15] for k in range(8)}
+    rows = [
+        # few milliseconds, so that ties and the window's very edge are common
+        EventRow(workspace, chance.choice(NAMES), chance.choice(nodes), BEGIN_MS + chance.randrange(12), offset=offset)
+        for offset in range(220)
+    ]
+    return rows, moved
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_funnels_agree_with_the_oracle(store: ClickHouse, seed: int) -> None:
+    workspace = f"funnel-{seed}"
+    rows, moved = history(random.Random(seed), workspace)
+    await insert_events(store, rows)
+    await insert_aliases(store, workspace, moved)
+    period = Period(from_millis(BEGIN_MS), from_millis(BEGIN_MS) + timedelta(seconds=1))
+    for label, names in FUNNELS.items():
+        for window_ms in (1, 3, 7, 1000):
+            for order in ("ordered", "strict"):
+                asked = Funnel(tuple(FunnelStep(event=name) for name in names), period, window_ms, order)
+                row = (await store.rows(funnel(workspace, asked)))[0]
+                expected = ask(rows, moved, [{name} for name in names], window_ms, order == "strict")
+                seen = [row[f"reached_{k}"] for k in range(1, len(names) + 1)]
+                times = [row[f"times_{k}"] for k in range(2, len(names) + 1)]
+                assert (seen, times) == (expected.reached, expected.times), (label, window_ms, order)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_fast_reading_counts_like_the_fold(store: ClickHouse, seed: int) -> None:
+    workspace = f"fast-{seed}"
+    rows, moved = history(random.Random(100 + seed), workspace)
+    await insert_events(store, rows)
+    await insert_aliases(store, workspace, moved)
+    period = Period(from_millis(BEGIN_MS), from_millis(BEGIN_MS) + timedelta(seconds=1))
+    steps = tuple(FunnelStep(event=name) for name in FUNNELS["disjoint"])
+    for window_ms in (1, 3, 7):
+        fast = Funnel(steps, period, window_ms, times=False)
+        assert fast.is_plain
+        assert "windowFunnel" in funnel(workspace, fast).sql
+        row = (await store.rows(funnel(workspace, fast)))[0]
+        expected = ask(rows, moved, [{step.event} for step in steps], window_ms, strict=False)
+        assert [row[f"reached_{k}"] for k in (1, 2, 3)] == expected.reached
