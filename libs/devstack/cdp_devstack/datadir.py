@@ -64,7 +64,7 @@ class DataDir:
         try:
             if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / MARKER).exists():
                 raise StackError(
-                    f"{self.path} has files in it that are not Millrace's: give an empty or new directory with --data-dir."
+                    f"{self.path} has files in it that are not Millrace's: give a new directory with --data-dir."
                 )
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / MARKER).touch()

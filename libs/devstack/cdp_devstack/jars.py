@@ -1,4 +1,4 @@
-"""Kafka's jars: a pom.xml in, a directory of jars in the cache out (fetched once by Maven, also when two starts race)."""
+"""Kafka's jars: a pom.xml in, a directory of jars in the cache out (fetched by Maven, once also when starts race)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kafka_jars(java: str) -> Path:
     maven = shutil.which("mvn")
     if not maven:
         raise PartUnavailable(
-            "Maven is missing, which fetches Kafka: install maven, or set CDP_KAFKA_BOOTSTRAP_SERVERS."
+            "Maven (mvn), which fetches Kafka, is missing: install it, or set CDP_KAFKA_BOOTSTRAP_SERVERS."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / "kafka.lock").open("w") as lock:

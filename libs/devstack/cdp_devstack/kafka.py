@@ -13,16 +13,17 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from cdp_devstack.errors import StackError
+from cdp_devstack.errors import PartUnavailable, StackError
 from cdp_devstack.jars import kafka_jars
 from cdp_devstack.java import java
 from cdp_devstack.parts import free_ports
 from cdp_devstack.process import Command
+from cdp_devstack.tansu import tansu
 
 HEAP = "512m"
 FLAGS = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto", "-Djava.awt.headless=true"]
 
-# The internal topics of a single node need one replica; a short session lets a killed broker come back in 4 s, not 14 s.
+# The internal topics of a single node need one replica; with a short session a killed broker is back in 4 s, not 14 s.
 SETTINGS = """\
 process.roles=broker,controller
 node.id=1
@@ -66,8 +67,11 @@ class Kafka:
 
     def prepare(self) -> Command:
         """Fetch the jars, write the settings and format the storage once."""
-        executable = java()
-        jars = kafka_jars(executable)
+        try:
+            executable = java()
+            jars = kafka_jars(executable)
+        except PartUnavailable as missing:
+            return tansu(self._port, missing)
         self._directory.mkdir(parents=True, exist_ok=True)
         settings = self._write_settings()
         logging_settings = self._directory / "log4j2.xml"
@@ -102,9 +106,9 @@ class Kafka:
         argv = [*run, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(settings)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            reason = (done.stderr or done.stdout).strip().splitlines()
+            reason = (done.stderr or done.stdout or "no reason given").strip().splitlines()[-1]
             raise StackError(
-                f"Kafka could not format its storage in {self._directory} ({reason[-1] if reason else 'no reason given'}): "
+                f"Kafka could not format its storage in {self._directory} ({reason}): "
                 "start again with --fresh, or choose another data directory."
             )
 

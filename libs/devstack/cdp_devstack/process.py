@@ -28,6 +28,9 @@ class Command:
     death_signal: signal.Signals = signal.SIGKILL
     """Sent by the kernel when the thread that started the process is gone, even after its kill -9."""
 
+    notice: str = ""
+    """Something the person at the terminal must know."""
+
     def wrapped(self) -> list[str]:
         """The command line that ties the program to this process."""
         tie = [str(os.getpid()), str(int(self.death_signal)), str(self.uid), str(self.gid)]
@@ -78,13 +81,17 @@ class Process:
     def stop(self) -> None:
         """Ask it to stop, and kill it with everything it started if it is still there at the deadline. Blocks."""
         self.ask_to_stop()
-        if not self._popen:
-            return
-        try:
-            self._popen.wait(self.command.stop_seconds)
-        except subprocess.TimeoutExpired:
-            pass  # it had its time
+        self.wait(self.command.stop_seconds)
         self.kill()
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code, or None when it still runs after so many seconds. Blocks."""
+        if not self._popen:
+            return None
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
     def kill(self) -> None:
         """SIGKILL it and the whole process group it leads."""

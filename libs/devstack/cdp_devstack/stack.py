@@ -39,7 +39,7 @@ def _silent(part: Part, state: str) -> None:
 class LocalStack:
     """The parts that are not given by their environment variable, each as a child process of this one.
 
-    The thread that calls `start` (runs its event loop) must live as long as the stack: the kernel ends the children with it.
+    The thread that runs `start` must live as long as the stack: the kernel ends the children with it.
     """
 
     def __init__(
@@ -49,12 +49,14 @@ class LocalStack:
         parts: frozenset[Part] = ALL_PARTS,
         ports: Ports | None = None,
         on_progress: Progress = _silent,
+        fresh: bool = False,
     ) -> None:
         self.data_dir = DataDir(data_dir)
         self.ports = ports or Ports.from_environment()
         self._say = on_progress
         self._given = {part: os.environ[name] for part, name in URL_VARIABLES.items() if os.environ.get(name)}
         self._wanted = parts
+        self._fresh = fresh
         self._recipes: dict[Part, LocalPart] = {}
         self._processes: dict[Part, Process] = {}
 
@@ -70,6 +72,8 @@ class LocalStack:
     async def start(self) -> None:
         """Start all parts at the same time and return when each answers; on failure nothing is left running."""
         self.data_dir.acquire()
+        if self._fresh:
+            self.data_dir.empty()
         try:
             async with asyncio.TaskGroup() as group:
                 for part in sorted(self._wanted):
@@ -92,7 +96,8 @@ class LocalStack:
         began = time.monotonic()
         for attempt in range(1, ATTEMPTS + 1):
             if await self._run(part, last=attempt == ATTEMPTS):
-                self._say(part, f"ready in {time.monotonic() - began:.1f} s")
+                notice = self._processes[part].command.notice
+                self._say(part, f"ready in {time.monotonic() - began:.1f} s" + (f" ({notice})" if notice else ""))
                 return
 
     async def stop(self) -> None:
@@ -134,7 +139,7 @@ class LocalStack:
         process = Process(part.value, command, self.data_dir.path / "logs" / f"{part.value}.log")
         self._processes[part] = process
         process.start()
-        self._say(part, "starting")
+        self._say(part, command.notice or "starting")
         deadline = time.monotonic() + READY_SECONDS
         while process.is_running and time.monotonic() < deadline:
             if await asyncio.to_thread(recipe.probe):
@@ -162,10 +167,8 @@ class LocalStack:
 
 def _why_not(part: Part, process: Process) -> str:
     state = "ended at once" if process.returncode is not None else f"did not answer within {READY_SECONDS:.0f} s"
-    return (
-        f"{part} {state} (it said: {process.last_words() or 'nothing'}): see {process.log}; if its data is damaged, start "
-        "again with --fresh."
-    )
+    said = process.last_words() or "nothing"
+    return f"{part} {state} (it said: {said}): see {process.log}; if its data is damaged, start again with --fresh."
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

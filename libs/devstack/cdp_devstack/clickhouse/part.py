@@ -1,4 +1,4 @@
-"""ClickHouse: a directory and a port in, the command of a server out: a `clickhouse` from the PATH, else chDB over HTTP."""
+"""ClickHouse: a directory and a port in, a server's command out: `clickhouse` from the PATH, else chDB over HTTP."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ from cdp_devstack.clickhouse.failures import NOT_IMPLEMENTED, ClickHouseError
 
 # Names of the HTTP interface that are not settings of a query.
 RESERVED = frozenset(
-    "query database default_format user password quota_key query_id session_id session_timeout session_check close_session "
-    "compress decompress stacktrace role buffer_size wait_end_of_query client_protocol_version framing".split()
+    "query database default_format user password quota_key query_id session_id session_timeout session_check "
+    "close_session compress decompress stacktrace role buffer_size wait_end_of_query client_protocol_version "
+    "framing".split()
 )
 
 
@@ -52,9 +53,7 @@ def read_question(method: str, query_string: str, headers: Mapping[str, str], bo
     arguments = dict(parse_qsl(query_string, keep_blank_values=True, errors="surrogateescape"))
     for name in ("compress", "decompress"):
         if arguments.get(name, "0") not in ("0", "false", ""):
-            raise ClickHouseError(
-                NOT_IMPLEMENTED, f"{name}=1 is not offered here, use Accept-Encoding and Content-Encoding"
-            )
+            raise ClickHouseError(NOT_IMPLEMENTED, f"{name}=1 is not offered here: use HTTP's content encodings")
     plain = decompress(body, headers.get("content-encoding", "").strip().lower())
     tables: dict[str, bytes] = {}
     if (kind := headers.get("content-type", "")).startswith("multipart/form-data"):
