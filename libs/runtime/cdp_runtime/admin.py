@@ -35,7 +35,9 @@ class AdminServer:
         """Binds and returns the port. Raises OSError when it is taken."""
         listener = socket.create_server((self._host, self._port), backlog=64)
         port: int = listener.getsockname()[1]
-        config = uvicorn.Config(self._app, log_config=None, access_log=False, lifespan="off", ws="none")
+        config = uvicorn.Config(
+            self._app, interface="asgi3", log_config=None, access_log=False, lifespan="off", ws="none"
+        )
         self._server = uvicorn.Server(config)
         self._server.capture_signals = _no_signals  # type: ignore[assignment]
         self._task = asyncio.create_task(self._server.serve([listener]))

@@ -23,6 +23,8 @@ def to_minor(amount: str | int | float | Decimal, currency: str) -> int:
         minor = value.scaleb(exponent(currency)).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
     except (InvalidOperation, TypeError, ValueError) as error:
         raise ValueError(f"{amount!r} is not an amount of money") from error
+    if not minor.is_finite():
+        raise ValueError(f"{amount!r} is not an amount of money")
     if not -_LIMIT < minor < _LIMIT:
         raise ValueError(f"{amount!r} is too large an amount of money")
     return int(minor)

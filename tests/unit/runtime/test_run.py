@@ -1,0 +1,73 @@
+"""A process says when it is ready, drains when it is told to stop, and fails loudly."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+
+import httpx
+import pytest
+
+from cdp_runtime import run
+from cdp_runtime.admin import AdminServer
+from cdp_runtime.settings import ServiceSettings
+
+
+class Working:
+    """A service that is ready once told so."""
+
+    name = "working"
+
+    def __init__(self, fails: bool = False) -> None:
+        self.steps: list[str] = []
+        self._stop = asyncio.Event()
+        self._fails = fails
+
+    async def start(self) -> None:
+        self.steps.append("start")
+
+    async def run(self) -> None:
+        if self._fails:
+            raise RuntimeError("a bug")
+        await self._stop.wait()
+        self.steps.append("drained")
+
+    async def stop(self) -> None:
+        self.steps.append("stop")
+        self._stop.set()
+
+    def faults(self) -> Mapping[str, str]:
+        return {}
+
+
+async def test_a_process_drains_on_sigterm() -> None:
+    service = Working()
+    asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
+    assert await run._lifetime(service, ServiceSettings()) == 0
+    assert service.steps == ["start", "stop", "drained"]
+
+
+async def test_a_failure_ends_the_process_with_code_1() -> None:
+    service = Working(fails=True)
+    assert await run._lifetime(service, ServiceSettings()) == 1
+    assert service.steps == ["start", "stop"]
+
+
+async def test_readiness_names_the_dependency_that_is_missing() -> None:
+    faults = {"kafka": "Kafka at 127.0.0.1:1 does not answer"}
+    server = AdminServer("127.0.0.1", 0, lambda: faults)
+    port = await server.start()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        waiting = await http.get("/readyz")
+        assert (waiting.status_code, waiting.json()["faults"]) == (503, faults)
+        faults.clear()
+        assert (await http.get("/readyz")).status_code == 200
+        assert (await http.get("/healthz")).json() == {"status": "ok"}
+        assert "cdp_process_ready 1.0" in (await http.get("/metrics")).text
+        assert (await http.get("/nothing")).status_code == 404
+    await server.stop()
+
+
+def test_an_unknown_service_is_answered_with_the_names() -> None:
+    with pytest.raises(run.UnknownService, match=r"analytics-api, ingest, recorder, resolver, segmenter"):
+        run.build("nothing")
