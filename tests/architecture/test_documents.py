@@ -3,11 +3,12 @@
 import re
 from importlib.metadata import entry_points
 
+from prometheus_client.metrics import MetricWrapperBase
+
 from cdp_runtime import metrics
 from cdp_runtime.configuration import all_settings, settings_table
 from cdp_runtime.run import service_names
 from cdp_schemas.topics import all_topics
-from prometheus_client.metrics import MetricWrapperBase
 
 from .repository import ROOT
 
@@ -25,9 +26,7 @@ def test_every_setting_says_what_it_means() -> None:
 
 def test_every_metric_is_on_the_page_of_metrics() -> None:
     page = (DOCS / "metrics.md").read_text()
-    names = {
-        metric.describe()[0].name for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)
-    }
+    names = {metric.describe()[0].name for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)}
     assert names and {name for name in names if f"`{name}" not in page} == set()
 
 

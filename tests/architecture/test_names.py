@@ -26,9 +26,7 @@ def test_no_class_is_named_after_nothing(path: Path) -> None:
 def test_every_service_and_lib_has_its_readme() -> None:
     missing = [relative(p.parent) for p in PACKAGES if "services" in p.parts and not (p.parent / "README.md").exists()]
     assert missing == []
-    long = [
-        relative(path) for path in ROOT.glob("services/*/README.md") if len(path.read_text().splitlines()) > 60
-    ]
+    long = [relative(path) for path in ROOT.glob("services/*/README.md") if len(path.read_text().splitlines()) > 60]
     assert long == []
 
 

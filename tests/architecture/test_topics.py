@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+
 from cdp_schemas import topics
 from cdp_schemas.catalogue import MESSAGES, codec_of
 

@@ -12,7 +12,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
 from tests.millrace import Millrace
 
 JS = Path(__file__).parent / "js"
@@ -67,7 +66,11 @@ def node() -> str:
         command = [binary, str(npm)] if npm.exists() else ["npm"]
         path = f"{Path(binary).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            [*command, "ci", "--no-audit", "--no-fund"], cwd=JS, env={**os.environ, "PATH": path}, capture_output=True, text=True
+            [*command, "ci", "--no-audit", "--no-fund"],
+            cwd=JS,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
         )
         needed(f"npm ci: {done.stderr[-400:]}", done.returncode == 0)
     return binary
@@ -84,7 +87,12 @@ def test_analytics_node_reaches_a_profile(millrace: Millrace, node: str) -> None
     events = millrace.until(
         "four events", lambda: millrace.data(f"/profiles/{profile['id']}/events"), lambda p: len(p["items"]) == 4
     )
-    assert {item["event"] for item in events["items"]} == {"Page Viewed", "Product Viewed", "identify", "Order Completed"}
+    assert {item["event"] for item in events["items"]} == {
+        "Page Viewed",
+        "Product Viewed",
+        "identify",
+        "Order Completed",
+    }
 
 
 @pytest.fixture

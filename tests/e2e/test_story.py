@@ -8,7 +8,6 @@ import httpx
 import pytest
 import rudderstack.analytics.client as rudder
 from segment.analytics.client import Client as SegmentClient
-
 from tests.millrace import Millrace
 
 pytestmark = pytest.mark.stack
@@ -66,7 +65,11 @@ def arrives(millrace: Millrace, user: str, ltv: float, where: Any) -> Any:
 def test_segment_python_two_devices_become_one_profile(millrace: Millrace, big_spenders: Any) -> None:
     user, failures = person("ada"), []
     client = SegmentClient(
-        "demo-write-key", host=millrace.gateway, gzip=True, upload_interval=0.1, on_error=lambda e, b: failures.append(e)
+        "demo-write-key",
+        host=millrace.gateway,
+        gzip=True,
+        upload_interval=0.1,
+        on_error=lambda e, b: failures.append(e),
     )
     devices = [f"{user}-phone", f"{user}-laptop"]
     for device in devices:
@@ -86,7 +89,9 @@ def test_segment_python_two_devices_become_one_profile(millrace: Millrace, big_s
     for device in devices:
         assert millrace.profile(f"anonymous_id:{device}")["id"] == profile["id"]
     timeline = millrace.until(
-        "the timeline", lambda: millrace.data(f"/profiles/{profile['id']}/events", limit=50), lambda p: len(p["items"]) == 10
+        "the timeline",
+        lambda: millrace.data(f"/profiles/{profile['id']}/events", limit=50),
+        lambda p: len(p["items"]) == 10,
     )
     assert [item["event"] for item in timeline["items"]].count("Order Completed") == 3
 

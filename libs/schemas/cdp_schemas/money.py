@@ -3,7 +3,8 @@
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Final
 
-_EXPONENTS: Final = {
+# currency -> digits behind the decimal point, where they are not 2
+EXPONENTS: Final = {
     **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
     **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
 }
@@ -12,7 +13,7 @@ _LIMIT: Final = 10**17
 
 def exponent(currency: str) -> int:
     """Digits behind the decimal point: 0 for JPY, 3 for KWD, 2 for most."""
-    return _EXPONENTS.get(currency, 2)
+    return EXPONENTS.get(currency, 2)
 
 
 def to_minor(amount: str | int | float | Decimal, currency: str) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.kafka import KafkaProducer
 from cdp_eventlog.log import LogUnavailable, Outgoing, Record

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 
 import pytest
+
 from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer, KafkaRangeReader
 from cdp_eventlog.log import MessageTooLarge, Outgoing, Partition, Producer, RangeReader, Record
 from cdp_eventlog.memory import MemoryConsumer, MemoryLog
