@@ -66,7 +66,7 @@ class TestClients:
 
     @pytest.mark.parametrize("compress", ["lz4", "zstd", "gzip", False])
     def test_rows_come_back_as_they_went(self, clickhouse_url: str, table: str, compress: str | bool) -> None:
-        client = clickhouse_connect.get_client(dsn=clickhouse_url, compress=compress)
+        client = clickhouse_connect.get_client(dsn=clickhouse_url, compress=compress, tz_mode="aware")
         summary = client.insert(table, ROWS, column_names=COLUMNS)
         assert summary.written_rows == len(ROWS)
         back = client.query(f"SELECT * FROM {table} ORDER BY id")
@@ -97,10 +97,10 @@ class TestClients:
         )
 
     def test_numbers_and_times_as_parameters(self, client: Client) -> None:
-        found = client.query(
-            "SELECT {n:UInt64} + 1, {m:Map(String, UInt8)}['a']", parameters={"n": 2**40, "m": {"a": 3}}
-        )
-        assert found.first_row == (2**40 + 1, 3)
+        at = datetime(2026, 5, 4, 3, 2, 1, 500000, tzinfo=UTC)
+        query = "SELECT {n:UInt64} + 1, toUnixTimestamp64Milli({at_64:DateTime64(3, 'UTC')})"
+        found = client.query(query, parameters={"n": 2**40, "at_64": at})
+        assert found.first_row == (2**40 + 1, int(at.timestamp() * 1000))
 
     def test_settings_hold_for_one_query_only(self, client: Client) -> None:
         assert client.query("SELECT getSetting('max_block_size')", settings={"max_block_size": 777}).first_row == (777,)
@@ -254,7 +254,7 @@ class TestInterface:
         assert http.post("/", params=url, files={"ids": b"3\n4\n"}).text == "7\n"
 
     def test_ten_thousand_rows_take_milliseconds(self, http: httpx.Client, table: str) -> None:
-        query = "SELECT number AS id, toString(number) AS name, now64(3) AS at, [name] AS tags, 1.5 AS price FROM numbers(10000)"
+        query = "SELECT number id, toString(number) name, now64(3) at, [name] tags, 1.5 price FROM numbers(10000)"
         block = http.post("/", content=query + " FORMAT Native").content
         url = {"database": "cdp", "query": f"INSERT INTO {table} FORMAT Native"}
         took = []
