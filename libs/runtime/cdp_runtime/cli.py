@@ -12,6 +12,7 @@ from rich.console import Console
 from cdp_eventlog.topics import TopicMismatch, create_topics
 from cdp_runtime import migrate as migrations
 from cdp_runtime.configuration import settings_table
+from cdp_runtime.metrics_page import metrics_table
 from cdp_runtime.run import UnknownService, run, service_names
 from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
@@ -79,6 +80,12 @@ def config(
     sys.stdout.write(settings_table(os.environ, diff=diff, markdown=markdown))
 
 
+@app.command()
+def metrics() -> None:
+    """Shows every metric of every process, as the table in docs/metrics.md."""
+    sys.stdout.write(metrics_table())
+
+
 @topics_app.command("create")
 def topics_create(
     replication: Annotated[int, typer.Option(help="replicas of each partition; 3 in production")] = 1,
@@ -90,7 +97,7 @@ def topics_create(
 
 def main() -> None:
     """Entry point: an expected fault is one sentence on standard error and exit code 1."""
-    own = {"run", "run-local", "migrate", "seed", "config", "topics"}
+    own = {"run", "run-local", "migrate", "seed", "config", "metrics", "topics"}
     for entry in entry_points(group="cdp.commands"):
         if sys.argv[1:2] and sys.argv[1] in own:
             break  # `cdp run` must not pay for importing the local stack
