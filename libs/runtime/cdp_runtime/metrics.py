@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _FRESHNESS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -17,4 +17,84 @@ FRESHNESS: Final = Histogram(
     "Seconds from an event's arrival to a stage: profile, recorded, membership, delivered",
     ["stage"],
     buckets=_FRESHNESS,
+)
+
+# ingest
+INGEST_CALLS: Final = Counter("cdp_ingest_calls_total", "Calls to the gateway by the status answered", ["status"])
+INGEST_ACCEPTED: Final = Counter("cdp_ingest_events_accepted_total", "Events acknowledged by the log and answered 200")
+INGEST_REFUSED: Final = Counter("cdp_ingest_events_refused_total", "Events set apart as dead letters", ["reason"])
+INGEST_REJECTED: Final = Counter("cdp_ingest_calls_refused_total", "Calls answered with an error", ["reason"])
+INGEST_UNCERTAIN: Final = Counter(
+    "cdp_ingest_events_uncertain_total", "Events answered 503 that the log may have nevertheless; the client resends"
+)
+INGEST_ACK_SECONDS: Final = Histogram(
+    "cdp_ingest_ack_seconds", "Seconds from publishing a call's events to their acknowledgement", buckets=_FAST
+)
+INGEST_BUFFERED: Final = Gauge("cdp_ingest_buffered_bytes", "Bytes of bodies between arrival and answer")
+
+# analytics-api
+API_REQUESTS: Final = Counter("cdp_api_requests_total", "Requests to the front door", ["method", "route", "status"])
+API_REQUEST_SECONDS: Final = Histogram(
+    "cdp_api_request_seconds", "Seconds from a request's arrival to the start of its answer", ["route"], buckets=_FAST
+)
+API_RATE_LIMITED: Final = Counter("cdp_api_requests_limited_total", "Requests answered 429")
+API_LIMITER_FAILURES: Final = Counter(
+    "cdp_api_limiter_failures_total", "Requests that passed uncounted because Redis was out of reach"
+)
+API_STREAM_CLIENTS: Final = Gauge("cdp_api_stream_clients", "Listeners of the live event stream")
+API_STREAM_DROPPED: Final = Counter(
+    "cdp_api_stream_events_dropped_total", "Events that slow listeners of the live stream did not get"
+)
+API_QUARANTINED: Final = Counter("cdp_api_quarantine_events_total", "Refused events taken into the quarantine")
+
+# recorder
+RECORDER_ROWS: Final = Counter(
+    "cdp_recorder_rows_total",
+    "Rows made durable: written, again or completed after a failure, found there already",
+    ["table", "settled"],
+)
+RECORDER_BLOCK_ROWS: Final = Histogram(
+    "cdp_recorder_block_rows", "Rows of one inserted block", ["table"], buckets=(1, 10, 100, 1000, 5000, 20_000)
+)
+RECORDER_FLUSH_SECONDS: Final = Histogram(
+    "cdp_recorder_flush_seconds", "Seconds from a batch to its events recorded, told and closed", buckets=_FAST
+)
+RECORDER_REPEATS: Final = Counter("cdp_recorder_repeats_skipped_total", "Events that were recorded before")
+RECORDER_UNREADABLE: Final = Counter("cdp_recorder_records_unreadable_total", "Records that are no message")
+RECORDER_INTENTS_RECOVERED: Final = Counter(
+    "cdp_recorder_intents_recovered_total", "Ranges that an earlier worker left open and this one finished"
+)
+RECORDER_FENCED: Final = Counter(
+    "cdp_recorder_partitions_fenced_total", "Partitions let go because another worker had claimed them"
+)
+RECORDER_DROPPED_TRAITS: Final = Counter(
+    "cdp_recorder_traits_dropped_total", "Traits that ClickHouse refused; the profile was written without them"
+)
+RECORDER_ERASED_NODES: Final = Counter("cdp_recorder_nodes_erased_total", "Nodes whose rows were removed for good")
+
+# activation
+ACTIVATION_CALLS: Final = Counter(
+    "cdp_activation_calls_total", "Calls to destinations by what came of them", ["type", "operation", "outcome"]
+)
+ACTIVATION_CALL_SECONDS: Final = Histogram(
+    "cdp_activation_call_seconds", "Seconds from a call to its whole answer", ["type"], buckets=_FAST
+)
+ACTIVATION_DELIVERIES: Final = Counter(
+    "cdp_activation_deliveries_total",
+    "Members by what became of them at a destination",
+    ["type", "operation", "outcome"],
+)
+ACTIVATION_BREAKER: Final = Gauge(
+    "cdp_activation_breaker_open", "1 while a destination rests after failing repeatedly", ["type", "destination"]
+)
+ACTIVATION_PENDING: Final = Gauge("cdp_activation_pending_deliveries", "Members to be sent or removed", ["type"])
+ACTIVATION_OLDEST: Final = Gauge(
+    "cdp_activation_oldest_pending_seconds", "Age of the oldest change that a destination does not have yet", ["type"]
+)
+ACTIVATION_OUTBOX: Final = Gauge("cdp_activation_outbox_messages", "Reports not yet on deliveries-reported")
+ACTIVATION_RECONCILED: Final = Counter(
+    "cdp_activation_reconciled_deliveries_total", "Members that the sweep found out of step with their segments"
+)
+ACTIVATION_UNREADABLE: Final = Counter(
+    "cdp_activation_records_unreadable_total", "Records that are no message", ["topic"]
 )

@@ -1,0 +1,33 @@
+"""A call's headers and query -> the write keys it may mean, in the order in which they are tried."""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+
+def header_keys(headers: Mapping[bytes, bytes]) -> list[str]:
+    """The Basic user name (with or without its colon), or the Bearer token."""
+    scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
+    match scheme.lower():
+        case b"basic":
+            key = _user_name(value)
+        case b"bearer":
+            key = value.decode("latin-1").strip()
+        case _:
+            key = ""
+    return [key] if key else []
+
+
+def query_keys(query: bytes) -> list[str]:
+    """``?writeKey=``: what a browser's beacon can send."""
+    if b"writeKey" not in query:
+        return []
+    return [key for key in parse_qs(query.decode("latin-1")).get("writeKey", []) if key]
+
+
+def _user_name(value: bytes) -> str:
+    try:
+        return b64decode(value.strip(), validate=False).decode().partition(":")[0].strip()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,85 @@
+"""One event's bytes -> the fields that the gateway reads of it, typed; the rest stays raw."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from cdp_ingest.envelope import EMPTY, is_object
+from cdp_ingest.refusals import EVENT_MALFORMED, FIELD_INVALID, FIELD_TOO_LONG, Fault
+
+MAX_TEXT: Final = 512  # characters of an id or a name: what a store's index takes
+_ABSENT: Final = Raw(b"")
+Scalar = str | int | float | None
+
+
+class Fields(Struct, rename="camel", frozen=True, gc=False):
+    """What is read of an event; fields that are not here are dropped. Ids may come as numbers."""
+
+    type: str | None = None
+    message_id: Scalar = None
+    event: str | None = None
+    user_id: Scalar = None
+    anonymous_id: Scalar = None
+    previous_id: Scalar = None
+    group_id: Scalar = None
+    profile_id: str | None = None
+    device_id: Scalar = None
+    session_id: Scalar = None
+    timestamp: Scalar = None
+    original_timestamp: Scalar = None
+    sent_at: Raw = _ABSENT
+    name: Scalar = None
+    category: Scalar = None
+    properties: Raw = _ABSENT
+    traits: Raw = _ABSENT
+    context: Raw = _ABSENT
+    integrations: Raw = _ABSENT
+
+
+class FaultyField(Exception):
+    """An event cannot be taken because of one of its fields."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+_decoder: Final = msgspec.json.Decoder(Fields)
+
+
+def read_fields(raw: bytes) -> Fields:
+    """Raises FaultyField with the path of the fault."""
+    try:
+        return _decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise FaultyField(field_fault(error)) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise FaultyField(Fault(EVENT_MALFORMED, detail=f"{error}.")) from error
+
+
+def field_fault(error: msgspec.ValidationError) -> Fault:
+    """msgspec's sentence, ``Expected `str`, got `int` - at `$.event```, as a fault with its path."""
+    sentence, _, place = str(error).partition(" - at ")
+    return Fault(FIELD_INVALID, place.strip("`").removeprefix("$").removeprefix("."), f"{sentence}.")
+
+
+def identifier(value: Scalar, path: str) -> str | None:
+    """An id as text; None when it is absent or blank. Raises FaultyField when it is too long."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return str(int(value)) if value == int(value) else str(value)
+    if len(value) > MAX_TEXT:
+        raise FaultyField(Fault(FIELD_TOO_LONG, path, f"It has {len(value)} characters, the limit is {MAX_TEXT}."))
+    return None if not value or value.isspace() else value
+
+
+def json_object(raw: Raw, path: str) -> bytes:
+    """The bytes of an object; ``{}`` when it is absent or null. Raises FaultyField when it is something else."""
+    data = bytes(raw)
+    if is_object(data):
+        return data
+    if not data or data == b"null":
+        return EMPTY
+    raise FaultyField(Fault(FIELD_INVALID, path, "Expected an object."))

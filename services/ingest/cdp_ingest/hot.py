@@ -1,0 +1,202 @@
+"""The ingest paths as one plain ASGI callable: a request in, the SDK's answer out; every other path goes on inward."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from cdp_ingest import answers, connection, credentials, decode
+from cdp_ingest.answers import Answer, Cors
+from cdp_ingest.gateway import Gateway, Limits, Origin
+from cdp_ingest.inflate import inflate
+from cdp_ingest.ports import LookupImpossible, Source, Sources
+from cdp_ingest.quota import InFlight
+from cdp_ingest.refusals import (
+    BODY_TIMEOUT,
+    BODY_TOO_LARGE,
+    SOURCES_UNAVAILABLE,
+    WRITE_KEY_MISSING,
+    WRITE_KEY_UNKNOWN,
+    CallRefused,
+)
+from cdp_runtime import metrics
+from cdp_schemas.events import Channel
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path means. Client paths are called by devices, whose address the connection tells; servers' are not."""
+
+    shape: Literal["single", "batch", "discard"]
+    channel: Channel = "client"
+    call: str | None = None
+
+
+_LETTERS: Final = {"t": "track", "i": "identify", "p": "page", "g": "group", "a": "alias", "s": "screen"}
+ROUTES: Final[dict[str, Route]] = {
+    **{f"/v1/{letter}": Route("single", "client", call) for letter, call in _LETTERS.items()},
+    **{f"/v1/{call}": Route("single", "server", call) for call in _LETTERS.values()},
+    "/v1/b": Route("batch", "client"),
+    "/beacon/v1/batch": Route("batch", "client"),
+    "/v1/batch": Route("batch", "server"),
+    "/v1/import": Route("batch", "server"),
+    "/v1/m": Route("discard"),
+    "/rsaMetrics": Route("discard"),
+}
+
+
+class _Gone(Exception):
+    """The client went away before its body was complete: there is nobody to answer."""
+
+
+class HotPaths:
+    """The outermost ASGI application of the gateway."""
+
+    def __init__(self, gateway: Gateway, sources: Sources, limits: Limits, in_flight: InFlight, inner: App) -> None:
+        self._gateway, self._sources, self._limits = gateway, sources, limits
+        self._in_flight, self._inner = in_flight, inner
+        self.cors = Cors()
+        self.proxies: tuple[connection.Network, ...] = ()
+        self.body_timeout = 30.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._inner(scope, receive, send)
+        path: str = scope["path"]
+        route = ROUTES.get(path) or ROUTES.get(path.rstrip("/"))
+        if scope["method"] == "OPTIONS":
+            return await _send(send, self.cors.preflight(dict(scope["headers"])))
+        if route is None or scope["method"] != "POST":
+            return await self._inner(scope, receive, send)
+        headers: Headers = dict(scope["headers"])
+        cors = self.cors.headers(headers.get(b"origin"))
+        try:
+            await self._take(route, scope, headers, receive)
+            answer = answers.success(cors)
+        except CallRefused as error:
+            metrics.INGEST_REJECTED.labels(error.refusal.label).inc()
+            answer = answers.refusal(error, cors)
+        except _Gone:
+            return None
+        _count(answer.status)
+        return await _send(send, answer)
+
+    async def _take(self, route: Route, scope: Scope, headers: Headers, receive: Receive) -> None:
+        announced = _announced(headers)
+        if announced > self._limits.max_body_bytes:
+            raise self._too_large()
+        held = _Held(self._in_flight)
+        try:
+            held.grow_to(announced)
+            body = await self._body(receive, held)
+            if route.shape == "discard":
+                return
+            body = inflate(body, headers.get(b"content-encoding", b""), self._limits.max_body_bytes)
+            held.grow_to(len(body))
+            await self._take_body(route, scope, headers, body)
+        finally:
+            held.release()
+
+    async def _take_body(self, route: Route, scope: Scope, headers: Headers, body: bytes) -> None:
+        if route.shape == "single":
+            call = decode.read_single(body)
+        else:
+            call = decode.read_batch(body, self._limits.max_batch_events)
+        source = await self._source(scope, headers, call)
+        facts = {}
+        if route.channel == "client":
+            facts = connection.client_facts((scope.get("client") or ("",))[0], headers, self.proxies)
+        origin = Origin(source, route.channel, route.call, facts)
+        self._in_flight.enter(source.source_id, len(body))
+        try:
+            await self._gateway.take(origin, call, body)
+        finally:
+            self._in_flight.leave(source.source_id, len(body))
+
+    async def _source(self, scope: Scope, headers: Headers, call: decode.Call) -> Source:
+        """The source of the first known key: header, body, first event, query. An OAuth Bearer token is no key."""
+        keys = credentials.header_keys(headers)
+        if not keys or headers.get(b"authorization", b"")[:6].lower() == b"bearer":
+            if key := decode.write_key_in(call):
+                keys.append(key)
+            keys += credentials.query_keys(scope.get("query_string", b""))
+        try:
+            for key in keys:
+                if source := await self._sources.find(key):
+                    return source
+        except LookupImpossible as error:
+            raise CallRefused(SOURCES_UNAVAILABLE) from error
+        raise CallRefused(WRITE_KEY_UNKNOWN if keys else WRITE_KEY_MISSING)
+
+    async def _body(self, receive: Receive, held: "_Held") -> bytes:
+        message = await receive()
+        if not message.get("more_body", False) and message["type"] == "http.request":
+            held.grow_to(len(message.get("body", b"")))
+            return bytes(message.get("body", b""))
+        try:
+            async with asyncio.timeout(self.body_timeout):
+                return await self._rest(message, receive, held)
+        except TimeoutError as error:
+            raise CallRefused(BODY_TIMEOUT) from error
+
+    async def _rest(self, message: MutableMapping[str, Any], receive: Receive, held: "_Held") -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._limits.max_body_bytes:
+                raise self._too_large()
+            held.grow_to(size)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+            message = await receive()
+
+    def _too_large(self) -> CallRefused:
+        return CallRefused(BODY_TOO_LARGE, f"The limit is {self._limits.max_body_bytes} bytes.")
+
+
+class _Held:
+    """The bytes that one request holds of the worker's buffer."""
+
+    __slots__ = ("_in_flight", "_size")
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight, self._size = in_flight, 0
+
+    def grow_to(self, size: int) -> None:
+        if size > self._size:
+            self._in_flight.reserve(size - self._size)
+            self._size = size
+
+    def release(self) -> None:
+        self._in_flight.release(self._size)
+
+
+def _announced(headers: Headers) -> int:
+    length = headers.get(b"content-length", b"0")
+    return int(length) if length.isdigit() else 0
+
+
+_counters: dict[int, Any] = {}
+
+
+def _count(status: int) -> None:
+    counter = _counters.get(status)
+    if counter is None:
+        counter = _counters[status] = metrics.INGEST_CALLS.labels(str(status))
+    counter.inc()
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})

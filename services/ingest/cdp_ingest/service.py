@@ -1,0 +1,133 @@
+"""Settings -> the gateway process, its part of the front door, and the local stack's source."""
+
+import asyncio
+from collections.abc import Mapping
+from uuid import uuid4
+
+import psycopg
+
+from cdp_eventlog.kafka import KafkaProducer
+from cdp_ingest.adapters.postgres import PostgresAccepted, PostgresSources
+from cdp_ingest.adapters.redis import RedisSpending
+from cdp_ingest.adapters.uvicorn import HttpServer
+from cdp_ingest.answers import Cors
+from cdp_ingest.connection import networks
+from cdp_ingest.counts import AcceptedCounts
+from cdp_ingest.gateway import Gateway, Limits
+from cdp_ingest.hot import HotPaths
+from cdp_ingest.quota import InFlight, Limiter, Rate
+from cdp_ingest.recording import CountRecorder, LimitSharer
+from cdp_ingest.settings import IngestSettings
+from cdp_ingest.sources import RememberedSources
+from cdp_ingest.web import Site, build_web
+from cdp_runtime import metrics
+from cdp_runtime.auth import hash_token
+from cdp_runtime.clock import SystemClock
+from cdp_runtime.logs import get_logger
+from cdp_runtime.postgres import lazy_pool
+from cdp_runtime.service import Service
+from cdp_runtime.settings import load
+
+_log = get_logger(__name__)
+
+
+class IngestService:
+    """One worker of the gateway. It listens from the start: while Kafka or Postgres is away it answers 503."""
+
+    name = "ingest"
+
+    def __init__(self, settings: IngestSettings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._log = _producer(settings, "cdp-ingest")
+        self._pool = lazy_pool(settings.postgres_url, name="cdp-ingest", max_size=4)
+        self._sources = RememberedSources(
+            PostgresSources(self._pool), self._clock.monotonic, settings.ingest_source_cache_seconds
+        )
+        counts = AcceptedCounts(uuid4().hex)
+        self._recorder = CountRecorder(counts, PostgresAccepted(self._pool), self._clock)
+        limiter = Limiter()
+        self._spending = RedisSpending(settings.redis_url) if settings.ingest_share_limits else None
+        self._sharer = LimitSharer(limiter, self._spending) if self._spending is not None else None
+        limits = _limits(settings)
+        gateway = Gateway(self._log, counts, limits, self._clock, lambda: str(uuid4()), limiter)
+        self._server = HttpServer(self._app(gateway, limits), settings.ingest_host, settings.ingest_port)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listens, then connects. Raises OSError when the port is taken."""
+        self.port = self._server.bind()
+        self._server.serve()
+        _log.info("gateway_listening", host=self._settings.ingest_host, port=self.port)
+        await self._pool.open(wait=False)
+        await self._log.start()
+        work = [self._recorder.run()]
+        if self._sharer is not None:
+            work.append(self._sharer.run())
+        self._tasks = [asyncio.create_task(task) for task in work]
+
+    async def run(self) -> None:
+        await self._server.wait()
+
+    async def stop(self) -> None:
+        """Answers what is open, then writes the last counts."""
+        await self._server.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._sources.stop()
+        await self._recorder.finish()
+        await self._log.stop()
+        if self._spending is not None:
+            await self._spending.stop()
+        await self._pool.close()
+
+    def faults(self) -> Mapping[str, str]:
+        """Kafka alone: without Postgres the known sources are still served, and one gateway less helps nobody."""
+        fault = self._log.fault()
+        return {} if fault is None else {"kafka": fault}
+
+    def _app(self, gateway: Gateway, limits: Limits) -> HotPaths:
+        settings = self._settings
+        in_flight = InFlight(settings.ingest_buffer_bytes, settings.ingest_source_buffer_bytes)
+        metrics.INGEST_BUFFERED.set_function(lambda: in_flight.total)
+        site = Site(settings.ingest_public_host, settings.ingest_scripts_dir)
+        app = HotPaths(gateway, self._sources, limits, in_flight, build_web(self._sources, site))
+        origins = settings.ingest_credential_origins.split(",")
+        app.cors = Cors(frozenset(origin.strip().encode() for origin in origins if origin.strip()))
+        app.proxies = networks(settings.ingest_trusted_proxies.split(","))
+        app.body_timeout = settings.ingest_body_seconds
+        return app
+
+
+def build() -> Service:
+    """The gateway from the environment. Raises BadSettings."""
+    return IngestService(load(IngestSettings))
+
+
+async def seed_local(postgres_url: str) -> None:
+    """The source of the local stack: workspace ``demo``, write key ``demo-write-key``. Does nothing elsewhere."""
+    if load(IngestSettings).environment != "local":
+        return
+    key = "demo-write-key"
+    async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+        await connection.execute(
+            "INSERT INTO ingest.sources (workspace_id, source_id, name, write_key_hash, write_key_last4)"
+            " VALUES ('demo', 'source-demo', 'Demo shop', %s, %s) ON CONFLICT DO NOTHING",
+            (hash_token(key), key[-4:]),
+        )
+
+
+def _producer(settings: IngestSettings, client_id: str) -> KafkaProducer:
+    return KafkaProducer(settings.kafka_bootstrap_servers, client_id=client_id, timeout=settings.ingest_ack_seconds)
+
+
+def _limits(settings: IngestSettings) -> Limits:
+    rate = settings.ingest_events_per_second
+    return Limits(
+        max_body_bytes=settings.ingest_max_body_bytes,
+        max_event_bytes=settings.ingest_max_event_bytes,
+        max_batch_events=settings.ingest_max_batch_events,
+        rate=Rate(rate, settings.ingest_burst_events or 2 * rate),
+    )

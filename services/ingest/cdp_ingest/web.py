@@ -1,0 +1,102 @@
+"""Everything of the gateway that is not an ingest path, as a FastAPI application: settings, source config, scripts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse
+from starlette.exceptions import HTTPException
+
+from cdp_ingest import credentials, documents
+from cdp_ingest.hot import ROUTES
+from cdp_ingest.ports import LookupImpossible, Source, Sources
+from cdp_runtime.envelope import error_body
+from cdp_schemas.codec import encode
+
+_CACHED: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=86400"
+_ANY_ORIGIN: Final = {"access-control-allow-origin": "*", "access-control-expose-headers": "ETag, Retry-After"}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """How the gateway is reached from outside (empty: as the request says), and where its scripts lie."""
+
+    public_host: str = ""
+    scripts: Path | None = None
+
+
+def build_web(sources: Sources, site: Site) -> FastAPI:
+    """The application; it is mounted behind the hot paths."""
+    app = FastAPI(title="Millrace ingest gateway", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/v1/projects/{write_key}/settings")
+    async def settings(write_key: str, request: Request) -> Response:
+        if await _known(sources, write_key) is None:
+            return _error(404, "write_key_unknown", "No source has this write key.")
+        host, scheme = _reached_at(request, site)
+        return _document(request, documents.segment_settings(write_key, host, scheme))
+
+    @app.get("/sourceConfig")
+    @app.get("/sourceConfig/")
+    async def source_config(request: Request) -> Response:
+        headers = dict(request.scope["headers"])
+        keys = credentials.header_keys(headers) or credentials.query_keys(request.scope["query_string"])
+        source = await _known(sources, keys[0]) if keys else None
+        if source is None:
+            return _error(401, "write_key_unknown", "No source has this write key.")
+        return _document(request, documents.rudder_source_config(keys[0], source))
+
+    @app.get("/analytics.js/v1/{write_key}/analytics.min.js")
+    async def snippet_script(write_key: str) -> Response:
+        return _script(site, "standalone.js")
+
+    @app.get("/analytics-next/bundles/{name}")
+    async def bundle(name: str) -> Response:
+        return _script(site, name)
+
+    @app.exception_handler(HTTPException)
+    async def answer_error(request: Request, error: HTTPException) -> Response:
+        if request.url.path.rstrip("/") in ROUTES:
+            return _error(405, "method_not_allowed", "Events are sent with POST.")
+        return _error(error.status_code, "not_found", f"There is nothing at {request.url.path} of the ingest gateway.")
+
+    return app
+
+
+async def _known(sources: Sources, write_key: str) -> Source | None:
+    """The source; while it cannot be looked up, one that lets SDKs load: without settings they would send nothing."""
+    try:
+        return await sources.find(write_key)
+    except LookupImpossible:
+        return Source("", "", "unknown for now")
+
+
+def _reached_at(request: Request, site: Site) -> tuple[str, str]:
+    scheme = request.headers.get("x-forwarded-proto", request.url.scheme).partition(",")[0].strip()
+    return site.public_host or request.headers.get("host", "localhost"), scheme
+
+
+def _document(request: Request, content: Mapping[str, Any]) -> Response:
+    body = encode(content)
+    tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {"etag": tag, "cache-control": _CACHED, "vary": "Host", **_ANY_ORIGIN}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def _script(site: Site, name: str) -> Response:
+    """A file of the browser library's ``dist/umd`` folder, and of that folder alone."""
+    path = site.scripts / name if site.scripts is not None else None
+    if path is None or "/" in name or not path.is_file():
+        hint = "Set CDP_INGEST_SCRIPTS_DIR to the dist/umd folder of @segment/analytics-next."
+        return _error(404, "script_missing", f"There is no script {name!r}. {hint}")
+    headers = {"cache-control": "public, max-age=3600", **_ANY_ORIGIN}
+    return FileResponse(path, media_type="text/javascript", headers=headers)
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return Response(encode(error_body(code, message)), status, _ANY_ORIGIN, "application/json")
