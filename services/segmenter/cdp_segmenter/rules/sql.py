@@ -1,0 +1,198 @@
+# ruff: noqa: S608 - every value is bound, every name quoted by `identifier`
+"""All rules of a workspace -> one ClickHouse query: who is in which segment.
+
+Equal conditions of different segments are asked once. Each source (profiles, events, events with their properties)
+turns its conditions into bits of a few words per profile; the words of all sources are joined by OR; each segment is a
+boolean of bits. A condition that holds for a profile without events is asked in its opposite, so that no row means no.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, TypeGuard
+from uuid import UUID
+
+from cdp_clickhouse.statement import Statement
+from cdp_segmenter.rules.ast import And, Condition, EventCondition, InSegment, Not, Or, Rule, TraitIs
+from cdp_segmenter.rules.bound import Bound
+from cdp_segmenter.rules.leaves import (
+    aggregate_condition,
+    event_aggregate,
+    holds_without_events,
+    instant_sql,
+    reads_properties,
+    stored_names,
+    trait_condition,
+)
+from cdp_segmenter.rules.rewrite import simplified
+from cdp_segmenter.rules.scope import Scope, bucket_ends
+from cdp_segmenter.rules.times import whole_ms
+
+Members = Mapping[str, Sequence[UUID]]
+WORD: Final = 64
+_IDS_PER_ARRAY: Final = 2000  # a longer bound array would pass the server's limit of 128 KiB
+
+
+def members_sql(rules: Sequence[Rule], scope: Scope, manual: Members | None = None) -> Statement:
+    """Rows ``profile_id, s0, s1, ...``: bit i of word w says whether the profile satisfies rule ``64 * w + i``.
+
+    Only profiles that exist have a row; those that satisfy nothing have none. ``manual`` gives the members of the
+    manual segments that the rules refer to, at least those within the scope.
+    """
+    query = _Query(rules, scope, manual or {})
+    words = [
+        f"{_bits([query.verdicts[i] for i in range(start, min(start + WORD, len(rules)))])} AS s{start // WORD}"
+        for start in range(0, len(rules), WORD)
+    ]
+    some = " OR ".join(f"s{index} != 0" for index in range(len(words)))
+    return query.statement(f"SELECT profile_id, {', '.join(words)} FROM {{source}} WHERE {some}")
+
+
+def sizes_sql(rules: Sequence[Rule], scope: Scope, manual: Members | None = None) -> Statement:
+    """One row ``n0, n1, ...``: how many profiles satisfy each rule; ``profiles``: how many there are."""
+    query = _Query(rules, scope, manual or {})
+    counts = [f"countIf({verdict}) AS n{index}" for index, verdict in enumerate(query.verdicts)]
+    return query.statement(f"SELECT count() AS profiles, {', '.join(counts)} FROM {{source}}")
+
+
+@dataclass(slots=True)
+class _Query:
+    rules: Sequence[Rule]
+    scope: Scope
+    manual: Members
+    bound: Bound = field(default_factory=Bound)
+    now: datetime = field(init=False)
+    bits: dict[Condition, int] = field(default_factory=dict)  # bit 0: the profile exists
+    verdicts: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.now = whole_ms(self.scope.now)
+        self.verdicts = [self._verdict(simplified(rule)) for rule in self.rules]
+
+    def statement(self, select: str) -> Statement:
+        """``select`` over one row of words per existing profile."""
+        events = [
+            self._events(leaves, heavy)
+            for heavy in (False, True)
+            if (leaves := [leaf for leaf in self.bits if _is_event(leaf) and reads_properties(leaf) is heavy])
+        ]
+        sources = " UNION ALL ".join((self._profiles(), *events))
+        joined = ", ".join(
+            f"{'groupBitOr' if events else ''}(b{word}) AS w{word}" for word in range(self._word_count())
+        )
+        grouped = " GROUP BY profile_id HAVING bitTest(w0, 0)" if events else ""
+        source = f"(SELECT profile_id, {joined} FROM ({sources}) AS facts{grouped})"
+        return self.bound.statement(select.replace("{source}", source))
+
+    def _verdict(self, rule: Condition) -> str:
+        match rule:
+            case And(conditions):
+                return f"({' AND '.join(map(self._verdict, conditions)) or '1'})"
+            case Or(conditions):
+                return f"({' OR '.join(map(self._verdict, conditions)) or '0'})"
+            case Not(condition):
+                return f"NOT {self._verdict(condition)}"
+        bit = self.bits.setdefault(rule, len(self.bits) + 1)
+        test = f"bitTest(w{bit // WORD}, {bit % WORD})"
+        inverted = isinstance(rule, EventCondition) and holds_without_events(rule, self.now)
+        return f"NOT {test}" if inverted else test
+
+    def _word_count(self) -> int:
+        return len(self.bits) // WORD + 1
+
+    def _words(self, shown: Mapping[int, str]) -> str:
+        """The words of a source that shows some of the bits."""
+        return ", ".join(
+            f"{_bits([shown.get(word * WORD + bit, '0') for bit in range(WORD)])} AS b{word}"
+            for word in range(self._word_count())
+        )
+
+    def _profiles(self) -> str:
+        shown = {0: "1"}
+        for leaf, bit in self.bits.items():
+            if isinstance(leaf, TraitIs):
+                shown[bit] = trait_condition(self.bound, leaf, self.now)
+            elif isinstance(leaf, InSegment):
+                shown[bit] = self._is_one_of(self.manual.get(leaf.segment_id, ()))
+        return (
+            f"SELECT profile_id, {self._words(shown)} FROM profiles FINAL "
+            f"WHERE workspace_id = {self._workspace()}{self._only('profile_id')}"
+        )
+
+    def _events(self, leaves: Sequence[EventCondition], heavy: bool) -> str:
+        aggregates = {leaf: event_aggregate(self.bound, leaf, self.now) for leaf in leaves}
+        columns = {text: f"a{index}" for index, text in enumerate(dict.fromkeys(aggregates.values()))}
+        shown = {}
+        for leaf in leaves:
+            test = aggregate_condition(self.bound, leaf, columns[aggregates[leaf]], self.now)
+            shown[self.bits[leaf]] = f"NOT {test}" if holds_without_events(leaf, self.now) else test
+        totals = ", ".join(f"{text} AS {name}" for text, name in columns.items())
+        rows = self._event_rows(leaves, heavy)
+        return (
+            f"SELECT profile_id, {self._words(shown)} FROM "
+            f"(SELECT profile_id, {totals} FROM ({rows}) AS e GROUP BY profile_id) AS t"
+        )
+
+    def _event_rows(self, leaves: Sequence[EventCondition], heavy: bool) -> str:
+        """The events that matter, each with the profile its node belongs to by now."""
+        names = tuple(sorted({name for leaf in leaves for name in stored_names(leaf)}))
+        windows = [leaf.window for leaf in leaves]
+        youngest = max((window for window in windows if window is not None), default=None)
+        since = (
+            f" AND timestamp > {instant_sql(self.bound, self.now - youngest)}"
+            if youngest is not None and None not in windows
+            else ""
+        )
+        properties = ", v.properties AS properties" if heavy else ""
+        return (
+            "SELECT if(n.profile_id = toUUID('00000000-0000-0000-0000-000000000000'), v.node_id, n.profile_id) "
+            f"AS profile_id, v.event AS event, v.timestamp AS timestamp{properties} "
+            f"FROM events AS v LEFT ANY JOIN (SELECT node_id, profile_id FROM profile_aliases FINAL "
+            f"WHERE workspace_id = {self._workspace()}) AS n ON n.node_id = v.node_id "
+            f"WHERE v.workspace_id = {self._workspace()} AND v.event IN {self.bound('Array(String)', names)}{since}"
+            f"{self._only_nodes()}"
+        )
+
+    def _only(self, column: str) -> str:
+        if self.scope.profiles is not None:
+            return f" AND {column} IN {self._ids(self.scope.profiles)}"
+        if self.scope.buckets is not None:
+            low, high = bucket_ends(*self.scope.buckets)
+            return f" AND {column} BETWEEN {self.bound('UUID', low)} AND {self.bound('UUID', high)}"
+        return ""
+
+    def _only_nodes(self) -> str:
+        """Nodes that are, or by an alias belong to, a profile in scope."""
+        if self.scope.profiles is None and self.scope.buckets is None:
+            return ""
+        own = self._only("v.node_id").removeprefix(" AND ")
+        moved = (
+            f"SELECT node_id FROM profile_aliases FINAL WHERE workspace_id = {self._workspace()}"
+            f"{self._only('profile_id')}"
+        )
+        return f" AND ({own} OR v.node_id IN ({moved}))"
+
+    def _is_one_of(self, ids: Sequence[UUID]) -> str:
+        parts = [
+            f"profile_id IN {self._ids(tuple(ids[start : start + _IDS_PER_ARRAY]))}"
+            for start in range(0, len(ids), _IDS_PER_ARRAY)
+        ]
+        return f"({' OR '.join(parts) or '0'})"
+
+    def _ids(self, ids: tuple[UUID, ...]) -> str:
+        return self.bound("Array(UUID)", ids)
+
+    def _workspace(self) -> str:
+        return self.bound("String", self.scope.workspace_id)
+
+
+def _bits(conditions: Sequence[str]) -> str:
+    """A word with bit i set where the i-th condition holds."""
+    terms = [
+        f"bitShiftLeft(toUInt64({condition}), {bit})" for bit, condition in enumerate(conditions) if condition != "0"
+    ]
+    return " + ".join(terms) or "toUInt64(0)"
+
+
+def _is_event(leaf: Condition) -> TypeGuard[EventCondition]:
+    return isinstance(leaf, EventCondition)

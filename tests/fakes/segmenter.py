@@ -1,0 +1,105 @@
+"""Profiles for the segmenter's tests: built in a line, held in memory, or written to ClickHouse as the recorder does."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.statement import Statement
+from cdp_segmenter.rules.facts import Event, Facts
+from cdp_segmenter.rules.times import epoch_ms
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+MS = timedelta(milliseconds=1)
+DAY = timedelta(days=1)
+# the store keeps what was sent: texts stay texts, booleans stay booleans
+EXACT_JSON = {
+    "input_format_try_infer_dates": 0,
+    "input_format_try_infer_datetimes": 0,
+    "input_format_json_read_bools_as_numbers": 0,
+    "input_format_json_read_bools_as_strings": 0,
+}
+
+
+def profile_id(name: str) -> UUID:
+    return uuid5(UUID(int=0), name)
+
+
+def profile(name: str = "ada", **facts: Any) -> Facts:
+    """A profile; everything not said is empty."""
+    return Facts(profile_id(name), **{"first_seen": LONG_AGO, "last_seen": LONG_AGO, **facts})
+
+
+def did(name: str, ago: timedelta = DAY, /, **properties: Any) -> Event:
+    """An event that long before NOW."""
+    return Event(name, NOW - ago, properties)
+
+
+async def write_facts(store: ClickHouse, workspace: str, profiles: Sequence[Facts]) -> None:
+    """One profile row each, and its events under its own id as the node."""
+    await write_profiles(store, workspace, profiles)
+    await write_events(store, workspace, [(facts.profile_id, event) for facts in profiles for event in facts.events])
+
+
+async def write_profiles(store: ClickHouse, workspace: str, profiles: Sequence[Facts], version: int = 1) -> None:
+    rows = [
+        (
+            *(workspace, facts.profile_id, version, 0, 0, 0),
+            *(_ms(facts.first_seen) or 0, _ms(facts.last_seen) or 0),
+            {kind: list(values) for kind, values in facts.identifiers.items()},
+            *(json.dumps(facts.traits), dict(facts.consent), facts.currency, facts.ltv_minor, 0, facts.order_count),
+            _ms(facts.last_order_at),
+        )
+        for facts in profiles
+    ]
+    names = (
+        "workspace_id profile_id version deleted created_at updated_at first_seen last_seen identifiers traits consent"
+    )
+    names += " currency ltv_minor refunded_minor order_count last_order_at"
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    token = f"{workspace}-profiles-{version}-{hash(tuple(facts.profile_id for facts in profiles))}"
+    await store.insert("profiles", names.split(), columns, token=token, settings=EXACT_JSON)
+
+
+async def write_events(
+    store: ClickHouse, workspace: str, events: Sequence[tuple[UUID, Event]], offset: int = 0
+) -> None:
+    """(node, event) pairs as stored events."""
+    rows = [
+        (
+            *(workspace, event.name, node, epoch_ms(event.timestamp), epoch_ms(NOW), "track", str(offset + index)),
+            *("source", "", "", "", json.dumps(event.properties), "{}", "{}", 0, offset + index),
+        )
+        for index, (node, event) in enumerate(events)
+    ]
+    if not rows:
+        return
+    names = "workspace_id event node_id timestamp received_at call message_id source_id session_id user_id anonymous_id"
+    names += " properties traits context received_partition received_offset"
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    await store.insert("events", names.split(), columns, token=f"{workspace}-events-{offset}-{len(rows)}")
+
+
+async def move_node(store: ClickHouse, workspace: str, node: UUID, to: UUID, version: int = 1) -> None:
+    """A merge or an unmerge: the node's events belong to this profile from now on."""
+    columns = [[workspace], [node], [to], [version]]
+    names = ["workspace_id", "node_id", "profile_id", "version"]
+    await store.insert("profile_aliases", names, columns, token=f"{workspace}-{node}-{version}")
+
+
+async def erase_profile(store: ClickHouse, workspace: str, profile: UUID, version: int = 9) -> None:
+    """The tombstone that hides a profile."""
+    await store.command(
+        Statement(
+            "INSERT INTO profiles (workspace_id, profile_id, version, deleted) "
+            "VALUES ({w:String}, {p:UUID}, {v:UInt64}, 1)",
+            {"w": workspace, "p": profile, "v": version},
+        )
+    )
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else epoch_ms(at)
