@@ -1,0 +1,25 @@
+"""A destination's call rate: a token bucket whose time is an argument. Pure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class TokenBucket:
+    """``per_second`` tokens flow in, up to ``capacity``; ``at`` is the monotonic time of the last look, seconds."""
+
+    per_second: float
+    capacity: float
+    tokens: float
+    at: float
+
+    @classmethod
+    def full(cls, per_second: float, now: float) -> "TokenBucket":
+        capacity = max(1.0, per_second)
+        return cls(per_second, capacity, capacity, now)
+
+    def take(self, now: float) -> float:
+        """Takes one token; returns the seconds to wait before using it, 0 when there was one."""
+        self.tokens = min(self.capacity, self.tokens + (now - self.at) * self.per_second)
+        self.at = now
+        self.tokens -= 1.0
+        return max(0.0, -self.tokens / self.per_second)
