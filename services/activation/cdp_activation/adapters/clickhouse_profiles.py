@@ -1,0 +1,36 @@
+"""Profile ids -> profiles as ClickHouse shows them now."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from cdp_activation.profile import Profile, profile_of
+from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.statement import Statement
+
+# the server takes parameters of up to 128 KiB
+_CHUNK: Final = 2500
+_READ: Final = """
+SELECT profile_id, version, identifiers, toJSONString(traits) AS traits, consent
+FROM profiles FINAL
+WHERE workspace_id = {workspace:String} AND profile_id IN {ids:Array(UUID)}
+"""
+
+
+class ClickHouseProfiles:
+    """Implements the port ProfileReader."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        self._store = store
+
+    async def read(self, workspace_id: str, profile_ids: Sequence[UUID]) -> Mapping[UUID, Profile]:
+        found: dict[UUID, Profile] = {}
+        for start in range(0, len(profile_ids), _CHUNK):
+            ids = list(profile_ids[start : start + _CHUNK])
+            for row in await self._store.rows(Statement(_READ, {"workspace": workspace_id, "ids": ids})):
+                traits = msgspec.json.decode(row["traits"])
+                profile = profile_of(row["profile_id"], row["version"], row["identifiers"], traits, row["consent"])
+                found[profile.profile_id] = profile
+        return found

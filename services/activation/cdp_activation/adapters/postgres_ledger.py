@@ -1,0 +1,190 @@
+"""The ledger in Postgres: claims, what was sent, results. Writers of one connection take turns under a lock."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from cdp_activation.adapters import sql
+from cdp_activation.adapters.sealing import FormSeal
+from cdp_activation.destinations.destination import Cells
+from cdp_activation.guard import AudienceCounts
+from cdp_activation.ledger import Claimed, ConnectionKey, DestinationKey, Result
+from cdp_activation.plan import Entry
+from cdp_activation.retry import Progress
+from cdp_runtime.postgres import Pool
+from cdp_schemas.codec import encode
+from cdp_schemas.deliveries import DeliveryReported
+from cdp_schemas.events import routing_key
+
+
+class PostgresLedger:
+    """Implements the port Ledger."""
+
+    def __init__(self, pool: Pool, seal: FormSeal) -> None:
+        self._pool, self._seal = pool, seal
+
+    async def claim(
+        self, key: ConnectionKey, claim: UUID, now: datetime, *, priorities: Sequence[int], limit: int
+    ) -> list[Claimed]:
+        claimed: list[Claimed] = []
+        async with self._pool.connection() as connection:
+            for priority in priorities:
+                parameters = {**_names(key), "claim": claim, "now": now, "priority": priority}
+                rows = await _rows(connection, sql.CLAIM, {**parameters, "limit": limit - len(claimed)})
+                claimed += [self._claimed(key, row) for row in rows]
+                if len(claimed) >= limit:
+                    break
+        return claimed
+
+    async def page(self, key: ConnectionKey, claim: UUID, after: UUID | None, limit: int) -> list[Claimed]:
+        parameters = {**_names(key), "claim": claim, "after": after or UUID(int=0), "limit": limit}
+        async with self._pool.connection() as connection:
+            await _take_turn(connection, key)
+            rows = await _rows(connection, sql.PAGE, parameters)
+        claimed = [self._claimed(key, row) for row in rows]
+        return sorted(claimed, key=lambda row: row.entry.profile_id)
+
+    async def write_ahead(
+        self, key: ConnectionKey, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
+    ) -> None:
+        if not forms:
+            return
+        parameters = {
+            **_names(key),
+            "claim": forms[0][0].claim,
+            "profiles": [row.entry.profile_id for row, _, _ in forms],
+            "sent": [self._seal.close(key, row.entry.profile_id, cells) for row, cells, _ in forms],
+            "keys": [_array(keys) for _, _, keys in forms],
+        }
+        async with self._pool.connection() as connection:
+            await _take_turn(connection, key)
+            await connection.execute(sql.WRITE_AHEAD, parameters)
+
+    async def record(self, key: ConnectionKey, results: Sequence[Result], reports: Sequence[DeliveryReported]) -> None:
+        async with self._pool.connection() as connection:
+            if results:
+                await _take_turn(connection, key)
+                await connection.execute(sql.RECORD, {**_names(key), **self._columns(key, results)})
+            if reports:
+                await connection.execute(sql.REPORT, _reports(reports))
+
+    async def send_again(self, key: ConnectionKey, removed: Sequence[UUID], keys: Sequence[int]) -> int:
+        if not keys:
+            return 0
+        async with self._pool.connection() as connection:
+            await _take_turn(connection, key)
+            parameters = {**_names(key), "removed": list(removed), "keys": list(keys)}
+            return (await connection.execute(sql.SEND_AGAIN, parameters)).rowcount
+
+    async def finish_replacement(self, key: ConnectionKey, claim: UUID, now: datetime) -> None:
+        async with self._pool.connection() as connection:
+            await _take_turn(connection, key)
+            parameters = {**_names(key), "claim": claim, "now": now}
+            await connection.execute(sql.REPLACED_PRESENT, parameters)
+            await connection.execute(sql.REPLACED_ABSENT, parameters)
+
+    async def counts(self, key: ConnectionKey, since: datetime) -> AudienceCounts:
+        async with self._pool.connection() as connection:
+            (row,) = await _rows(connection, sql.GUARD_COUNTS, {**_names(key), "since": since})
+        return AudienceCounts(**row)
+
+    async def suppressed(self, key: DestinationKey, keys: Mapping[UUID, Sequence[int]]) -> frozenset[UUID]:
+        wanted = sorted({number for numbers in keys.values() for number in numbers})
+        if not wanted:
+            return frozenset()
+        parameters = {"workspace": key.workspace_id, "destination": key.destination_id, "keys": wanted}
+        async with self._pool.connection() as connection:
+            rows = await _rows(connection, sql.SUPPRESSED, parameters)
+        found = {row["value_key"] for row in rows}
+        return (
+            frozenset(profile for profile, numbers in keys.items() if found.intersection(numbers))
+            if found
+            else frozenset()
+        )
+
+    async def reconcile(self, key: ConnectionKey, *, limit: int) -> int:
+        return await reconcile(self._pool, key, limit=limit)
+
+    def _claimed(self, key: ConnectionKey, row: Mapping[str, Any]) -> Claimed:
+        sent = self._seal.open(key, row["profile_id"], row["sent"])
+        entry = Entry(row["profile_id"], row["sequence"], row["desired"], row["acknowledged"], sent, row["min_version"])
+        progress = Progress(row["attempts"], row["failing_since"])
+        times = (row["changed_at"], row["received_at"])
+        return Claimed(entry, progress, row["cause"], row["claim"], *times, row["outcome"])
+
+    def _columns(self, key: ConnectionKey, results: Sequence[Result]) -> dict[str, Any]:
+        entries = [result.claimed.entry for result in results]
+        return {
+            "claim": results[0].claimed.claim,
+            "profiles": [entry.profile_id for entry in entries],
+            "sequences": [entry.sequence for entry in entries],
+            "acknowledged": [result.acknowledged for result in results],
+            "sent": [
+                self._seal.close(key, result.claimed.entry.profile_id, result.sent) if result.sent else None
+                for result in results
+            ],
+            "keys": [_array(result.keys) for result in results],
+            "at": [result.at for result in results],
+            "attempts": [result.progress.attempts for result in results],
+            "since": [result.progress.failing_since for result in results],
+            "outcomes": [result.outcome for result in results],
+            "classes": [result.error_class or None for result in results],
+            "errors": [result.error[:500] or None for result in results],
+            "fingerprints": [result.fingerprint for result in results],
+        }
+
+
+async def reconcile(
+    pool: Pool, key: ConnectionKey, *, limit: int, only: Sequence[UUID] | None = None, live: bool = False
+) -> int:
+    """Desired := what the segments say, for all profiles or for those given; returns how many rows changed."""
+    async with pool.connection() as connection:
+        return await reconcile_in(connection, key, limit=limit, only=only, live=live)
+
+
+async def reconcile_in(
+    connection: AsyncConnection[Any],
+    key: ConnectionKey,
+    *,
+    limit: int,
+    only: Sequence[UUID] | None = None,
+    live: bool = False,
+) -> int:
+    """As :func:`reconcile`, within the caller's transaction. Lock connections in the order of their keys."""
+    await _take_turn(connection, key)
+    parameters = {**_names(key), "limit": limit, "priority": 2 if live else 3}
+    if only is None:
+        return (await connection.execute(sql.RECONCILE_ALL, parameters)).rowcount
+    return (await connection.execute(sql.RECONCILE_SOME, {**parameters, "only": list(only)})).rowcount
+
+
+async def _take_turn(connection: AsyncConnection[Any], key: ConnectionKey) -> None:
+    # a statement of its own, so that what follows sees everything that the previous holder committed
+    await connection.execute(sql.TAKE_TURN, ["\x1f".join(key)])
+
+
+def _names(key: ConnectionKey) -> dict[str, Any]:
+    return {"workspace": key.workspace_id, "audience": key.audience_id, "destination": key.destination_id}
+
+
+def _array(numbers: Iterable[int] | None) -> str | None:
+    return None if numbers is None else "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _reports(reports: Sequence[DeliveryReported]) -> dict[str, Any]:
+    return {
+        "keys": [routing_key(report.workspace_id, str(report.profile_id)) for report in reports],
+        "messages": [encode(report) for report in reports],
+    }
+
+
+async def _rows(
+    connection: AsyncConnection[Any], statement: str, parameters: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement, parameters)
+        return await cursor.fetchall()

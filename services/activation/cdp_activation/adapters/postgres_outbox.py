@@ -1,0 +1,38 @@
+"""Reports in Postgres -> deliveries-reported: oldest first, at least once."""
+
+from typing import Final
+
+from cdp_eventlog.log import Outgoing, Producer
+from cdp_runtime.postgres import Pool
+from cdp_schemas.topics import DELIVERIES_REPORTED
+
+_BATCH: Final = 1000
+
+
+class PostgresOutbox:
+    """Implements the port Outbox."""
+
+    def __init__(self, pool: Pool, producer: Producer) -> None:
+        self._pool, self._producer = pool, producer
+
+    async def publish_some(self) -> int:
+        """Reports published; they leave the table only when the log has acknowledged them. Raises LogUnavailable."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT outbox_id, key, message FROM activation.outbox ORDER BY outbox_id LIMIT %s "
+                "FOR UPDATE SKIP LOCKED",
+                [_BATCH],
+            )
+            rows = await cursor.fetchall()
+            if rows:
+                await self._producer.publish(
+                    [Outgoing(DELIVERIES_REPORTED, bytes(key), bytes(message)) for _, key, message in rows]
+                )
+                ids = [row[0] for row in rows]
+                await connection.execute("DELETE FROM activation.outbox WHERE outbox_id = ANY(%s)", [ids])
+        return len(rows)
+
+    async def size(self) -> int:
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute("SELECT count(*) FROM activation.outbox")).fetchone()
+        return int(row[0]) if row else 0

@@ -1,0 +1,147 @@
+"""The ledger's statements. Values are bound by name; what f-strings join are constants of this file (hence S608)."""
+
+from typing import Final
+
+_ROW: Final = "workspace_id = %(workspace)s AND audience_id = %(audience)s AND destination_id = %(destination)s"
+_D_ROW: Final = "d.workspace_id = %(workspace)s AND d.audience_id = %(audience)s AND d.destination_id = %(destination)s"
+_CLAIMED: Final = """d.profile_id, d.sequence, d.desired, d.acknowledged, d.sent, d.attempts, d.failing_since, d.cause,
+    d.claim, d.changed_at, d.received_at, d.outcome,
+    greatest(d.min_version, coalesce((SELECT f.version FROM activation.profile_floors f
+        WHERE f.workspace_id = d.workspace_id AND f.profile_id = d.profile_id), 0)) AS min_version"""
+
+TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 6261))"
+
+CLAIM: Final = f"""
+WITH due AS (
+    SELECT profile_id FROM activation.deliveries
+    WHERE {_ROW} AND pending AND priority = %(priority)s AND next_attempt_at <= %(now)s
+    ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+UPDATE activation.deliveries d SET claim = %(claim)s, claimed_sequence = d.sequence
+FROM due WHERE {_D_ROW} AND d.profile_id = due.profile_id
+RETURNING {_CLAIMED}
+"""  # noqa: S608
+
+PAGE: Final = f"""
+WITH page AS (
+    SELECT profile_id FROM activation.deliveries
+    WHERE {_ROW} AND desired AND profile_id > %(after)s
+    ORDER BY profile_id LIMIT %(limit)s FOR UPDATE
+)
+UPDATE activation.deliveries d SET claim = %(claim)s, claimed_sequence = d.sequence
+FROM page WHERE {_D_ROW} AND d.profile_id = page.profile_id
+RETURNING {_CLAIMED}
+"""  # noqa: S608
+
+WRITE_AHEAD: Final = f"""
+UPDATE activation.deliveries d SET sent = u.sent, keys = u.keys::bigint[], acknowledged = false, outcome = 'sending'
+FROM unnest(%(profiles)s::uuid[], %(sent)s::bytea[], %(keys)s::text[]) AS u(profile_id, sent, keys)
+WHERE {_D_ROW} AND d.profile_id = u.profile_id AND d.claim = %(claim)s
+"""  # noqa: S608
+
+RECORD: Final = f"""
+UPDATE activation.deliveries d SET
+    acknowledged = u.acknowledged, sent = u.sent,
+    keys = CASE WHEN u.sent IS NOT NULL THEN coalesce(u.keys::bigint[], d.keys) END,
+    attempts = CASE WHEN d.sequence = u.sequence THEN u.attempts ELSE 0 END,
+    failing_since = CASE WHEN d.sequence = u.sequence THEN u.since END,
+    outcome = u.outcome, error_class = u.class, last_error = u.error,
+    fingerprint = CASE WHEN d.sequence = u.sequence THEN coalesce(u.fingerprint, d.fingerprint) ELSE d.fingerprint END,
+    pending = d.sequence <> u.sequence OR u.at IS NOT NULL,
+    next_attempt_at = CASE WHEN d.sequence = u.sequence THEN coalesce(u.at, d.next_attempt_at)
+                      ELSE d.next_attempt_at END,
+    acknowledged_at = CASE WHEN u.acknowledged AND NOT d.acknowledged THEN now() ELSE d.acknowledged_at END,
+    removed_at = CASE WHEN u.sent IS NULL AND d.sent IS NOT NULL THEN now() ELSE d.removed_at END
+FROM unnest(%(profiles)s::uuid[], %(sequences)s::bigint[], %(acknowledged)s::boolean[], %(sent)s::bytea[],
+            %(keys)s::text[], %(at)s::timestamptz[], %(attempts)s::int[], %(since)s::timestamptz[],
+            %(outcomes)s::text[], %(classes)s::text[], %(errors)s::text[], %(fingerprints)s::bytea[])
+    AS u(profile_id, sequence, acknowledged, sent, keys, at, attempts, since, outcome, class, error, fingerprint)
+WHERE {_D_ROW} AND d.profile_id = u.profile_id AND d.claim = %(claim)s
+"""  # noqa: S608
+
+REPORT: Final = """
+INSERT INTO activation.outbox (key, message)
+SELECT key, message FROM unnest(%(keys)s::bytea[], %(messages)s::bytea[]) WITH ORDINALITY AS u(key, message, n)
+ORDER BY n
+"""
+
+SEND_AGAIN: Final = f"""
+UPDATE activation.deliveries d
+SET pending = true, acknowledged = false, sequence = d.sequence + 1, priority = 2, next_attempt_at = now()
+WHERE {_D_ROW} AND d.desired AND d.sent IS NOT NULL AND d.keys && %(keys)s::bigint[]
+  AND d.profile_id <> ALL(%(removed)s::uuid[])
+"""  # noqa: S608
+
+REPLACED_PRESENT: Final = f"""
+UPDATE activation.deliveries d SET acknowledged = true, acknowledged_at = %(now)s, outcome = 'delivered',
+    pending = d.sequence <> d.claimed_sequence,
+    attempts = 0, failing_since = NULL, error_class = NULL, last_error = NULL
+WHERE {_D_ROW} AND d.claim = %(claim)s AND d.sent IS NOT NULL AND d.outcome = 'sending'
+"""  # noqa: S608
+
+REPLACED_ABSENT: Final = f"""
+UPDATE activation.deliveries d SET acknowledged = false, sent = NULL, keys = NULL, removed_at = %(now)s,
+    pending = d.desired, next_attempt_at = %(now)s
+WHERE {_D_ROW} AND d.sent IS NOT NULL AND NOT (d.claim = %(claim)s AND d.outcome = 'delivered')
+"""  # noqa: S608
+
+GUARD_COUNTS: Final = f"""
+SELECT count(*) FILTER (WHERE sent IS NOT NULL) AS there,
+       count(*) FILTER (WHERE sent IS NOT NULL AND pending AND NOT desired AND cause = 'membership') AS leaving,
+       count(*) FILTER (WHERE sent IS NULL AND NOT desired
+                        AND cause = 'membership' AND removed_at >= %(since)s) AS left,
+       count(*) FILTER (WHERE desired) AS wanted
+FROM activation.deliveries WHERE {_ROW}
+"""  # noqa: S608
+
+SUPPRESSED: Final = """
+SELECT DISTINCT value_key FROM activation.suppressions
+WHERE workspace_id = %(workspace)s AND value_key = ANY(%(keys)s::bigint[]) AND destination_id IN ('', %(destination)s)
+"""
+
+# members of the audience's segments while the connection is active, without the erased and the merged
+_WANTED: Final = """
+    SELECT m.profile_id, max(m.received_at) AS received_at
+    FROM activation.connections c
+    JOIN activation.audiences a USING (workspace_id, audience_id)
+    JOIN activation.memberships m ON m.workspace_id = c.workspace_id AND m.segment_id = ANY(a.segment_ids)
+    LEFT JOIN activation.profile_floors f ON f.workspace_id = m.workspace_id AND f.profile_id = m.profile_id
+    WHERE c.workspace_id = %(workspace)s AND c.audience_id = %(audience)s AND c.destination_id = %(destination)s
+      AND c.active AND a.deleted_at IS NULL AND m.member AND f.deleted IS NOT TRUE {only}
+    GROUP BY m.profile_id
+"""
+_RECONCILE: Final = """
+WITH wanted AS ({wanted}),
+present AS (SELECT profile_id, desired FROM activation.deliveries d WHERE {row} {only_present}),
+changed AS (
+    SELECT coalesce(w.profile_id, p.profile_id) AS profile_id, w.profile_id IS NOT NULL AS desired, w.received_at
+    FROM wanted w FULL JOIN present p ON p.profile_id = w.profile_id
+    WHERE coalesce(p.desired, false) <> (w.profile_id IS NOT NULL)
+    LIMIT %(limit)s
+),
+explained AS (
+    SELECT ch.*, CASE WHEN f.deleted AND f.merged THEN 'merged' WHEN f.deleted THEN 'erased'
+                      WHEN NOT c.active THEN 'requested' ELSE 'membership' END AS cause
+    FROM changed ch
+    JOIN activation.connections c ON {c_row}
+    LEFT JOIN activation.profile_floors f ON f.workspace_id = %(workspace)s AND f.profile_id = ch.profile_id
+)
+INSERT INTO activation.deliveries AS d
+    (workspace_id, audience_id, destination_id, profile_id, desired, cause, priority, received_at)
+SELECT %(workspace)s, %(audience)s, %(destination)s, profile_id, desired, cause, %(priority)s, received_at
+FROM explained
+ON CONFLICT (workspace_id, destination_id, audience_id, profile_id) DO UPDATE SET
+    desired = excluded.desired, cause = excluded.cause, received_at = excluded.received_at,
+    sequence = d.sequence + 1, pending = true, attempts = 0, failing_since = NULL, changed_at = now(),
+    next_attempt_at = now(), error_class = NULL, last_error = NULL,
+    priority = CASE WHEN excluded.desired THEN excluded.priority
+                    WHEN excluded.cause IN ('erased', 'merged') THEN 0 ELSE 1 END
+"""
+_C_ROW: Final = _D_ROW.replace("d.", "c.")
+RECONCILE_ALL: Final = _RECONCILE.format(wanted=_WANTED.format(only=""), row=_D_ROW, only_present="", c_row=_C_ROW)
+RECONCILE_SOME: Final = _RECONCILE.format(
+    wanted=_WANTED.format(only="AND m.profile_id = ANY(%(only)s::uuid[])"),
+    row=_D_ROW,
+    only_present="AND d.profile_id = ANY(%(only)s::uuid[])",
+    c_row=_C_ROW,
+)

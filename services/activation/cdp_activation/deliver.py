@@ -1,0 +1,109 @@
+"""The loop of deliveries: due destinations in, one task for each; claim, plan, send, record, until nothing is due."""
+
+import asyncio
+
+import structlog
+
+from cdp_activation.destinations.registry import DESTINATIONS
+from cdp_activation.ledger import DestinationKey
+from cdp_activation.line import Line, LinePorts
+from cdp_activation.policies import Policies, WorkerPorts
+from cdp_activation.replacement import Replacement
+from cdp_activation.rounds import Rounds
+from cdp_clickhouse.errors import StoreUnavailable
+from cdp_runtime.postgres import retryable
+
+_log = structlog.get_logger(__name__)
+
+
+class Deliverer:
+    """Destinations never wait for one another; the audiences of one destination take turns."""
+
+    def __init__(self, ports: WorkerPorts, policies: Policies) -> None:
+        self._ports, self._policies = ports, policies
+        self._rounds = Rounds(ports, policies)
+        self._replacement = Replacement(ports, policies)
+        self._tasks: dict[DestinationKey, asyncio.Task[None]] = {}
+        self._awake = asyncio.Event()
+        self._stopping = False
+        self._fault: str | None = "has not looked for work yet"
+
+    def wake(self) -> None:
+        """There may be work: look now instead of at the next poll."""
+        self._awake.set()
+
+    def fault(self) -> str | None:
+        """Why deliveries do not flow; None when they do."""
+        return self._fault
+
+    async def run(self) -> None:
+        """Looks for due destinations until ``stop``; an outage of a store only makes it wait."""
+        while not self._stopping:
+            self._awake.clear()
+            try:
+                for key in await self._ports.directory.due(self._ports.clock.now()):
+                    if key not in self._tasks and not self._stopping:
+                        self._begin(key)
+                self._fault = None
+            except Exception as error:
+                if not retryable(error):
+                    raise
+                self._fault = f"Postgres does not answer: {error}"
+            try:
+                await asyncio.wait_for(self._awake.wait(), self._policies.poll_seconds)
+            except TimeoutError:
+                pass
+
+    async def stop(self, patience_seconds: float = 15.0) -> None:
+        """Lets open calls end; what is not recorded by then is sent again by the next worker."""
+        self._stopping = True
+        self.wake()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks.values(), timeout=patience_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _begin(self, key: DestinationKey) -> None:
+        task = asyncio.create_task(self._work(key), name=f"deliver {key.destination_id}")
+        self._tasks[key] = task
+        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+
+    async def _work(self, key: DestinationKey) -> None:
+        """All that is due at one destination. Nothing that happens here may end another destination's task."""
+        try:
+            if not await self._ports.holdings.hold(key):
+                await asyncio.sleep(self._policies.poll_seconds)
+                return
+            try:
+                await self._serve(key)
+            finally:
+                await self._ports.holdings.let_go(key)
+        except Exception as error:
+            expected = retryable(error) or isinstance(error, StoreUnavailable)
+            _log.log(
+                30 if expected else 40,
+                "deliveries_interrupted",
+                destination=key.destination_id,
+                reason=str(error),
+                exc_info=None if expected else error,
+            )
+            await asyncio.sleep(1.0)
+
+    async def _serve(self, key: DestinationKey) -> None:
+        state = await self._ports.directory.destination(key)
+        if state is None or not state.ready or state.type not in DESTINATIONS:
+            return
+        ports = LinePorts(self._ports.calls, self._ports.directory, self._ports.clock)
+        policies = self._policies
+        line = Line(state, DESTINATIONS[state.type], ports, policy=policies.breaker, phone_region=policies.phone_region)
+        worked = 1
+        while worked and not self._stopping and self._ports.holdings.healthy():
+            worked = 0
+            for connection in await self._ports.directory.connections(key):
+                if self._stopping or line.blocked(self._ports.clock.now()) is not None:
+                    return
+                if connection.replace_session is not None and connection.paused_class is None:
+                    worked += await self._replacement.run(line, connection)
+                else:
+                    worked += await self._rounds.run(line, connection)

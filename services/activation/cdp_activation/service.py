@@ -1,0 +1,147 @@
+"""Settings and adapters -> the activation service and its part of the front door: the only place that wires."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from cdp_activation.adapters.clickhouse_profiles import ClickHouseProfiles
+from cdp_activation.adapters.http import HttpCalls
+from cdp_activation.adapters.postgres_directory import PostgresDirectory
+from cdp_activation.adapters.postgres_holdings import PostgresHoldings
+from cdp_activation.adapters.postgres_ledger import PostgresLedger
+from cdp_activation.adapters.postgres_outbox import PostgresOutbox
+from cdp_activation.adapters.postgres_projection import PostgresProjection
+from cdp_activation.adapters.postgres_sweep import PostgresSweep
+from cdp_activation.adapters.sealing import FormSeal
+from cdp_activation.breaker import BreakerPolicy
+from cdp_activation.deliver import Deliverer
+from cdp_activation.guard import GuardPolicy
+from cdp_activation.keys import Keyring
+from cdp_activation.policies import Policies, WorkerPorts
+from cdp_activation.retry import RetryPolicy
+from cdp_activation.settings import ActivationSettings
+from cdp_activation.ssrf import TargetPolicy
+from cdp_activation.stream import Planner, ProfileStream
+from cdp_activation.upkeep import Upkeep
+from cdp_clickhouse.client import ClickHouse
+from cdp_eventlog.consumer import KafkaConsumer
+from cdp_eventlog.faust_shell import FaustShell
+from cdp_eventlog.producer import KafkaProducer
+from cdp_runtime.clock import SystemClock
+from cdp_runtime.metrics import CONSUMER_LAG
+from cdp_runtime.postgres import Pool, open_pool
+from cdp_runtime.secrets import SecretBox
+from cdp_runtime.settings import load
+from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
+
+_GROUP: Final = "activation"
+_PROFILES_GROUP: Final = "activation-profiles"
+
+
+class Activation:
+    """The process ``cdp run activation``: planner, deliveries and upkeep."""
+
+    name = "activation"
+
+    def __init__(self, settings: ActivationSettings) -> None:
+        self._settings = settings
+        self._store = ClickHouse(settings.clickhouse_url)
+        self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=_GROUP)
+        self._holdings = PostgresHoldings(settings.postgres_url)
+        self._calls = HttpCalls(TargetPolicy(settings.allowed_ports, settings.allowed_hosts))
+        self._pool: Pool | None = None
+        self._deliverer: Deliverer | None = None
+        self._upkeep: Upkeep | None = None
+        self._shell: FaustShell | None = None
+        self._consumer: KafkaConsumer | None = None
+
+    async def start(self) -> None:
+        settings = self._settings
+        pool = self._pool = await open_pool(settings.postgres_url, name="activation", max_size=12)
+        await self._store.start()
+        await self._producer.start()
+        box = SecretBox(settings.secret_key)
+        ledger = PostgresLedger(pool, FormSeal(box))
+        ports = WorkerPorts(
+            PostgresDirectory(pool, box),
+            ledger,
+            ClickHouseProfiles(self._store),
+            self._calls,
+            self._holdings,
+            SystemClock(),
+            Keyring(settings.secret_key, settings.default_phone_region),
+        )
+        deliverer = self._deliverer = Deliverer(ports, policies_of(settings))
+        self._upkeep = Upkeep(PostgresSweep(pool), ledger, PostgresOutbox(pool, self._producer), deliverer.wake)
+        planner = Planner(PostgresProjection(pool), deliverer.wake)
+        bootstrap = settings.kafka_bootstrap_servers
+        self._consumer = KafkaConsumer(bootstrap, _PROFILES_GROUP, [PROFILES_UPDATED], ProfileStream(planner))
+        self._shell = FaustShell(
+            _GROUP, bootstrap, [MEMBERSHIPS_CHANGED], planner.memberships, data_dir=settings.data_dir, max_batch=2000
+        )
+        await self._shell.start()
+
+    async def run(self) -> None:
+        assert self._deliverer and self._upkeep and self._consumer
+        settings = self._settings
+        poll, sweep = settings.activation_poll_seconds, settings.activation_sweep_seconds
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._consumer.run())
+            group.create_task(self._deliverer.run())
+            group.create_task(self._upkeep.run(poll_seconds=poll, sweep_seconds=sweep))
+
+    async def stop(self) -> None:
+        if self._consumer:
+            await self._consumer.stop()
+        if self._shell:
+            await self._shell.stop()
+        if self._deliverer:
+            await self._deliverer.stop()
+        if self._upkeep:
+            self._upkeep.stop()
+        await self._holdings.stop()
+        await self._calls.stop()
+        await self._producer.stop()
+        await self._store.stop()
+        if self._pool:
+            await self._pool.close()
+
+    def faults(self) -> Mapping[str, str]:
+        found = {
+            "postgres": self._deliverer.fault() if self._deliverer else "not connected yet",
+            "clickhouse": self._store.fault(),
+            "kafka": self._producer.fault(),
+            "memberships-changed": self._shell.fault() if self._shell else "not connected yet",
+            "profiles-updated": self._consumer.fault() if self._consumer else "not connected yet",
+        }
+        for partition, lag in self._consumer.lag().items() if self._consumer else ():
+            CONSUMER_LAG.labels(_PROFILES_GROUP, partition.topic, str(partition.number)).set(lag)
+        return {part: fault for part, fault in found.items() if fault}
+
+
+def policies_of(settings: ActivationSettings) -> Policies:
+    """The worker's patience and care, from the settings."""
+    return Policies(
+        retry=RetryPolicy(
+            timedelta(seconds=settings.activation_retry_base_seconds),
+            timedelta(seconds=settings.activation_retry_cap_seconds),
+            timedelta(hours=settings.activation_retry_budget_hours),
+        ),
+        breaker=BreakerPolicy(
+            consecutive=settings.activation_breaker_failures,
+            first_rest=timedelta(seconds=settings.activation_breaker_rest_seconds),
+        ),
+        guard=GuardPolicy(
+            settings.activation_guard_share,
+            settings.activation_guard_members,
+            settings.activation_guard_empty_members,
+        ),
+        poll_seconds=settings.activation_poll_seconds,
+        phone_region=settings.default_phone_region,
+    )
+
+
+def build() -> Activation:
+    """The service, wired from the environment. Raises BadSettings."""
+    return Activation(load(ActivationSettings))

@@ -1,0 +1,78 @@
+"""The work beside deliveries: reports to the log, reconciliation of what messages missed, figures of the backlog."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from cdp_activation.ports import Ledger, Outbox, SweepStore
+from cdp_eventlog.log import LogUnavailable
+from cdp_runtime.metrics import ACTIVATION_OLDEST, ACTIVATION_OUTBOX, ACTIVATION_PENDING, ACTIVATION_RECONCILED
+from cdp_runtime.postgres import retryable
+
+_log = structlog.get_logger(__name__)
+_ROWS: Final = 5000
+
+
+class Upkeep:
+    """Three loops that an outage of a store or of the log only slows down."""
+
+    def __init__(self, store: SweepStore, ledger: Ledger, outbox: Outbox, wake: Callable[[], None]) -> None:
+        self._store, self._ledger, self._outbox, self._wake = store, ledger, outbox, wake
+        self._stopping = asyncio.Event()
+
+    async def run(self, *, poll_seconds: float, sweep_seconds: float) -> None:
+        """Until ``stop``."""
+        await asyncio.gather(
+            self._every(poll_seconds, self._report),
+            self._every(poll_seconds * 2, lambda: self.reconcile(flagged=True)),
+            self._every(sweep_seconds, lambda: self.reconcile(flagged=False)),
+            self._every(5.0, self._measure),
+        )
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def reconcile(self, *, flagged: bool) -> None:
+        """Every connection, or those that the API changed: desired := what the segments say."""
+        for key in await self._store.connections(flagged=flagged):
+            changed = 0
+            while not self._stopping.is_set():
+                found = await self._ledger.reconcile(key, limit=_ROWS)
+                changed += found
+                self._wake_if(found)
+                if found < _ROWS:
+                    break
+            if flagged:
+                await self._store.unflag(key)
+            else:
+                ACTIVATION_RECONCILED.inc(changed)
+            self._wake_if(await self._store.remind(key))
+
+    def _wake_if(self, changed: int) -> None:
+        if changed:
+            self._wake()
+
+    async def _report(self) -> None:
+        while await self._outbox.publish_some() and not self._stopping.is_set():
+            pass
+
+    async def _measure(self) -> None:
+        ACTIVATION_OUTBOX.set(await self._outbox.size())
+        for type_name, pending, oldest in await self._store.backlog():
+            ACTIVATION_PENDING.labels(type_name).set(pending)
+            ACTIVATION_OLDEST.labels(type_name).set(oldest)
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while not self._stopping.is_set():
+            try:
+                await work()
+            except Exception as error:
+                if not (retryable(error) or isinstance(error, LogUnavailable)):
+                    raise
+                _log.warning("upkeep_waits", reason=str(error))
+            try:
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+            except TimeoutError:
+                pass
