@@ -50,17 +50,28 @@ def _shown(setting: Setting, environment: Mapping[str, str]) -> str:
 
 
 def _classes() -> list[tuple[str, type[ServiceSettings]]]:
-    packages = sorted({entry.value.partition(".")[0] for entry in entry_points(group="cdp.services")})
     classes: list[tuple[str, type[ServiceSettings]]] = [("every process", ServiceSettings)]
-    for package in packages:
+    for package, readers in sorted(_packages().items()):
         if find_spec(f"{package}.settings") is None:
             continue
         module: Any = import_module(f"{package}.settings")
         for value in vars(module).values():
             is_ours = isinstance(value, type) and issubclass(value, ServiceSettings) and value is not ServiceSettings
             if is_ours and value.__module__ == module.__name__:
-                classes.append((package.removeprefix("cdp_").replace("_", "-"), value))
+                classes.append((", ".join(readers), value))
     return classes
+
+
+def _packages() -> dict[str, list[str]]:
+    """Package with a service.py -> the processes that run it; a package with a router is also in the front door."""
+    found: dict[str, list[str]] = {}
+    for group in ("cdp.services", "cdp.api"):
+        for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+            readers = found.setdefault(entry.module.rpartition(".")[0], [])
+            name = entry.name if group == "cdp.services" else "analytics-api"
+            if name not in readers:
+                readers.append(name)
+    return found
 
 
 def _is_secret(variable: str) -> bool:
