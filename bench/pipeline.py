@@ -1,4 +1,4 @@
-"""P5 and P14: CPU per event from HTTP to Postgres, ClickHouse and 100 segments; event acknowledged -> entered visible."""
+"""P5 and P14: CPU per event from HTTP to both stores and 100 segments; event acknowledged -> entered visible."""
 
 import asyncio
 import shutil
