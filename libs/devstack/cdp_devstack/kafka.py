@@ -21,7 +21,7 @@ from cdp_devstack.process import Command
 from cdp_devstack.tansu import tansu
 
 HEAP = "512m"
-FLAGS = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto", "-Djava.awt.headless=true"]
+FLAGS = ["-XX:+UseSerialGC", "-Djava.awt.headless=true"]
 
 # The internal topics of a single node need one replica; with a short session a killed broker is back in 4 s, not 14 s.
 SETTINGS = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,19 @@ def test_services_are_visible_by_name_and_have_their_own_admin_port() -> None:
         assert list(program.command.argv[-2:]) == ["run", program.name]
         assert program.command.environment == {"CDP_X": "1", "CDP_ADMIN_PORT": str(program.admin_port)}
     assert len({program.admin_port for program in found}) == len(found)
+
+
+def test_two_starts_at_the_same_time_fetch_kafka_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    maven = tmp_path / "bin" / "mvn"
+    maven.parent.mkdir()
+    maven.write_text(
+        "#!/bin/sh\necho once >> " + str(tmp_path / "calls") + "\nfor a in $@; do case $a in -DoutputDirectory=*) "
+        'd=${a#*=}; mkdir -p "$d"; sleep 0.3; touch "$d/kafka_2.13-4.3.0.jar";; esac; done\n'
+    )
+    maven.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{maven.parent}:/bin:/usr/bin")
+    monkeypatch.setenv("CDP_CACHE_DIR", str(tmp_path / "cache"))
+    with ThreadPoolExecutor(3) as pool:
+        found = set(pool.map(kafka_jars, ["java"] * 3))
+    assert [entry.name for entry in found.pop().iterdir()] == ["kafka_2.13-4.3.0.jar"]
+    assert (tmp_path / "calls").read_text() == "once\n"

@@ -22,7 +22,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-READERS, WRITERS = 8, 4  # threads; inserts never wait behind long reads
+READERS, WRITERS = 16, 4  # threads; inserts never wait behind long reads
 _INSERT = re.compile(rb"\s*INSERT\b", re.IGNORECASE)
 CONTENT_TYPES = {
     "JSON": "application/json; charset=UTF-8",
