@@ -45,6 +45,7 @@ class Origin:
     call: str | None = None
     connection: Mapping[str, str] = field(default_factory=dict)
     judge: Judge = accept
+    tells_refusals: bool = False
 
 
 class Taken(NamedTuple):
@@ -65,7 +66,11 @@ class Gateway:
         self._devices = clocks.DeviceClocks()
 
     async def take(self, origin: Origin, call: Call, body: bytes) -> Taken:
-        """Returns when the broker has every event. Raises CallRefused: then nothing may be called accepted."""
+        """Returns when the broker has every event. Raises CallRefused: then nothing may be called accepted.
+
+        A call to an API that tells its client about each event, and of which no event can be taken, leaves no trace:
+        it is the client's to send again.
+        """
         source = origin.source
         if not source.enabled:
             raise CallRefused(SOURCE_DISABLED)
@@ -75,6 +80,8 @@ class Gateway:
         self._limiter.check(limit_key, rate, seconds)
         arrival = self._arrival(origin, call, body)
         taken = self._judged(origin.judge, call, arrival)
+        if origin.tells_refusals and not taken.accepted:
+            return taken
         await self._publish(source, arrival, taken)
         self._limiter.spend(limit_key, rate, len(taken.accepted), seconds)
         self._count(arrival, taken)

@@ -51,6 +51,9 @@ class AcceptedTable(Protocol):
     async def record(self, rows: Sequence[AcceptedRow]) -> None:
         """Sets (does not add) each row's count: a repeat changes nothing. Raises OSError when it cannot."""
 
+    async def forget(self, before: datetime) -> None:
+        """Drops the rows of minutes before that time. Raises OSError when it cannot."""
+
 
 class SharedSpending(Protocol):
     """What all gateways together have spent of the sources' limits."""

@@ -1,6 +1,8 @@
 """The counts of accepted events -> their table, every second and at the end; limits -> what other gateways spent."""
 
 import asyncio
+from datetime import timedelta
+from typing import Final
 
 from cdp_ingest.counts import AcceptedCounts
 from cdp_ingest.ports import AcceptedTable, SharedSpending
@@ -9,6 +11,7 @@ from cdp_runtime.clock import Clock
 from cdp_runtime.logs import get_logger
 
 _log = get_logger(__name__)
+KEPT: Final = timedelta(days=35)  # counts per minute are for accounting of the last month
 
 
 class CountRecorder:
@@ -17,12 +20,14 @@ class CountRecorder:
     def __init__(self, counts: AcceptedCounts, table: AcceptedTable, clock: Clock, *, every: float = 1.0) -> None:
         self._counts, self._table, self._clock, self._every = counts, table, clock, every
         self._fault: str | None = None
+        self._forget_at = clock.now()
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(self._every)
-            await self.flush()
+            if await self.flush() and self._clock.now() >= self._forget_at:
+                await self._forget()
 
     async def flush(self) -> bool:
         """Writes all that changed; False when the table did not take it."""
@@ -39,6 +44,14 @@ class CountRecorder:
         self._fault = None
         self._counts.written(rows, self._clock.now())
         return True
+
+    async def _forget(self) -> None:
+        now = self._clock.now()
+        try:
+            await self._table.forget(now - KEPT)
+        except OSError:
+            return
+        self._forget_at = now + timedelta(hours=1)
 
     async def finish(self, deadline: float = 10.0) -> None:
         """The last write; gives up with an error line after ``deadline`` seconds."""

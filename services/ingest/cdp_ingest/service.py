@@ -1,7 +1,8 @@
 """Settings -> the gateway process, its part of the front door, and the local stack's source."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -11,16 +12,18 @@ from cdp_ingest.adapters.postgres import PostgresAccepted, PostgresSources
 from cdp_ingest.adapters.redis import RedisSpending
 from cdp_ingest.adapters.uvicorn import HttpServer
 from cdp_ingest.answers import Cors
+from cdp_ingest.api import events_router
 from cdp_ingest.connection import networks
 from cdp_ingest.counts import AcceptedCounts
 from cdp_ingest.gateway import Gateway, Limits
 from cdp_ingest.hot import HotPaths
 from cdp_ingest.quota import InFlight, Limiter, Rate
-from cdp_ingest.recording import CountRecorder, LimitSharer
+from cdp_ingest.recording import KEPT, CountRecorder, LimitSharer
 from cdp_ingest.settings import IngestSettings
 from cdp_ingest.sources import RememberedSources
 from cdp_ingest.web import Site, build_web
 from cdp_runtime import metrics
+from cdp_runtime.api import ApiPart
 from cdp_runtime.auth import hash_token
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
@@ -101,9 +104,57 @@ class IngestService:
         return app
 
 
+class EventsApi:
+    """The gateway's part of the front door: plain events in, and the counts of accepted ones out."""
+
+    def __init__(self, settings: IngestSettings) -> None:
+        self._clock = SystemClock()
+        self._log = _producer(settings, "cdp-api-events")
+        self._pool = lazy_pool(settings.postgres_url, name="cdp-api-events", max_size=2)
+        self._table = PostgresAccepted(self._pool)
+        counts = AcceptedCounts(uuid4().hex)
+        self._recorder = CountRecorder(counts, self._table, self._clock)
+        self.limits = _limits(settings)
+        self.gateway = Gateway(self._log, counts, self.limits, self._clock, lambda: str(uuid4()), Limiter())
+        self._recording: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._pool.open(wait=False)
+        self._recording = asyncio.create_task(self._recorder.run())
+        await self._log.start()
+
+    async def stop(self) -> None:
+        if self._recording is not None:
+            self._recording.cancel()
+            await asyncio.gather(self._recording, return_exceptions=True)
+            await self._recorder.finish(2.0)
+        await self._log.stop()
+        await self._pool.close()
+
+    def faults(self) -> Mapping[str, str]:
+        fault = self._log.fault()
+        return {} if fault is None else {"kafka": fault}
+
+    async def accepted(self, workspace_id: str, since: Sequence[Any]) -> Mapping[str, Any]:
+        """The facet ``accepted``: ``{"rows": [{source_id, minute, count}]}``, newest first.
+
+        ``since`` may hold one aware datetime; without it the rows are those of all the minutes that are kept.
+        """
+        start = since[0] if since else self._clock.now() - KEPT
+        return {"rows": await self._table.read(workspace_id, start)}
+
+
 def build() -> Service:
     """The gateway from the environment. Raises BadSettings."""
     return IngestService(load(IngestSettings))
+
+
+def build_api() -> ApiPart:
+    """The router and the facet for the front door. Raises BadSettings."""
+    part = EventsApi(load(IngestSettings))
+    router = events_router(part.gateway, part.limits)
+    facets = {"accepted": part.accepted}
+    return ApiPart("ingest", router, part.start, part.stop, part.faults, facets)
 
 
 async def seed_local(postgres_url: str) -> None:

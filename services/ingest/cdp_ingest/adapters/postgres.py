@@ -1,6 +1,8 @@
 """The sources and the counts of accepted events in Postgres."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import LiteralString
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -18,9 +20,9 @@ ON CONFLICT (workspace_id, source_id, minute, run_id) DO UPDATE SET count = grea
 """
 _READ = """
 SELECT source_id, minute, sum(count)::bigint AS count FROM ingest.accepted
-WHERE workspace_id = %s AND minute >= now() - make_interval(hours => %s)
-GROUP BY source_id, minute ORDER BY minute DESC, source_id
+WHERE workspace_id = %s AND minute >= %s GROUP BY source_id, minute ORDER BY minute DESC, source_id
 """
+_FORGET = "DELETE FROM ingest.accepted WHERE minute < %s"
 
 
 class PostgresSources:
@@ -47,16 +49,22 @@ class PostgresAccepted:
 
     async def record(self, rows: Sequence[AcceptedRow]) -> None:
         columns = [list(column) for column in zip(*rows, strict=True)]
+        await self._execute(_RECORD, columns)
+
+    async def forget(self, before: datetime) -> None:
+        await self._execute(_FORGET, (before,))
+
+    async def read(self, workspace_id: str, since: datetime) -> list[dict[str, object]]:
+        """``{source_id, minute, count}`` per source and minute from ``since`` on, newest first."""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(_READ, (workspace_id, since))).fetchall()
+        return [{"source_id": source, "minute": minute, "count": count} for source, minute, count in rows]
+
+    async def _execute(self, sql: LiteralString, parameters: Sequence[object]) -> None:
         try:
             async with self._pool.connection() as connection:
-                await connection.execute(_RECORD, columns)
+                await connection.execute(sql, parameters)
         except (psycopg.Error, PoolTimeout) as error:
             if not retryable(error):
                 raise
             raise OSError(f"Postgres does not answer: {error}") from error
-
-    async def read(self, workspace_id: str, hours: int) -> list[dict[str, object]]:
-        """``{sourceId, minute, count}`` of the last hours, newest first."""
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(_READ, (workspace_id, hours))).fetchall()
-        return [{"sourceId": source, "minute": minute, "count": count} for source, minute, count in rows]
