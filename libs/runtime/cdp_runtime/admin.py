@@ -51,16 +51,21 @@ class AdminServer:
     async def _app(self, scope: Scope, receive: Any, send: Any) -> None:
         match scope["path"]:
             case "/metrics":
+                self._look()  # so that cdp_process_ready is true of this moment, probed or not
                 await _answer(send, 200, CONTENT_TYPE_LATEST, self._metrics())
             case "/healthz":
                 await _answer(send, 200, "application/json", b'{"status":"ok"}')
             case "/readyz":
-                faults = dict(self._faults())
-                READY.set(0 if faults else 1)
+                faults = self._look()
                 body = {"status": "waiting" if faults else "ready", "faults": faults}
                 await _answer(send, 503 if faults else 200, "application/json", json.dumps(body).encode())
             case _:
                 await _answer(send, 404, "application/json", b'{"message":"try /metrics, /healthz or /readyz"}')
+
+    def _look(self) -> dict[str, str]:
+        faults = dict(self._faults())
+        READY.set(0 if faults else 1)
+        return faults
 
 
 def _registry() -> CollectorRegistry:

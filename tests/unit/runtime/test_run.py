@@ -60,7 +60,9 @@ async def test_readiness_names_the_dependency_that_is_missing() -> None:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         waiting = await http.get("/readyz")
         assert (waiting.status_code, waiting.json()["faults"]) == (503, faults)
+        assert "cdp_process_ready 0.0" in (await http.get("/metrics")).text
         faults.clear()
+        assert "cdp_process_ready 1.0" in (await http.get("/metrics")).text
         assert (await http.get("/readyz")).status_code == 200
         assert (await http.get("/healthz")).json() == {"status": "ok"}
         assert "cdp_process_ready 1.0" in (await http.get("/metrics")).text
