@@ -47,6 +47,25 @@ API_STREAM_DROPPED: Final = Counter(
 )
 API_QUARANTINED: Final = Counter("cdp_api_quarantine_events_total", "Refused events taken into the quarantine")
 
+# resolver
+RESOLVER_EVENTS: Final = Counter("cdp_resolver_events_total", "Events resolved, by what became of them", ["outcome"])
+RESOLVER_PROFILES: Final = Counter("cdp_resolver_profiles_updated_total", "Golden records that changed")
+RESOLVER_MERGES: Final = Counter(
+    "cdp_resolver_nodes_moved_total", "Nodes that changed their profile: merge, unmerge, erased", ["reason"]
+)
+RESOLVER_REFUSED_LINKS: Final = Counter(
+    "cdp_resolver_links_refused_total", "Links that do not hold because a guard forbids it", ["reason"]
+)
+RESOLVER_DROPPED_TRAITS: Final = Counter(
+    "cdp_resolver_traits_dropped_total", "Traits that a profile has no space for; their events are stored"
+)
+RESOLVER_BATCH_SECONDS: Final = Histogram(
+    "cdp_resolver_batch_seconds", "Seconds from a batch to its commit and publication", buckets=_FAST
+)
+RESOLVER_FENCED: Final = Counter(
+    "cdp_resolver_partitions_fenced_total", "Partitions let go because another worker had claimed them"
+)
+
 # recorder
 RECORDER_ROWS: Final = Counter(
     "cdp_recorder_rows_total",

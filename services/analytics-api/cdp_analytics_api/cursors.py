@@ -5,7 +5,7 @@ import binascii
 import re
 from typing import Final, NamedTuple
 
-_SHAPE: Final = re.compile(r"(-?\d{1,15})\.(\d{1,10})\.(\d{1,19})\Z")
+_SHAPE: Final = re.compile(r"(-?\d{1,17})\.(\d{1,10})\.(\d{1,19})\Z")
 
 
 class Place(NamedTuple):

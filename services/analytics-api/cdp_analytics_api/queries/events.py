@@ -1,6 +1,6 @@
 """A filter of events -> the statement of one page, newest first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, get_args
 from uuid import UUID
 
@@ -30,6 +30,10 @@ class EventFilter:
     type: str | None = None
     event: str | None = None
     profile_id: UUID | None = None
+
+    def of(self, profile_id: UUID) -> "EventFilter":
+        """The same events, of one profile only."""
+        return replace(self, profile_id=profile_id)
 
 
 def event_page(workspace_id: str, chosen: EventFilter, limit: int, after: Place | None) -> Statement:

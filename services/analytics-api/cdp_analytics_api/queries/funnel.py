@@ -5,7 +5,7 @@ leads there: a later start can only help, so it decides exactly whether the wind
 state before the event, so one event takes one step. Events of the same millisecond count in the order of the steps.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cdp_analytics_api.periods import Period
@@ -36,6 +36,10 @@ class Funnel:
     def names(self) -> list[tuple[str, ...]]:
         """Per step, the stored names that its event means."""
         return [names_matching(step.event) for step in self.steps]
+
+    def without_breakdown(self) -> "Funnel":
+        """The same question over all profiles together."""
+        return replace(self, breakdown=None)
 
     @property
     def is_plain(self) -> bool:

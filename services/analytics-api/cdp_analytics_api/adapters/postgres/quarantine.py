@@ -1,0 +1,96 @@
+"""front.quarantine <-> refused events with their place in the dead-letter topic."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from cdp_analytics_api.ports import Refused
+from cdp_runtime.postgres import Pool
+from cdp_schemas.events import RefusedEvent
+
+_STARTS: Final = "SELECT partition, next_offset FROM front.quarantine_offsets WHERE partition = ANY(%s)"
+_TAKE: Final = """
+INSERT INTO front.quarantine
+    (workspace_id, partition, "offset", source_id, stage, reason, detail, path, message_id, received_at, raw)
+SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                     %s::text[], %s::timestamptz[], %s::bytea[])
+ON CONFLICT DO NOTHING
+"""
+_ADVANCE: Final = """
+INSERT INTO front.quarantine_offsets AS known (partition, next_offset)
+SELECT * FROM unnest(%s::int[], %s::bigint[])
+ON CONFLICT (partition) DO UPDATE SET next_offset = greatest(known.next_offset, excluded.next_offset)
+"""
+_PAGE: Final = """
+SELECT workspace_id, partition, "offset", source_id, stage, reason, detail, path, message_id, received_at, raw
+FROM front.quarantine
+WHERE workspace_id = %(workspace)s AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+  AND (%(at)s::timestamptz IS NULL
+       OR (received_at, partition, "offset") < (%(at)s, %(partition)s::int, %(offset)s::bigint))
+ORDER BY received_at DESC, partition DESC, "offset" DESC LIMIT %(limit)s
+"""
+_PURGE: Final = "DELETE FROM front.quarantine WHERE received_at < %s"
+
+
+class PostgresQuarantine:
+    """The Quarantine port."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def starts(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(_STARTS, (list(partitions),))).fetchall()
+        return dict(rows)
+
+    async def take(self, refused: Sequence[Refused], next_offsets: Mapping[int, int]) -> None:
+        columns = [list(column) for column in zip(*map(_row, refused), strict=True)]
+        async with self._pool.connection() as connection, connection.transaction():
+            if columns:
+                await connection.execute(_TAKE, columns)
+            await connection.execute(_ADVANCE, (list(next_offsets), list(next_offsets.values())))
+
+    async def page(
+        self, workspace_id: str, reason: str | None, limit: int, after: tuple[datetime, int, int] | None
+    ) -> list[Refused]:
+        at, partition, offset = after or (None, None, None)
+        values = {
+            "workspace": workspace_id,
+            "reason": reason,
+            "at": at,
+            "partition": partition,
+            "offset": offset,
+            "limit": limit,
+        }
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(_PAGE, values)).fetchall()
+        return [_refused(row) for row in rows]
+
+    async def purge(self, before: datetime) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(_PURGE, (before,))
+
+
+def _row(refused: Refused) -> tuple[Any, ...]:
+    event = refused.event
+    place = (event.workspace_id, refused.partition, refused.offset)
+    # Postgres text takes no NUL; the raw bytes keep it
+    texts = (event.source_id, event.stage, event.reason, event.detail, event.path, event.message_id)
+    cleaned = tuple(text.replace("\0", "\N{SYMBOL FOR NULL}") if text else text for text in texts)
+    return (*place, *cleaned, event.received_at, event.raw)
+
+
+def _refused(row: tuple[Any, ...]) -> Refused:
+    workspace_id, partition, offset, source_id, stage, reason, detail, path, message_id, received_at, raw = row
+    event = RefusedEvent(
+        workspace_id=workspace_id,
+        source_id=source_id,
+        stage=stage,
+        reason=reason,
+        detail=detail,
+        path=path,
+        message_id=message_id,
+        received_at=received_at,
+        raw=bytes(raw),
+    )
+    return Refused(partition, offset, event)

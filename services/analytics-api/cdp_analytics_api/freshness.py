@@ -1,0 +1,65 @@
+"""Costly answers -> the same answer for all who ask within a moment, refreshed behind their back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+from cdp_runtime.clock import Clock
+
+T = TypeVar("T")
+_MOST_KEPT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Younger than ``fresh`` seconds: given as it is. Younger than ``stale``: given, and refreshed meanwhile."""
+
+    fresh: float = 1.0
+    stale: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    answer: Any
+    at: float
+
+
+class FreshAnswers:
+    """Keeps answers by key (a workspace leads every key); many who ask at once cause one computation."""
+
+    def __init__(self, clock: Clock, freshness: Freshness = Freshness()) -> None:
+        self._clock, self._freshness = clock, freshness
+        self._kept: dict[Hashable, _Kept] = {}
+        self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def get(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
+        """Raises what ``compute`` raises, when there is nothing fresh enough to give instead."""
+        kept = self._kept.get(key)
+        age = None if kept is None else self._clock.monotonic() - kept.at
+        if kept is not None and age is not None and age < self._freshness.fresh:
+            return cast(T, kept.answer)
+        task = self._refresh(key, compute)
+        if kept is not None and age is not None and age < self._freshness.stale:
+            return cast(T, kept.answer)
+        return cast(T, await asyncio.shield(task))
+
+    def _refresh(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> asyncio.Task[Any]:
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._under_way[key] = asyncio.ensure_future(self._compute(key, compute))
+            task.add_done_callback(lambda done: self._settled(key, done))
+        return task
+
+    async def _compute(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
+        began = self._clock.monotonic()
+        answer = await compute()
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        self._kept[key] = _Kept(answer, began)
+        return answer
+
+    def _settled(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        self._under_way.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # seen: nobody may have waited for a refresh

@@ -1,0 +1,113 @@
+"""Identified events -> the live listeners that asked for them; a slow one loses its oldest and is told how many."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cdp_analytics_api.event_view import EventView
+from cdp_runtime.metrics import API_STREAM_CLIENTS, API_STREAM_DROPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What one listener wants to see, in its workspace; None means all."""
+
+    workspace_id: str
+    type: str | None = None
+    names: frozenset[str] | None = None
+    profile_id: str | None = None
+
+    def wants(self, view: EventView) -> bool:
+        return (
+            (self.type is None or view.type == self.type)
+            and (self.names is None or view.event in self.names)
+            and (self.profile_id is None or view.profile_id == self.profile_id)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a listener gets next: events, and how many it missed before them."""
+
+    events: list[EventView]
+    dropped: int = 0
+
+
+@dataclass(eq=False)
+class Listener:
+    """One open stream with its bounded buffer."""
+
+    interest: Interest
+    limit: int
+    closed: bool = False
+    _buffer: deque[EventView] = field(default_factory=deque)
+    _dropped: int = 0
+    _filled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def offer(self, view: EventView) -> None:
+        if len(self._buffer) >= self.limit:
+            self._buffer.popleft()
+            self._dropped += 1
+            API_STREAM_DROPPED.inc()
+        self._buffer.append(view)
+        self._filled.set()
+
+    def close(self) -> None:
+        """The process ends: the stream should, too."""
+        self.closed = True
+        self._filled.set()
+
+    async def next(self, timeout: float) -> Delivery:
+        """What has gathered; empty when nothing came for ``timeout`` seconds."""
+        try:
+            await asyncio.wait_for(self._filled.wait(), timeout)
+        except TimeoutError:
+            return Delivery([])
+        self._filled.clear()
+        events, dropped = list(self._buffer), self._dropped
+        self._buffer.clear()
+        self._dropped = 0
+        return Delivery(events, dropped)
+
+
+class Listeners:
+    """All open streams of this process."""
+
+    def __init__(self, buffer: int) -> None:
+        self._buffer = buffer
+        self._open: set[Listener] = set()
+        self.present, self.absent = asyncio.Event(), asyncio.Event()
+        self.absent.set()
+
+    def add(self, interest: Interest) -> Listener:
+        listener = Listener(interest, self._buffer)
+        self._open.add(listener)
+        self.present.set()
+        self.absent.clear()
+        API_STREAM_CLIENTS.set(len(self._open))
+        return listener
+
+    def remove(self, listener: Listener) -> None:
+        self._open.discard(listener)
+        if not self._open:
+            self.present.clear()
+            self.absent.set()
+        API_STREAM_CLIENTS.set(len(self._open))
+
+    def close(self) -> None:
+        for listener in self._open:
+            listener.close()
+
+    def workspaces(self) -> frozenset[str]:
+        """The workspaces that somebody listens to."""
+        return frozenset(listener.interest.workspace_id for listener in self._open)
+
+    def publish(self, workspace_id: str, views: Sequence[EventView]) -> None:
+        for listener in self._of(workspace_id):
+            for view in views:
+                if listener.interest.wants(view):
+                    listener.offer(view)
+
+    def _of(self, workspace_id: str) -> Iterable[Listener]:
+        return [listener for listener in self._open if listener.interest.workspace_id == workspace_id]

@@ -1,0 +1,31 @@
+"""Event bodies -> the same with personal values hidden, for callers without the scope ``profiles:pii``."""
+
+import re
+from typing import Any, Final
+
+HIDDEN: Final = "***"
+# compared without case, spaces, dashes and underscores
+_PERSONAL: Final = frozenset(
+    {
+        *("email", "emailaddress", "phone", "phonenumber", "mobile", "firstname", "lastname", "fullname", "name"),
+        *("username", "address", "street", "postalcode", "zip", "birthday", "dateofbirth", "ip", "ipaddress"),
+        *("latitude", "longitude", "password", "token", "advertisingid", "idfa", "gaid"),
+    }
+)
+_SEPARATORS: Final = re.compile(r"[\s_\-]")
+_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+def masked(value: Any) -> Any:
+    """The JSON value with personal fields and everything that looks like an email address hidden, at any depth."""
+    if isinstance(value, dict):
+        return {key: HIDDEN if _is_personal(key) and content else masked(content) for key, content in value.items()}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    if isinstance(value, str) and _ADDRESS.search(value):
+        return HIDDEN
+    return value
+
+
+def _is_personal(key: str) -> bool:
+    return _SEPARATORS.sub("", key).lower() in _PERSONAL

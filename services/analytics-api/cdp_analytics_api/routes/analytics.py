@@ -1,0 +1,52 @@
+"""GET /analytics/overview and POST /analytics/funnel: questions in, exact numbers out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends
+from fastapi.openapi.models import Example
+
+from cdp_analytics_api.answers import FunnelAnswer, Overview
+from cdp_analytics_api.questions import FunnelQuestion
+from cdp_analytics_api.reports import Reports
+from cdp_runtime.auth import Principal, require
+from cdp_runtime.envelope import Answer
+
+Analyst = Annotated[Principal, Depends(require("analytics:read"))]
+_PURCHASE_FUNNEL = Example(
+    summary="From a page view to a purchase within a day",
+    value={
+        "name": "Purchase Funnel",
+        "steps": [
+            {"event": "page_view"},
+            {"event": "product_view", "filters": [{"property": "price", "operator": ">=", "value": 10}]},
+            {"event": "add_to_cart"},
+            {"event": "purchase"},
+        ],
+        "startDate": "2026-01-01",
+        "endDate": "2026-02-15",
+        "timeWindow": "P1D",
+        "breakdown": "utm_source",
+    },
+)
+
+
+def analytics_router(reports: Reports) -> APIRouter:
+    router = APIRouter(prefix="/analytics", tags=["analytics"])
+
+    @router.get("/overview", summary="The dashboard's numbers")
+    async def overview(principal: Analyst) -> Answer[Overview]:
+        """Profiles, events, exact revenue per currency, consent and countries; at most a few seconds old (`asOf`)."""
+        return Answer(data=await reports.overview(principal.workspace_id))
+
+    @router.post("/funnel", summary="How many profiles take these steps, and how long they need")
+    async def funnel(
+        principal: Analyst, question: Annotated[FunnelQuestion, Body(openapi_examples={"purchase": _PURCHASE_FUNNEL})]
+    ) -> Answer[FunnelAnswer]:
+        """Each profile is followed from every first step it takes; its furthest step counts.
+
+        All steps lie in the period and, from the first to the last, within the time window, to the millisecond. One
+        event takes one step, even if it could be several. Times are those of the shortest way to the first completion.
+        """
+        return Answer(data=await reports.funnel(principal.workspace_id, question))
+
+    return router

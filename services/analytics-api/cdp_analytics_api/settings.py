@@ -1,0 +1,20 @@
+"""The environment -> what the front door needs to know."""
+
+from pydantic import Field
+
+from cdp_runtime.settings import ServiceSettings
+
+
+class AnalyticsApiSettings(ServiceSettings):
+    """Settings of the front door and the analytics."""
+
+    api_host: str = Field("127.0.0.1", description="address the front door listens on")
+    api_port: int = Field(8001, ge=0, le=65535, description="port of the front door")
+    api_cors_origins: str = Field("*", description="origins that browsers may call the API from, separated by commas")
+    api_rate_per_minute: int = Field(6000, ge=1, description="requests a minute that one API token may make")
+    api_rate_burst: int = Field(600, ge=1, description="requests that one API token may make at once")
+    api_query_seconds: float = Field(15.0, gt=0, description="longest time that one analytics query may take")
+    api_query_rows: int = Field(2_000_000_000, ge=1, description="most rows that one analytics query may read")
+    api_token_cache_seconds: float = Field(10.0, ge=0, description="how long a revoked API token may still work")
+    api_stream_buffer: int = Field(1000, ge=1, description="events kept for one slow live listener before dropping")
+    api_body_bytes: int = Field(8_388_608, ge=1024, description="largest request body of the front door")
