@@ -1,0 +1,237 @@
+"""The resolver's store in Postgres: transactions, claims and offsets, message ids."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from cdp_identity import orders
+from cdp_identity.adapters import postgres_sql as sql
+from cdp_identity.adapters.postgres_rows import link_row, node_row, profile_row, profile_updates
+from cdp_identity.golden import Sum, from_micros, to_micros
+from cdp_identity.graph import Pair
+from cdp_identity.ports import Claim, DataRefused, Fenced, Progress, StoreUnavailable
+from cdp_identity.rows import (
+    ConsentEntry,
+    Key,
+    LinkRow,
+    Message,
+    NodeRow,
+    OrderKey,
+    OrderRow,
+    ProfileRow,
+)
+from cdp_runtime.postgres import Pool, retryable
+from cdp_schemas.profiles import ProfileUpdated
+
+_DAY: Final = timedelta(days=1)
+_DATA: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+
+
+@asynccontextmanager
+async def _faults() -> AsyncIterator[None]:
+    """Postgres's errors as the port's: come again, or never."""
+    try:
+        yield
+    except (psycopg.Error, OSError, TimeoutError) as error:
+        # anything else that is refused (a missing table, say) is mended by people, not by dropping events
+        if isinstance(error, _DATA) and not retryable(error):
+            raise DataRefused(str(error).strip()) from error
+        raise StoreUnavailable(str(error).strip() or type(error).__name__) from error
+
+
+class PostgresStore:
+    """ResolverStore over a pool of connections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["PostgresTransaction"]:
+        async with _faults(), self._pool.connection() as connection, connection.transaction():
+            yield PostgresTransaction(connection)
+
+    async def claim(self, partitions: Collection[int]) -> dict[int, Claim]:
+        async with _faults(), self._pool.connection() as connection:
+            rows = await connection.execute(sql.CLAIM, [sorted(partitions)])
+            return {row[0]: Claim(*row[1:]) async for row in rows}
+
+    async def positions(self, partitions: Collection[int]) -> dict[int, Claim]:
+        async with _faults(), self._pool.connection() as connection:
+            rows = await connection.execute(sql.POSITIONS, [sorted(partitions)])
+            return {row[0]: Claim(*row[1:]) async for row in rows}
+
+    async def golden_records(self, profiles: Collection[Key]) -> list[ProfileUpdated]:
+        async with _faults(), self._pool.connection() as connection, connection.transaction():
+            return await golden_records(connection, profiles)
+
+
+async def golden_records(connection: psycopg.AsyncConnection[Any], profiles: Collection[Key]) -> list[ProfileUpdated]:
+    """The profiles as they are now, their identifiers included; for the resolver and for the API."""
+    columns = _columns(sorted(profiles), 2)
+    rows = [profile_row(row) async for row in await connection.execute(sql.PROFILES, columns)]
+    nodes = [node_row(row) async for row in await connection.execute(sql.MEMBERS, columns * 2)]
+    return profile_updates(rows, nodes)
+
+
+class PostgresTransaction:
+    """Transaction over one connection. Rows are locked in the order of their keys, so workers wait, never deadlock."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    async def fence(self, epochs: Mapping[int, int]) -> Mapping[int, int | None]:
+        rows = await self._rows(sql.FENCE, [sorted(epochs)])
+        stored = {row[0]: row for row in rows}
+        lost = {p for p, epoch in epochs.items() if p not in stored or stored[p][1] != epoch}
+        if lost:
+            raise Fenced(lost)
+        return {partition: row[2] for partition, row in stored.items()}
+
+    async def nodes(self, keys: Collection[Key]) -> dict[Key, NodeRow]:
+        rows = await self._rows(sql.NODES, _columns(keys, 2))
+        return {(row[0], row[1]): node_row(row) for row in rows}
+
+    async def links(self, pairs: Mapping[Pair, str]) -> dict[Pair, LinkRow]:
+        columns = _columns(((workspace, *pair) for pair, workspace in pairs.items()), 3)
+        return {row.link.pair: row for row in map(link_row, await self._rows(sql.LINKS, columns))}
+
+    async def remember(self, messages: Sequence[Message], window: timedelta) -> set[int]:
+        if not messages:
+            return set()
+        known = await self._met(messages, window)
+        fresh = [message for at, message in enumerate(messages) if at not in known]
+        rows = ((m.id, from_micros(m.arrived), m.offset, m.partition) for m in sorted(fresh))
+        taken = {row[0] for row in await self._rows(sql.REMEMBER, _columns(rows, 4))}
+        if len(taken) < len(fresh):
+            # a repeat of the same offset, or another worker was quicker: only a fresh look can tell
+            return known | await self._met(messages, window)
+        return known
+
+    async def _met(self, messages: Sequence[Message], window: timedelta) -> set[int]:
+        arrivals = [from_micros(message.arrived) for message in messages]
+        days = _days(min(arrivals) - window, max(arrivals) + window)
+        columns = _columns(((m.id, at, m.offset, m.partition) for m, at in zip(messages, arrivals, strict=True)), 4)
+        return {row[0] - 1 for row in await self._rows(sql.MET, [*columns, days, window, window])}
+
+    async def orders(self, keys: Collection[OrderKey]) -> dict[OrderKey, OrderRow]:
+        columns = _columns(sorted(keys), 2)
+        await self._connection.execute(sql.RESERVE_ORDERS, columns)
+        rows = await self._rows(sql.LOCK_ORDERS, columns)
+        return {(row[0], row[1]): OrderRow(row[0], row[1], orders.decode(row[2])) for row in rows if row[2]}
+
+    async def lock(self, profiles: Collection[Key], new: Collection[Key], now: datetime) -> dict[Key, ProfileRow]:
+        if new:
+            await self._connection.execute(sql.MAKE_PROFILES, [now, now, *_columns(sorted(new), 2)])
+        rows = await self._rows(sql.LOCK_PROFILES, _columns(sorted({*profiles, *new}), 2))
+        return {(row[0], row[1]): profile_row(row) for row in rows}
+
+    async def members(self, profiles: Collection[Key]) -> list[NodeRow]:
+        return [node_row(row) for row in await self._rows(sql.MEMBERS, _columns(profiles, 2) * 2)]
+
+    async def held_links(self, nodes: Collection[Key]) -> list[LinkRow]:
+        return [link_row(row) for row in await self._rows(sql.HELD_LINKS, _columns(nodes, 2))]
+
+    async def open_links(self, since: Mapping[Key, int]) -> list[LinkRow]:
+        columns = _columns(((*key, from_micros(at)) for key, at in since.items()), 3)
+        return [link_row(row) for row in await self._rows(sql.OPEN_LINKS, columns * 2)]
+
+    async def neighbours(self, keys: Collection[Key]) -> dict[Key, UUID]:
+        rows = await self._rows(sql.NODES, _columns(keys, 2))
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    async def save_orders(self, rows: Sequence[OrderRow]) -> None:
+        if rows:
+            await self._connection.execute(sql.SAVE_ORDERS, _columns(map(_order_columns, rows), 8))
+
+    async def sums(self, nodes: Collection[Key]) -> dict[Key, list[Sum]]:
+        found: dict[Key, list[Sum]] = {}
+        for row in await self._rows(sql.SUMS, _columns(nodes, 2)) if nodes else []:
+            times = (to_micros(row[6]), to_micros(row[7]))
+            found.setdefault((row[0], row[1]), []).append(Sum(row[2], int(row[3]), int(row[4]), row[5], *times))
+        return found
+
+    async def versions(self, count: int) -> list[int]:
+        return [row[0] for row in await self._rows(sql.VERSIONS, [count])] if count else []
+
+    async def save_nodes(self, rows: Sequence[NodeRow], moved: Mapping[Key, UUID]) -> None:
+        if rows:
+            await self._connection.execute(sql.SAVE_NODES, _columns(map(_node_columns, sorted(rows)), 8))
+        if moved:
+            columns = _columns(((*key, profile) for key, profile in moved.items()), 3)
+            await self._connection.execute(sql.MOVE_NODES, columns)
+
+    async def save_links(self, rows: Sequence[LinkRow]) -> None:
+        if rows:
+            columns = _columns(map(_link_columns, sorted(rows, key=lambda row: row.link.pair)), 8)
+            await self._connection.execute(sql.SAVE_LINKS, columns)
+
+    async def save_profiles(self, records: Sequence[ProfileUpdated], gone: Collection[Key]) -> None:
+        if gone:
+            await self._connection.execute(sql.DELETE_PROFILES, _columns(gone, 2))
+        if records:
+            await self._connection.execute(sql.SAVE_PROFILES, _columns(map(_profile_columns, records), 17))
+
+    async def save_consents(self, entries: Sequence[ConsentEntry]) -> None:
+        if entries:
+            await self._connection.execute(sql.SAVE_CONSENTS, _columns(entries, 7))
+
+    async def erase(self, nodes: Sequence[NodeRow], erased_at: datetime) -> None:
+        columns = _columns(((row.workspace_id, row.node_id) for row in nodes), 2)
+        await self._connection.execute(sql.ERASE_NODES, [erased_at, *columns])
+        for statement in sql.ERASE_REST:
+            await self._connection.execute(statement, columns)
+
+    async def advance(self, progress: Mapping[int, Progress]) -> None:
+        rows = ((partition, *done) for partition, done in sorted(progress.items()))
+        await self._connection.execute(sql.ADVANCE, _columns(rows, 3))
+
+    async def _rows(self, statement: Any, parameters: Sequence[Any]) -> list[Any]:
+        return await (await self._connection.execute(statement, parameters)).fetchall()
+
+
+def _columns(rows: Any, width: int) -> list[list[Any]]:
+    """Rows as one list per column, for unnest."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(width)]
+
+
+def _days(first: datetime, last: datetime) -> list[date]:
+    start = first.date()
+    return [start + _DAY * step for step in range((last.date() - start).days + 1)]
+
+
+def _node_columns(row: NodeRow) -> tuple[Any, ...]:
+    last = None if row.last_seen is None else from_micros(row.last_seen)
+    who = (row.workspace_id, row.node_id, row.profile_id, row.kind, row.value)
+    return (*who, from_micros(row.first_seen), last, row.state)
+
+
+def _link_columns(row: LinkRow) -> tuple[Any, ...]:
+    a, b, moment, message_id = row.link
+    return row.workspace_id, a, b, from_micros(moment), row.status, message_id, row.source_id, row.reason
+
+
+def _order_columns(row: OrderRow) -> tuple[Any, ...]:
+    total = row.order.total()
+    facts = orders.encode(row.order)
+    who = (row.workspace_id, row.order_id, row.order.owner.node)
+    if total is None:
+        return (*who, None, 0, 0, None, facts)
+    return (*who, from_micros(total.placed_at), total.net, total.refunded, total.currency, facts)
+
+
+def _profile_columns(record: ProfileUpdated) -> tuple[Any, ...]:
+    revenue = record.revenue
+    return (
+        *(record.workspace_id, record.profile_id, record.version, record.created_at, record.updated_at),
+        *(record.first_seen, record.last_seen, record.consent_at, revenue.first_order_at, revenue.last_order_at),
+        *(revenue.ltv_minor, revenue.refunded_minor, revenue.order_count, revenue.currency),
+        Jsonb(record.traits) if record.traits else None,
+        Jsonb(record.consent) if record.consent else None,
+        Jsonb(revenue.by_currency) if revenue.by_currency else None,
+    )

@@ -1,0 +1,228 @@
+"""What a batch says -> locks, reads, the pure decisions, writes; all inside one transaction of the caller."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from cdp_identity import changes, golden
+from cdp_identity.batch import Sayings
+from cdp_identity.changes import Changes, Group
+from cdp_identity.graph import Guards, Link, Pair, other_end
+from cdp_identity.ports import Transaction, Unlocked
+from cdp_identity.regroup import Regrouping, earliest, reach, regroup
+from cdp_identity.rows import Key, LinkRow, NodeRow, OrderRow, ProfileRow
+from cdp_identity.statements import Reading
+from cdp_schemas.profiles import ProfileUpdated, Revenue
+
+_NOTHING: Final = frozenset[Key]()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How events are read, what a profile may hold, when a messageId counts again, and what is too small to write."""
+
+    guards: Guards
+    reading: Reading = field(default_factory=Reading)
+    window: timedelta = timedelta(hours=24)
+    least_move: int = 300_000_000  # µs of last_seen
+
+
+@dataclass(slots=True)
+class Locked:
+    """The profiles a transaction holds: their rows, their live nodes, and the links that matter."""
+
+    profiles: dict[Key, ProfileRow]
+    nodes: dict[UUID, NodeRow]
+    links: list[LinkRow] = field(default_factory=list)
+
+
+class Application:
+    """Applies one batch. ``extra`` are profiles that an earlier attempt found it needs."""
+
+    def __init__(self, tx: Transaction, rules: Rules, now: datetime, extra: Collection[Key] = _NOTHING) -> None:
+        self._tx, self._rules, self._now, self._extra = tx, rules, now, extra
+
+    async def apply(self, known: Mapping[Key, NodeRow], sayings: Sayings) -> Changes:
+        """Makes the batch's effects. Raises Unlocked when more profiles must be locked first."""
+        new = await self._new_links(sayings.links)
+        orders, speakers = await self._orders(sayings)
+        touched = self._touched(known, sayings, new) | speakers
+        if not touched:
+            return Changes()
+        locked = await self._lock(known, touched)
+        result = Changes()
+        after = self._absorb(locked, sayings, touched, result)
+        regrouped = await self._regroup(locked, after, new)
+        found = changes.groups(after, regrouped, sayings.mentions)
+        because = {end: row.link.message_id for row in new for end in row.link.pair}
+        result.moved = changes.moves(locked.nodes, found, self._now, because)
+        await self._tx.save_orders(orders)
+        await self._fold(locked, found, result, speakers)
+        await self._save(locked, after, regrouped, result, touched)
+        return result
+
+    async def regroup_only(self, locked: Locked, new: Sequence[LinkRow]) -> Changes:
+        """The effects of links alone, for profiles that are locked already."""
+        regrouped = await self._regroup(locked, locked.nodes, new)
+        found = changes.groups(locked.nodes, regrouped, {})
+        result = Changes(moved=changes.moves(locked.nodes, found, self._now, {}))
+        await self._fold(locked, found, result, set())
+        await self._save(locked, locked.nodes, regrouped, result, set())
+        return result
+
+    async def _new_links(self, said: Mapping[Pair, tuple[str, Link, str]]) -> list[LinkRow]:
+        if not said:
+            return []
+        known = await self._tx.links({pair: workspace_id for pair, (workspace_id, _, _) in said.items()})
+        rows = (LinkRow(workspace_id, link, "h", source_id) for workspace_id, link, source_id in said.values())
+        return earliest(known, rows)
+
+    async def _orders(self, sayings: Sayings) -> tuple[list[OrderRow], set[Key]]:
+        """The orders that change, and the nodes whose revenue that may change."""
+        if not sayings.orders:
+            return [], set()
+        stored = await self._tx.orders(sayings.orders)
+        rows, speakers = [], set()
+        for key, said in sayings.orders.items():
+            old = stored.get(key)
+            order = said if old is None else old.order.join(said)
+            if old is None or order != old.order:
+                rows.append(OrderRow(*key, order))
+                owners = {order.owner.node} | ({old.order.owner.node} if old else set())
+                speakers |= {(key[0], node) for node in owners}
+        return rows, speakers
+
+    def _touched(self, known: Mapping[Key, NodeRow], sayings: Sayings, new: Iterable[LinkRow]) -> set[Key]:
+        least = self._rules.least_move
+        touched = {(row.workspace_id, end) for row in new for end in row.link.pair}
+        for node, mention in sayings.mentions.items():
+            key = (mention.workspace_id, node)
+            if key not in touched and changes.needs_write(known.get(key), mention, least):
+                touched.add(key)
+        return touched
+
+    async def _lock(self, known: Mapping[Key, NodeRow], touched: set[Key]) -> Locked:
+        elsewhere = touched - known.keys()
+        # the owner of an order that another profile speaks of now, or a node that is new
+        rows = {**known, **(await self._tx.nodes(elsewhere) if elsewhere else {})}
+        live = {key: row for key in touched if (row := rows.get(key)) is not None and row.is_live}
+        existing = {(row.workspace_id, row.profile_id) for row in live.values()}
+        profiles = await self._tx.lock(existing | set(self._extra), touched - live.keys(), self._now)
+        if not existing <= profiles.keys():
+            raise Unlocked(_NOTHING)  # one was merged away meanwhile: read again where its nodes are
+        nodes = {row.node_id: row for row in await self._tx.members(profiles)}
+        missing = {key for key in touched if key[1] not in nodes}
+        if missing:
+            found = (await self._tx.nodes(missing)).values()
+            moved = {(row.workspace_id, row.profile_id) for row in found if row.is_live}
+            if moved:
+                raise Unlocked(moved)
+        return Locked(profiles, nodes)
+
+    def _absorb(self, locked: Locked, sayings: Sayings, touched: set[Key], result: Changes) -> dict[UUID, NodeRow]:
+        after = dict(locked.nodes)
+        for node, mention in sayings.mentions.items():
+            if node in after or (mention.workspace_id, node) in touched:
+                after[node] = changes.absorb(after.get(node), mention, result)
+        result.nodes = [row for node, row in after.items() if row != locked.nodes.get(node)]
+        return after
+
+    async def _regroup(self, locked: Locked, nodes: Mapping[UUID, NodeRow], new: Sequence[LinkRow]) -> Regrouping:
+        crowded = {row.profile_id for row in locked.nodes.values() if row.profile_id != row.node_id}
+        many = {(row.workspace_id, node) for node, row in locked.nodes.items() if row.profile_id in crowded}
+        held = await self._tx.held_links(many) if many else []
+        turned = await self._turned(nodes, locked, new) if new else []
+        locked.links = [*held, *turned]
+        return regroup(nodes, locked.links, new, self._rules.guards)
+
+    async def _turned(self, nodes: Mapping[UUID, NodeRow], locked: Locked, new: Sequence[LinkRow]) -> list[LinkRow]:
+        """Refused links that the new ones may turn; they may lead to profiles that must be locked first."""
+        found: dict[Pair, LinkRow] = {}
+        while True:
+            since = {key: at for key, at in reach(nodes, new, found.values()).items() if key[1] in locked.nodes}
+            rows = {row.link.pair: row for row in await self._tx.open_links(since)} if since else {}
+            far = {
+                (row.workspace_id, other_end(row.link, end))
+                for row in rows.values()
+                for end in row.link.pair
+                if end in locked.nodes and other_end(row.link, end) not in locked.nodes
+            }
+            if far:
+                profiles = await self._tx.neighbours(far)
+                raise Unlocked({(key[0], profile) for key, profile in profiles.items()} | set(self._extra))
+            if rows.keys() <= found.keys():
+                return list(found.values())
+            found |= rows
+
+    async def _fold(self, locked: Locked, found: dict[Key, Group], result: Changes, speakers: set[Key]) -> None:
+        """Golden records of all groups that are not as before."""
+        spoken = {key[1] for key in speakers}
+        changed_nodes = {row.node_id for row in result.nodes}
+        stale = [
+            group
+            for group in found.values()
+            if group.is_new_set or any(row.node_id in spoken or row.node_id in changed_nodes for row in group.nodes)
+        ]
+        counted = [g for g in stale if g.is_new_set or any(row.node_id in spoken for row in g.nodes)]
+        sums = await self._tx.sums({(row.workspace_id, row.node_id) for g in counted for row in g.nodes})
+        recount = {group.key for group in counted}
+        for group in stale:
+            before = locked.profiles.get(group.key)
+            if group.key in recount:
+                rows = [one for row in group.nodes for one in sums.get((row.workspace_id, row.node_id), ())]
+                revenue = golden.revenue_of(rows, self._rules.reading.currency)
+            else:
+                revenue = before.revenue if before else Revenue(self._rules.reading.currency)
+            record = changes.fold_profile(group, self._created_at(locked, group), revenue)
+            is_old = before is not None and before.version > 0 and not group.is_new_set
+            if before is None or not is_old or changes.is_news(record, before, self._rules.least_move):
+                result.updated.append(record)
+        self._find_gone(locked, found, result)
+
+    def _created_at(self, locked: Locked, group: Group) -> datetime:
+        keys = {group.key} | {(row.workspace_id, row.profile_id) for row in group.nodes}
+        rows = [locked.profiles[key] for key in keys if key in locked.profiles]
+        return min((row.created_at for row in rows if row.version > 0), default=self._now)
+
+    def _find_gone(self, locked: Locked, found: Mapping[Key, Group], result: Changes) -> None:
+        homes = {row.node_id: key[1] for key, group in found.items() for row in group.nodes}
+        for key, row in locked.profiles.items():
+            if key in found:
+                continue
+            if row.version == 0:
+                result.unused.append(key)
+            else:
+                into = homes.get(key[1])
+                result.gone.append(ProfileUpdated(*key, 0, self._now, deleted=True, merged_into=into))
+
+    async def _save(
+        self,
+        locked: Locked,
+        after: Mapping[UUID, NodeRow],
+        regrouped: Regrouping,
+        result: Changes,
+        touched: set[Key],
+    ) -> None:
+        await self._number(result)
+        written = [row._replace(profile_id=regrouped.profile_of[row.node_id]) for row in result.nodes]
+        rest = {row.node_id for row in written}
+        moved = {(m.workspace_id, m.node_id): m.profile_id for m in result.moved if m.node_id not in rest}
+        await self._tx.save_nodes(written, moved)
+        await self._tx.save_links(regrouped.links)
+        result.refused = [row.reason for row in regrouped.links if row.reason]
+        gone = [(record.workspace_id, record.profile_id) for record in result.gone]
+        await self._tx.save_profiles(result.updated, [*gone, *result.unused])
+        await self._tx.save_consents(result.consents)
+
+    async def _number(self, result: Changes) -> None:
+        """Versions for all that changed; a node's move has the version of the profile it moves to."""
+        versions = iter(await self._tx.versions(len(result.updated) + len(result.gone)))
+        number = msgspec.structs.replace
+        result.updated = [number(record, version=next(versions), updated_at=self._now) for record in result.updated]
+        result.gone = [number(record, version=next(versions)) for record in result.gone]
+        of = {(record.workspace_id, record.profile_id): record.version for record in result.updated}
+        result.moved = [number(m, version=of[m.workspace_id, m.profile_id]) for m in result.moved]

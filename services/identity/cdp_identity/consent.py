@@ -1,0 +1,70 @@
+"""What each node of a profile was told about consent -> what is allowed: a merge never allows more."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from cdp_identity.traits import Register
+
+JoinedAt = Callable[[UUID, UUID], int | None]
+
+
+class Granted(NamedTuple):
+    """Whether a purpose is allowed, and since when (µs)."""
+
+    granted: bool
+    since: int
+
+
+def read(states: Mapping[UUID, Mapping[str, Register]], joined_at: JoinedAt) -> dict[str, Granted]:
+    """Purpose -> what holds for a profile whose nodes have these registers.
+
+    A refusal of one node holds for all, until somebody grants the purpose later than the refusal **and** later than
+    the two nodes became one profile. A purpose that nobody spoke about is missing, which allows nothing.
+    """
+    spoken: dict[str, list[tuple[UUID, Granted]]] = {}
+    for node, registers in states.items():
+        for purpose, register in registers.items():
+            held = register.held()
+            spoken.setdefault(purpose, []).append((node, Granted(bool(held.value), held.since)))
+    return {purpose: _strictest(said, joined_at) for purpose, said in sorted(spoken.items())}
+
+
+def _strictest(said: list[tuple[UUID, Granted]], joined_at: JoinedAt) -> Granted:
+    grants = [(node, answer) for node, answer in said if answer.granted]
+    standing = [
+        refusal.since
+        for node, refusal in said
+        if not refusal.granted and not any(_overrules(grant, node, refusal, joined_at) for grant in grants)
+    ]
+    if standing:
+        return Granted(False, max(standing))
+    return Granted(True, max(answer.since for _, answer in grants))
+
+
+def _overrules(grant: tuple[UUID, Granted], refuser: UUID, refusal: Granted, joined_at: JoinedAt) -> bool:
+    granter, answer = grant
+    if answer.since <= refusal.since:
+        return False
+    since_joined = joined_at(granter, refuser)
+    return since_joined is not None and answer.since >= since_joined
+
+
+def preferences(context: Any, management: Any) -> dict[str, bool]:
+    """``context.consent.categoryPreferences`` and RudderStack's ``context.consentManagement`` -> purpose -> allowed.
+
+    A purpose that is both allowed and denied is denied.
+    """
+    found: dict[str, bool] = {}
+    categories = context.get("categoryPreferences") if isinstance(context, dict) else None
+    for purpose, allowed in categories.items() if isinstance(categories, dict) else ():
+        if isinstance(allowed, bool):
+            found[purpose] = allowed
+    if isinstance(management, dict):
+        found |= dict.fromkeys(_names(management.get("allowedConsentIds")), True)
+        found |= dict.fromkeys(_names(management.get("deniedConsentIds")), False)
+    return {purpose: allowed for purpose, allowed in found.items() if 0 < len(purpose) <= 128}
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []

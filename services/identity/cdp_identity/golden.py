@@ -1,0 +1,106 @@
+"""The nodes of one profile, its links and its revenue -> the golden record."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from cdp_identity import consent, traits
+from cdp_identity.fold import NodeState
+from cdp_identity.graph import Link, joined_at
+from cdp_schemas.profiles import ProfileUpdated, Revenue
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def to_micros(at: datetime) -> int:
+    """µs since 1970 of an aware time."""
+    return (at - EPOCH) // _MICROSECOND
+
+
+def from_micros(moment: int) -> datetime:
+    return EPOCH + timedelta(microseconds=moment)
+
+
+@dataclass(slots=True)
+class Member:
+    """One node of a profile. Times in µs; ``last_seen`` is None for a node that no event stayed with."""
+
+    node_id: UUID
+    kind: str
+    value: str
+    first_seen: int
+    last_seen: int | None = None
+    state: NodeState = field(default_factory=NodeState)
+
+
+class Sum(NamedTuple):
+    """The order ledger of one profile in one currency, minor units and µs."""
+
+    currency: str
+    net: int
+    refunded: int
+    orders: int
+    first_at: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a golden record has besides its fold; ``version`` and ``updated_at`` are set when it is written."""
+
+    workspace_id: str
+    profile_id: UUID
+    created_at: datetime
+
+
+def golden_record(frame: Frame, members: Sequence[Member], links: Iterable[Link], revenue: Revenue) -> ProfileUpdated:
+    """The fold of the members; the order of members and links does not matter."""
+    registers = traits.join_all(member.state.traits for member in members)
+    spoken = {member.node_id: member.state.consent for member in members if member.state.consent}
+    allowed = consent.read(spoken, joined_at(links if len(spoken) > 1 else ()))
+    last = max((member.last_seen or member.first_seen for member in members), default=0)
+    return ProfileUpdated(
+        frame.workspace_id,
+        frame.profile_id,
+        0,
+        frame.created_at,
+        created_at=frame.created_at,
+        first_seen=from_micros(min(member.first_seen for member in members)),
+        last_seen=from_micros(last),
+        identifiers=identifiers(members),
+        traits=traits.read(registers),
+        consent={purpose: answer.granted for purpose, answer in allowed.items()},
+        consent_at=from_micros(max(answer.since for answer in allowed.values())) if allowed else None,
+        revenue=revenue,
+    )
+
+
+def identifiers(members: Iterable[Member]) -> dict[str, list[str]]:
+    """Kind -> values, in the order in which they were first seen."""
+    found: dict[str, list[str]] = {}
+    for member in sorted(members, key=lambda one: (one.kind, one.first_seen, one.value)):
+        found.setdefault(member.kind, []).append(member.value)
+    return found
+
+
+def revenue_of(sums: Iterable[Sum], currency: str) -> Revenue:
+    """The sums of a profile's nodes as its revenue; other currencies than the workspace's are kept apart.
+
+    ``order_count`` and the times count every order, whatever its currency.
+    """
+    rows = list(sums)
+    net: dict[str, int] = {}
+    for row in rows:
+        net[row.currency] = net.get(row.currency, 0) + row.net
+    return Revenue(
+        currency,
+        net.get(currency, 0),
+        sum(row.orders for row in rows),
+        sum(row.refunded for row in rows if row.currency == currency),
+        from_micros(min(row.first_at for row in rows)) if rows else None,
+        from_micros(max(row.last_at for row in rows)) if rows else None,
+        dict(sorted(net.items())),
+    )

@@ -1,0 +1,124 @@
+"""Composition root of the resolver and of the identity API: settings -> adapters -> service."""
+
+import asyncio
+from collections.abc import Mapping
+
+from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
+from cdp_identity.adapters.postgres import PostgresStore
+from cdp_identity.adapters.postgres_messages import keep_message_partitions
+from cdp_identity.application import Rules
+from cdp_identity.identifiers import BLOCKED, Spelling
+from cdp_identity.ports import StoreUnavailable
+from cdp_identity.resolve import Resolver
+from cdp_identity.settings import IdentitySettings
+from cdp_identity.statements import Reading
+from cdp_identity.stream import ReceivedStream
+from cdp_runtime.clock import SystemClock
+from cdp_runtime.logs import get_logger
+from cdp_runtime.metrics import CONSUMER_LAG
+from cdp_runtime.postgres import Pool, open_pool
+from cdp_runtime.service import Service
+from cdp_runtime.settings import load
+from cdp_schemas.topics import EVENTS_RECEIVED
+
+_GROUP = "resolver"
+_UPKEEP_SECONDS = 3600.0
+_LAG_SECONDS = 2.0
+_log = get_logger(__name__)
+
+
+def rules(settings: IdentitySettings) -> Rules:
+    """The settings as the decisions take them."""
+    blocked = BLOCKED | {
+        value.strip().lower() for value in settings.identity_blocked_values.split(",") if value.strip()
+    }
+    reading = Reading(Spelling(settings.default_phone_region, blocked), settings.default_currency)
+    return Rules(
+        settings.guards(),
+        reading,
+        settings.duplicate_window(),
+        settings.identity_last_seen_seconds * 1_000_000,
+    )
+
+
+class ResolverService:
+    """The process `cdp run resolver`."""
+
+    name = "resolver"
+
+    def __init__(self, settings: IdentitySettings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id="resolver")
+        self._pool: Pool | None = None
+        self._consumer: KafkaConsumer | None = None
+        self._stream: ReceivedStream | None = None
+        self._chores: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    async def start(self) -> None:
+        settings = self._settings
+        self._pool = await open_pool(settings.postgres_url, name="resolver", min_size=1, max_size=4)
+        await keep_message_partitions(self._pool, self._clock.now(), settings.duplicate_window())
+        await self._producer.start()
+        store = PostgresStore(self._pool)
+        resolver = Resolver(store, rules(settings), self._clock)
+        self._stream = ReceivedStream(store, resolver, self._producer, self._clock)
+        self._consumer = KafkaConsumer(
+            settings.kafka_bootstrap_servers,
+            _GROUP,
+            [EVENTS_RECEIVED],
+            self._stream,
+            max_records=settings.identity_batch_events,
+        )
+
+    async def run(self) -> None:
+        assert self._consumer is not None
+        self._chores = [asyncio.create_task(self._keep_partitions()), asyncio.create_task(self._show_lag())]
+        try:
+            await self._consumer.run()
+        except StoreUnavailable:
+            if not self._stopping:
+                raise
+
+    async def stop(self) -> None:
+        self._stopping = True
+        for chore in self._chores:
+            chore.cancel()
+        if self._stream is not None:
+            self._stream.stop()
+        if self._consumer is not None:
+            await self._consumer.stop()
+        await self._producer.stop()
+        if self._pool is not None:
+            await self._pool.close()
+
+    def faults(self) -> Mapping[str, str]:
+        faults = {
+            "postgres": None if self._pool else "not connected to Postgres yet",
+            "kafka": self._producer.fault() or (self._consumer.fault() if self._consumer else None),
+            "resolver": self._stream.waiting.reason if self._stream else None,
+        }
+        return {dependency: reason for dependency, reason in faults.items() if reason}
+
+    async def _keep_partitions(self) -> None:
+        while True:
+            await asyncio.sleep(_UPKEEP_SECONDS)
+            assert self._pool is not None
+            try:
+                await keep_message_partitions(self._pool, self._clock.now(), self._settings.duplicate_window())
+            except Exception:
+                # the catch-all partition takes the messages until the next hour's try
+                _log.exception("message_partitions_not_kept")
+
+    async def _show_lag(self) -> None:
+        while True:
+            await asyncio.sleep(_LAG_SECONDS)
+            assert self._consumer is not None
+            for partition, lag in self._consumer.lag().items():
+                CONSUMER_LAG.labels(_GROUP, partition.topic, str(partition.number)).set(lag)
+
+
+def build_resolver() -> Service:
+    """Entry point ``resolver``."""
+    return ResolverService(load(IdentitySettings))

@@ -1,0 +1,42 @@
+"""A database of its own for the resolver's tests, migrated once per session and emptied before each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from cdp_identity.adapters.postgres_messages import keep_message_partitions
+from cdp_runtime.migrate import migrate_postgres
+from cdp_runtime.postgres import Pool, open_pool
+
+TABLES = "nodes, links, profiles, orders, consents, messages, partitions"
+
+
+@pytest.fixture(scope="session")
+async def identity_url(postgres_url: str) -> str:
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute("DROP DATABASE IF EXISTS identity_test WITH (FORCE)")
+        await connection.execute("CREATE DATABASE identity_test")
+    url = urlunsplit(urlsplit(postgres_url)._replace(path="/identity_test"))
+    await migrate_postgres(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+async def session_pool(identity_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(identity_url, name="test", max_size=12)
+    await keep_message_partitions(pool, datetime.now(UTC), timedelta(hours=24))
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def pool(session_pool: Pool) -> Pool:
+    tables = ", ".join(f"identity.{table}" for table in TABLES.split(", "))
+    async with session_pool.connection() as connection:
+        await connection.execute(f"TRUNCATE {tables}")
+    return session_pool
