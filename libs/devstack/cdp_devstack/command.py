@@ -1,10 +1,9 @@
-"""The commands `cdp up` and `cdp demo`: arguments in, an exit code out, an expected fault as one sentence."""
+"""The command `cdp up`: arguments in, an exit code out, an expected fault as one sentence."""
 
 from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -41,9 +40,3 @@ def up(
     except StackError as fault:
         Console(stderr=True, soft_wrap=True).print(str(fault), markup=False, highlight=False)
         raise typer.Exit(1) from None
-
-
-def demo() -> None:
-    """Streams the demo shop into a running stack and shows what comes out."""
-    for entry in sorted(entry_points(group="cdp.demo"), key=lambda entry: entry.name):
-        entry.load()()

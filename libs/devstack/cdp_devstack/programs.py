@@ -52,11 +52,6 @@ def local_processes(environment: Mapping[str, str]) -> list[Program]:
     return [Program(name, _ours(["run-local", name], environment)) for name in names]
 
 
-def has_demo() -> bool:
-    """Whether a demo is installed."""
-    return bool(entry_points(group="cdp.demo"))
-
-
 def _ours(arguments: list[str], environment: Mapping[str, str]) -> Command:
     # SIGTERM, not SIGKILL, when the parent is gone: the gateway has workers of its own to take along.
     return Command(cdp(*arguments), environment, stop_seconds=DRAIN_SECONDS, death_signal=signal.SIGTERM)

@@ -21,7 +21,7 @@ from cdp_devstack.stack import LocalStack
 from cdp_devstack.supervisor import Supervisor
 
 FIRST_ADMIN_PORT = 9101
-PORT_DEFAULTS = {"CDP_INGEST_PORT": "8000", "CDP_API_PORT": "8001"}
+PORT_DEFAULTS = {"CDP_INGEST_PORT": "8000", "CDP_API_PORT": "8001", "CDP_STANDIN_PORT": "8002"}
 STEPS = {"tables": ("migrate",), "topics": ("topics", "create"), "demo workspace": ("seed",)}
 STEP_SECONDS = 180.0
 
@@ -72,7 +72,7 @@ class Up:
         self._console.print(f"Logs are in {self._logs}. Ctrl-C stops everything and keeps the data.", soft_wrap=True)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._supervisor.watch(self._programs, ALL_PARTS))
-            if self._options.demo and self._services and programs.has_demo():
+            if self._options.demo and self._services:
                 group.create_task(self._demo())
 
     async def _start(self) -> None:
@@ -125,7 +125,10 @@ class Up:
         return [*self._local, *self._services]
 
     def _environment(self) -> dict[str, str]:
-        own = {"CDP_DATA_DIR": str(self._stack.data_dir.path), **_ports()}
+        ports = _ports()
+        # the one private address that destinations may reach, and only here: the stand-in's
+        stand_in = f"127.0.0.1:{ports['CDP_STANDIN_PORT']}"
+        own = {"CDP_DATA_DIR": str(self._stack.data_dir.path), "CDP_ACTIVATION_ALLOWED_HOSTS": stand_in, **ports}
         if self._options.workers:
             own["CDP_INGEST_WORKERS"] = str(self._options.workers)
         return self._stack.environment | own

@@ -23,6 +23,13 @@ class Insert:
     format: str
     data: bytes
 
+    def reading(self, path: str) -> str:
+        """The same INSERT with its data in a file."""
+        text = self.statement.encode()
+        place = _settings_clause(text)
+        infile = f" FROM INFILE '{path}' "
+        return f"{text[:place].decode()}{infile}{text[place:].decode()} FORMAT {self.format}"
+
 
 def split_insert(query: bytes, body: bytes) -> Insert | None:
     """Cut an INSERT with data; None for everything else (also INSERT ... SELECT)."""
@@ -67,3 +74,15 @@ def _end_of_statement(text: bytes) -> tuple[bytes, bytes, int] | None:
                 return text[: found.start()], b"Values", name.end()
             return text[: found.start()], name.group(1), name.end()
     return None
+
+
+def _settings_clause(statement: bytes) -> int:
+    """Where the SETTINGS of an INSERT begin; its end when it has none."""
+    opening = _OPENING.match(statement)
+    depth, position = 0, opening.end() if opening else 0
+    while found := _TOKEN.search(statement, position):
+        token, position = found.group(0), found.end()
+        depth += (token == b"(") - (token == b")")
+        if depth == 0 and token.upper() == b"SETTINGS":
+            return found.start()
+    return len(statement)
