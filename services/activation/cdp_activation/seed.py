@@ -23,7 +23,7 @@ ON CONFLICT (workspace_id, destination_id) DO UPDATE
 async def seed_local(postgres_url: str) -> None:
     """Creates or refreshes the two destinations of the workspace ``demo``."""
     settings = load(StandinSettings)
-    standin = f"http://127.0.0.1:{settings.standin_port}"
+    standin = settings.standin_url or f"http://127.0.0.1:{settings.standin_port}"
     box = SecretBox(settings.secret_key)
     async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
         for name, type_name, own, credentials in _destinations(standin):

@@ -42,4 +42,8 @@ class ActivationSettings(ServiceSettings):
 class StandinSettings(ServiceSettings):
     """What the stand-in for the platforms needs."""
 
+    standin_host: str = Field("127.0.0.1", description="address the stand-in listens on; 0.0.0.0 for all")
     standin_port: int = Field(8002, ge=1, le=65535, description="port of the local stand-in for marketing platforms")
+    standin_url: str = Field(
+        "", description="where the demo's destinations find the stand-in; empty: on this machine, at its port"
+    )

@@ -41,5 +41,5 @@ def main() -> int:
     settings = load(StandinSettings)
     logs.configure(settings.log_level, settings.log_format, "platforms")
     app = create_app(settings.data_dir / "standin" / "state.sqlite")
-    uvicorn.run(app, host="127.0.0.1", port=settings.standin_port, log_config=None, access_log=False)
+    uvicorn.run(app, host=settings.standin_host, port=settings.standin_port, log_config=None, access_log=False)
     return 0
