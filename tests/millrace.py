@@ -45,7 +45,7 @@ class Millrace:
             **{key: value for key, value in os.environ.items() if not key.startswith("CDP_") or key == "CDP_CACHE_DIR"},
             **{f"CDP_{name}_PORT": str(port) for name, port in self.ports.items()},
             "CDP_DATA_DIR": str(self.data_dir),
-            "CDP_INGEST_JS_DIR": str(Path(__file__).parent / "e2e/js/node_modules/@segment/analytics-next/dist/umd"),
+            "CDP_INGEST_SCRIPTS_DIR": str(Path(__file__).parent / "e2e/js/node_modules/@segment/analytics-next/dist/umd"),
         }
 
     @property
@@ -129,7 +129,7 @@ class Millrace:
     def _ready(self) -> bool:
         health = self.api("GET", "/health")
         gateway = httpx.get(f"{self.gateway}/health", timeout=2)
-        return health.is_success and gateway.status_code < 500 and "is up" in self.log.read_text(errors="replace")
+        return health.is_success and gateway.status_code < 500 and "Ctrl-C stops everything" in self.log.read_text(errors="replace")
 
     def _tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""

@@ -1,4 +1,7 @@
-"""The program ``cdp``: starts processes, migrates stores, shows settings; other packages add commands."""
+"""The program ``cdp``: starts processes, migrates stores, shows settings; other packages add commands.
+
+Commands import what they need when they run: every service process starts through here and must not pay for Alembic.
+"""
 
 import asyncio
 import os
@@ -9,10 +12,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cdp_eventlog.topics import TopicMismatch, create_topics
-from cdp_runtime import migrate as migrations
-from cdp_runtime.configuration import settings_table
-from cdp_runtime.metrics_page import metrics_table
 from cdp_runtime.run import UnknownService, run, service_names
 from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
@@ -52,6 +51,8 @@ def migrate(
     sql: Annotated[bool, typer.Option("--sql", help="print Postgres's SQL instead of running it")] = False,
 ) -> None:
     """Brings the Postgres schemas and the ClickHouse tables up to date."""
+    from cdp_runtime import migrate as migrations
+
     settings = load(ServiceSettings)
     if sql:
         migrations.postgres_sql(settings.postgres_url)
@@ -77,12 +78,16 @@ def config(
     markdown: Annotated[bool, typer.Option("--markdown", help="as the table in docs/settings.md")] = False,
 ) -> None:
     """Shows every setting: its environment variable, value, default and meaning."""
+    from cdp_runtime.configuration import settings_table
+
     sys.stdout.write(settings_table(os.environ, diff=diff, markdown=markdown))
 
 
 @app.command()
 def metrics() -> None:
     """Shows every metric of every process, as the table in docs/metrics.md."""
+    from cdp_runtime.metrics_page import metrics_table
+
     sys.stdout.write(metrics_table())
 
 
@@ -91,7 +96,13 @@ def topics_create(
     replication: Annotated[int, typer.Option(help="replicas of each partition; 3 in production")] = 1,
 ) -> None:
     """Creates the topics that are missing."""
-    created = asyncio.run(create_topics(load(ServiceSettings).kafka_bootstrap_servers, replication=replication))
+    from cdp_eventlog.topics import TopicMismatch, create_topics
+
+    bootstrap = load(ServiceSettings).kafka_bootstrap_servers
+    try:
+        created = asyncio.run(create_topics(bootstrap, replication=replication))
+    except TopicMismatch as fault:
+        raise BadSettings(str(fault)) from fault
     console.print(f"Created {', '.join(created)}." if created else "All topics are there.")
 
 
@@ -108,7 +119,7 @@ def main() -> None:
             app.command(entry.name)(command)
     try:
         app()
-    except (BadSettings, UnknownService, TopicMismatch) as fault:
+    except (BadSettings, UnknownService) as fault:
         Console(stderr=True, soft_wrap=True).print(str(fault), markup=False)
         raise SystemExit(1) from None
 
