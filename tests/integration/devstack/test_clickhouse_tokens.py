@@ -92,3 +92,20 @@ def test_other_requests_do_not_inherit_a_token(clickhouse_url: str, insert: Call
             query = "INSERT INTO cdp.took SELECT 2, rand64(), 'odd'"
             client.post("/", content=query).raise_for_status()
     assert counted(clickhouse_url) == (3, 3, 3)
+
+
+def test_a_view_that_throws_fails_the_insert_and_a_retry_completes_it(
+    clickhouse_url: str, insert: Callable[[str, int, int], None]
+) -> None:
+    client = clickhouse_connect.get_client(dsn=clickhouse_url, autogenerate_session_id=False)
+    client.command(
+        "CREATE MATERIALIZED VIEW took_broken TO took_counts AS SELECT kind, toUInt64(throwIf(part > 0)) AS n FROM took"
+    )
+    try:
+        with pytest.raises(clickhouse_connect.driver.exceptions.DatabaseError, match="395"):
+            insert("thrown", 0, 10)
+    finally:
+        client.command("DROP TABLE took_broken")
+        client.close()
+    insert("thrown", 0, 10)
+    assert counted(clickhouse_url) == (10, 10, 10)

@@ -59,3 +59,11 @@ def test_what_brings_no_data_is_left_alone(text: bytes) -> None:
 )
 def test_the_format_a_query_asks_for(text: str, expected: str | None) -> None:
     assert result_format(text) == expected
+
+
+def test_an_insert_can_read_its_data_from_a_file():
+    insert = split_insert(b"INSERT INTO t (`SETTINGS`) SETTINGS a = 'FROM' FORMAT Native \x01", b"")
+    assert insert is not None
+    assert insert.reading("/f") == "INSERT INTO t (`SETTINGS`)  FROM INFILE '/f' SETTINGS a = 'FROM'  FORMAT Native"
+    plain = Insert("INSERT INTO t ", "CSV", b"1")
+    assert plain.reading("/f") == "INSERT INTO t  FROM INFILE '/f'  FORMAT CSV"
