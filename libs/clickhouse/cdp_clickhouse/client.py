@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -67,10 +68,13 @@ class ClickHouse:
         return [dict(zip(names, row, strict=True)) for row in result.result_rows]
 
     async def columns(self, statement: Statement, *, settings: Settings | None = None) -> dict[str, Sequence[Any]]:
-        """The answer column by column: column name -> its values in the order of rows."""
+        """The answer column by column: column name -> its values in the order of rows.
+
+        ClickHouse names no columns when there are no rows; then every name gives an empty list.
+        """
         result = await self._query(statement, settings)
         if not result.row_count:
-            return {name: [] for name in result.column_names}
+            return defaultdict(list)
         return dict(zip(result.column_names, result.result_columns, strict=True))
 
     async def command(self, statement: Statement, *, settings: Settings | None = None) -> Any:
@@ -123,7 +127,10 @@ class ClickHouse:
             settings=dict(settings),
             block_size=len(columns[0]),
         )
-        await client.data_insert(block)
+        try:
+            await client.data_insert(block)
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise StoreRefused(f"the values do not fit the columns of {table}: {error}") from error
 
     async def _query(self, statement: Statement, settings: Settings | None) -> Any:
         return await self._call(lambda client: client.query(*_bound(statement), settings=_plain(settings)))
