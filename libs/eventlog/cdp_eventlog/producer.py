@@ -14,9 +14,11 @@ from aiokafka.errors import (
 )
 
 from cdp_eventlog.log import LogUnavailable, MessageTooLarge, Outgoing
+from cdp_eventlog.rounds import Rounds
 
 _log = logging.getLogger(__name__)
 _CONNECT_PAUSE = 0.5
+_CONNECT_SECONDS = 3.0
 
 
 class KafkaProducer:
@@ -31,7 +33,6 @@ class KafkaProducer:
         bootstrap: str,
         *,
         client_id: str,
-        linger_ms: int = 5,
         max_batch_size: int = 512 * 1024,
         timeout: float = 15.0,
         compression: str | None = "lz4",
@@ -42,7 +43,6 @@ class KafkaProducer:
         self._options: dict[str, Any] = {
             "client_id": client_id,
             "acks": "all",
-            "linger_ms": linger_ms,
             "max_batch_size": max_batch_size,
             "max_request_size": max_request_size,
             "compression_type": compression,
@@ -52,24 +52,29 @@ class KafkaProducer:
         self._max_message = max_request_size - 1024
         self._idempotent = True
         self._producer: AIOKafkaProducer | None = None
+        self._rounds: Rounds | None = None
         self._fault: str | None = "not connected to Kafka yet"
-        self._rebuild = asyncio.Lock()
+        self._connecting: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self) -> None:
         while not self._stopping:
             try:
-                await self._connect()
+                await self._ready()
                 return
-            except (KafkaError, OSError, TimeoutError) as error:
-                self._fault = f"Kafka at {self._bootstrap} does not answer: {error or type(error).__name__}"
+            except LogUnavailable:
                 await asyncio.sleep(_CONNECT_PAUSE)
 
     async def stop(self) -> None:
         self._stopping = True
+        if self._connecting is not None:
+            await asyncio.wait({self._connecting})
         producer, self._producer = self._producer, None
+        rounds, self._rounds = self._rounds, None
+        if rounds is not None:
+            await rounds.drain()
         if producer is not None:
-            await producer.stop()
+            await _discard(producer)
 
     def fault(self) -> str | None:
         return self._fault
@@ -80,43 +85,47 @@ class KafkaProducer:
         for message in messages:
             if len(message.value) > self._max_message:
                 raise MessageTooLarge(f"a message of {len(message.value)} bytes for {message.topic} is too large")
-        producer = await self._ready()
+        rounds = await self._ready()
         try:
-            async with asyncio.timeout(self._timeout):
-                futures = [
-                    await producer.send(message.topic, message.value, key=message.key, partition=message.partition)
-                    for message in messages
-                ]
-                for future in futures:
-                    await future
+            await rounds.publish(messages)
         except MessageSizeTooLargeError as error:
             raise MessageTooLarge(str(error)) from error
         except (KafkaError, OSError, TimeoutError, asyncio.InvalidStateError) as error:
-            self._suspect(producer, error)
+            self._suspect(rounds, error)
             raise LogUnavailable(self._fault or "Kafka is unavailable") from error
 
-    async def _ready(self) -> AIOKafkaProducer:
-        """The live producer; after a fault a new one, or LogUnavailable at once when the broker still is away."""
-        producer = self._producer
-        if producer is not None:
-            return producer
+    async def _ready(self) -> Rounds:
+        """The live rounds; after a fault new ones, or LogUnavailable when the broker still is away.
+
+        All callers wait for the same attempt, and none waits longer than one.
+        """
+        if self._rounds is not None:
+            return self._rounds
         if self._stopping:
             raise LogUnavailable("this process is stopping")
-        async with self._rebuild:
-            if self._producer is None:
-                try:
-                    async with asyncio.timeout(3.0):
-                        await self._connect()
-                except (KafkaError, OSError, TimeoutError) as error:
-                    self._fault = f"Kafka at {self._bootstrap} does not answer: {error or type(error).__name__}"
-                    raise LogUnavailable(self._fault) from error
-        assert self._producer is not None
-        return self._producer
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._reconnect())
+        await asyncio.shield(self._connecting)
+        if self._rounds is None:
+            raise LogUnavailable(self._fault or "Kafka is unavailable")
+        return self._rounds
 
-    def _suspect(self, producer: AIOKafkaProducer, error: BaseException) -> None:
+    async def _reconnect(self) -> None:
+        """One attempt; its outcome is in ``_rounds`` and ``_fault``."""
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await self._connect()
+        except (KafkaError, OSError, TimeoutError) as error:
+            self._fault = f"Kafka at {self._bootstrap} does not answer: {error or type(error).__name__}"
+        finally:
+            self._connecting = None
+
+    def _suspect(self, rounds: Rounds, error: BaseException) -> None:
+        if self._rounds is not rounds:
+            return  # another caller of the same round has done it
         self._fault = f"Kafka at {self._bootstrap} did not acknowledge: {error or type(error).__name__}"
-        if self._producer is producer:
-            self._producer = None
+        producer, self._producer, self._rounds = self._producer, None, None
+        if producer is not None:
             task = asyncio.ensure_future(_discard(producer))
             _discarding.add(task)
             task.add_done_callback(_discarding.discard)
@@ -135,7 +144,7 @@ class KafkaProducer:
         except BaseException:
             await _discard(producer)
             raise
-        self._producer = producer
+        self._producer, self._rounds = producer, Rounds(producer, self._timeout)
         self._fault = None
         return None
 
