@@ -1,4 +1,10 @@
 -- why: the event store, its daily counters, the profile replica and the node aliases that the recorder writes
+
+-- No projection and no skip index: for a node's timeline the primary key skips granules (few event names lead it), and
+-- for the newest events the parts' own minimum and maximum of received_at do (readers ask for the last minutes first,
+-- then for more). Two lightweight projections cost 18 bytes an event and half of the insert again (measured).
+-- fsync_after_insert is off: kill -9 loses nothing, a power cut may; ALTER TABLE events MODIFY SETTING
+-- fsync_after_insert = 1 costs 0.1 s per block where there is no replica.
 CREATE TABLE IF NOT EXISTS events
 (
     workspace_id LowCardinality(String),
@@ -78,14 +84,23 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (workspace_id, node_id)
 SETTINGS non_replicated_deduplication_window = 10000;
 
+-- last_offset proves that a block has arrived: the blocks of one partition arrive in order
 CREATE TABLE IF NOT EXISTS event_outcomes
 (
     workspace_id LowCardinality(String),
     source_id LowCardinality(String),
     minute DateTime('UTC'),
     outcome LowCardinality(String),
-    count UInt64
+    count SimpleAggregateFunction(sum, UInt64),
+    received_partition Int32,
+    last_offset SimpleAggregateFunction(max, Int64)
 )
-ENGINE = SummingMergeTree
-ORDER BY (workspace_id, source_id, minute, outcome)
+ENGINE = AggregatingMergeTree
+ORDER BY (workspace_id, source_id, minute, outcome, received_partition)
 SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS stored_outcomes_from_events TO event_outcomes AS
+SELECT workspace_id, source_id, toStartOfMinute(received_at) AS minute, 'stored' AS outcome,
+       count() AS count, received_partition, max(received_offset) AS last_offset
+FROM events
+GROUP BY workspace_id, source_id, minute, outcome, received_partition;

@@ -1,0 +1,120 @@
+"""The recorder's column store in ClickHouse: blocks in, proofs of what is there out."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.errors import StoreRefused
+from cdp_clickhouse.statement import Statement
+from cdp_identity.recording.adapters import repair
+from cdp_identity.recording.blocks import Block, milliseconds
+from cdp_identity.recording.protocol import Presence
+from cdp_schemas.tables import EVENT_OUTCOMES, EVENTS, PROFILES
+
+# a trait is stored as it was sent: no date is guessed from a string, a dot in a name is no path, later names win
+_INSERT_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
+    PROFILES.name: {
+        "json_type_escape_dots_in_keys": 1,
+        "type_json_skip_duplicated_paths": 1,
+        "input_format_try_infer_dates": 0,
+        "input_format_try_infer_datetimes": 0,
+    }
+}
+_JSON_TYPE: Final = "JSON(max_dynamic_paths = 256)"
+_IDS_PER_QUERY: Final = 2000
+_IDS_PER_COMMAND: Final = 50  # a command's parameters travel in the URL
+_FORGOTTEN: Final = 1 << 62
+
+_THERE: Final = """
+SELECT received_offset, _part FROM events
+WHERE received_partition = {number:Int32} AND received_offset IN {offsets:Array(Int64)}
+  AND received_at BETWEEN fromUnixTimestamp64Milli({oldest:Int64}) AND fromUnixTimestamp64Milli({newest:Int64})
+"""
+_NEWEST_BLOCK: Final = """
+SELECT max(max_block_number) AS newest FROM system.parts
+WHERE database = currentDatabase() AND table = 'events' AND active
+"""
+_COUNTED: Final = """
+SELECT max(last_offset) AS last FROM event_outcomes
+WHERE received_partition = {number:Int32} AND outcome != 'stored' AND minute >= toDateTime({oldest:UInt32})
+"""
+_NODES: Final = """
+SELECT node_id FROM profile_aliases FINAL
+WHERE workspace_id = {workspace:String} AND profile_id IN {profiles:Array(UUID)}
+"""
+_ERASE_EVENTS: Final = """
+DELETE FROM events WHERE workspace_id = {workspace:String} AND node_id IN {nodes:Array(UUID)}
+    AND received_at <= fromUnixTimestamp64Milli({until:Int64})
+"""
+# a deleted row hides the older ones, but until they are merged away they would still be on disk
+_ERASE_PROFILES: Final = """
+DELETE FROM profiles WHERE workspace_id = {workspace:String} AND profile_id IN {nodes:Array(UUID)}
+    AND deleted = 0 AND updated_at <= fromUnixTimestamp64Milli({until:Int64})
+"""
+
+
+class ClickHouseColumns:
+    """The ColumnStore port."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        self._store = store
+
+    async def insert(self, block: Block) -> None:
+        settings = _INSERT_SETTINGS.get(block.table)
+        await self._store.insert(block.table, block.names, block.columns, token=block.token, settings=settings)
+
+    async def presence(self, block: Block) -> Presence:
+        if block.table == EVENT_OUTCOMES.name:
+            return await self._presence_of_outcomes(block)
+        offsets: list[int] = []
+        parts: set[str] = set()
+        arrivals = block.columns[block.names.index("received_at")]
+        for start in range(0, len(block.received), _IDS_PER_QUERY):
+            some = list(block.received[start : start + _IDS_PER_QUERY])
+            values = {"number": block.received_partition, "offsets": some, "oldest": min(arrivals)}
+            found = await self._store.columns(Statement(_THERE, {**values, "newest": max(arrivals)}))
+            offsets.extend(found["received_offset"])
+            parts.update(found["_part"])
+        return Presence(frozenset(offsets), await self._blocks_since(parts))
+
+    async def repair(self, block: Block) -> None:
+        if block.table == EVENTS.name:
+            await repair.stored_outcomes(self._store, block)
+            await repair.counters(self._store, block)
+
+    async def nodes(self, workspace_id: str, profiles: Sequence[UUID]) -> list[UUID]:
+        found = await self._store.columns(Statement(_NODES, {"workspace": workspace_id, "profiles": list(profiles)}))
+        return sorted({*profiles, *found["node_id"]})
+
+    async def erase(self, workspace_id: str, nodes: Sequence[UUID], until: datetime) -> None:
+        for start in range(0, len(nodes), _IDS_PER_COMMAND):
+            some = list(nodes[start : start + _IDS_PER_COMMAND])
+            values = {"workspace": workspace_id, "nodes": some, "until": milliseconds(until)}
+            await self._store.command(Statement(_ERASE_EVENTS, values))
+            await repair.recount(self._store, workspace_id, some)
+            await self._store.command(Statement(_ERASE_PROFILES, values))
+
+    async def acceptable(self, objects: Sequence[str]) -> bool:
+        sql = f"SELECT sum(length(toJSONString(arrayJoin({{objects:Array(String)}})::{_JSON_TYPE})))"
+        try:
+            await self._store.rows(Statement(sql, {"objects": list(objects)}), settings=_INSERT_SETTINGS[PROFILES.name])
+        except StoreRefused:
+            return False
+        return True
+
+    async def _presence_of_outcomes(self, block: Block) -> Presence:
+        """The blocks of a partition arrive in order and whole, so the highest offset counted tells."""
+        oldest = min(block.columns[block.names.index("minute")])
+        rows = await self._store.rows(Statement(_COUNTED, {"number": block.received_partition, "oldest": oldest}))
+        counted = bool(rows) and rows[0]["last"] >= max(block.received)
+        return Presence(frozenset(block.received) if counted else frozenset(), _FORGOTTEN)
+
+    async def _blocks_since(self, parts: set[str]) -> int:
+        """Blocks inserted after the oldest that these parts hold; merged parts make it an upper bound."""
+        if not parts:
+            return _FORGOTTEN
+        newest = (await self._store.rows(Statement(_NEWEST_BLOCK)))[0]["newest"]
+        # partition_min_max_level[_mutation]
+        return int(newest) - min(int(part.split("_")[1]) for part in parts)

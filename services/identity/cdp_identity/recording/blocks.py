@@ -1,0 +1,153 @@
+"""Records of events-identified -> columns of ClickHouse blocks, one block per table and month of arrival."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from cdp_eventlog.log import Record
+from cdp_identity.recording.protocol import Intent, fresh, token
+from cdp_schemas.codec import Codec, InvalidMessage
+from cdp_schemas.event_names import event_name
+from cdp_schemas.events import IdentifiedEvent
+from cdp_schemas.tables import EVENT_OUTCOMES, EVENTS
+
+_CODEC: Final = Codec(IdentifiedEvent)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+_MINUTE_S: Final = 60
+# beside what readers use: the place in events-received up to which a partition was counted
+OUTCOME_COLUMNS: Final = (*EVENT_OUTCOMES.columns, "received_partition", "last_offset")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One insert: columns of equal length under a token. ``received`` are the offsets that prove it, if it has any."""
+
+    table: str
+    names: tuple[str, ...]
+    columns: Sequence[Sequence[Any]]
+    token: str
+    received_partition: int = -1
+    received: Sequence[int] = ()
+
+    @property
+    def rows(self) -> int:
+        return len(self.columns[0])
+
+    def only(self, positions: Sequence[int], new_token: str) -> "Block":
+        """These rows alone, under another token."""
+        columns = [[column[position] for position in positions] for column in self.columns]
+        received = [self.received[position] for position in positions]
+        return Block(self.table, self.names, columns, new_token, self.received_partition, received)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one range of records holds: its new events in order, and what it repeated or had broken."""
+
+    events: Sequence[IdentifiedEvent]
+    next_received: int
+    repeats: int
+    unreadable: int
+
+
+def read_events(records: Sequence[Record], next_received: int) -> Reading:
+    """Decode and skip repeats. A record that is no IdentifiedEvent is counted and passed over: it never will be one."""
+    decoded: list[IdentifiedEvent] = []
+    for record in records:
+        try:
+            decoded.append(_CODEC.decode(record.value))
+        except InvalidMessage:
+            continue
+    positions, following = fresh([event.received_offset for event in decoded], next_received)
+    events = decoded if len(positions) == len(decoded) else [decoded[position] for position in positions]
+    return Reading(events, following, len(decoded) - len(positions), len(records) - len(decoded))
+
+
+def event_blocks(reading: Reading, intent: Intent) -> list[Block]:
+    """The blocks of one range: stored events per month, then the outcomes of the others.
+
+    Events with outcome ``stored`` are counted into event_outcomes by a view of the events table.
+    """
+    stored = [event for event in reading.events if event.outcome == "stored"]
+    blocks = [_events(events, month, intent) for month, events in sorted(_by_month(stored).items())]
+    if len(stored) < len(reading.events):
+        blocks.append(_outcomes([event for event in reading.events if event.outcome != "stored"], intent))
+    return blocks
+
+
+def _by_month(events: Sequence[IdentifiedEvent]) -> dict[int, list[IdentifiedEvent]]:
+    months: dict[int, list[IdentifiedEvent]] = {}
+    for event in events:
+        # the table is partitioned by toYYYYMM(received_at)
+        months.setdefault(event.received_at.year * 100 + event.received_at.month, []).append(event)
+    return months
+
+
+def _events(events: Sequence[IdentifiedEvent], month: int, intent: Intent) -> Block:
+    received = [event.received_offset for event in events]
+    columns: list[Sequence[Any]] = [
+        [event.workspace_id for event in events],
+        [event_name(event.type, event.event) for event in events],
+        [event.node_id for event in events],
+        [milliseconds(event.timestamp) for event in events],
+        [milliseconds(event.received_at) for event in events],
+        [event.type for event in events],
+        [event.message_id for event in events],
+        [event.source_id for event in events],
+        [event.session_id or "" for event in events],
+        [event.user_id or "" for event in events],
+        [event.anonymous_id or "" for event in events],
+        [bytes(event.properties) for event in events],
+        [bytes(event.traits) for event in events],
+        [bytes(event.context) for event in events],
+        [intent.partition.number] * len(events),
+        received,
+    ]
+    return Block(
+        EVENTS.name, EVENTS.columns, columns, token(EVENTS.name, intent, month), intent.partition.number, received
+    )
+
+
+def _outcomes(events: Sequence[IdentifiedEvent], intent: Intent) -> Block:
+    counts: Counter[tuple[str, str, int, str]] = Counter()
+    last: dict[tuple[str, str, int, str], int] = {}
+    for event in events:
+        group = (event.workspace_id, event.source_id, _minute(event.received_at), event.outcome)
+        counts[group] += 1
+        last[group] = event.received_offset
+    number = intent.partition.number
+    rows = [(*group, count, number, last[group]) for group, count in sorted(counts.items())]
+    return Block(
+        EVENT_OUTCOMES.name,
+        OUTCOME_COLUMNS,
+        list(zip(*rows, strict=True)),
+        token(EVENT_OUTCOMES.name, intent),
+        number,
+        [event.received_offset for event in events],
+    )
+
+
+def milliseconds(at: datetime) -> int:
+    """Ticks of DateTime64(3): whole milliseconds since 1970, cut off, never rounded up into the future."""
+    return (at - _EPOCH) // _MS
+
+
+def _minute(at: datetime) -> int:
+    seconds = milliseconds(at) // 1000
+    return seconds - seconds % _MINUTE_S
+
+
+def nodes_of(events: Sequence[IdentifiedEvent]) -> dict[str, dict[UUID, datetime]]:
+    """Workspace -> node -> the oldest arrival among its stored events."""
+    nodes: dict[str, dict[UUID, datetime]] = {}
+    for event in events:
+        if event.outcome == "stored":
+            oldest = nodes.setdefault(event.workspace_id, {})
+            before = oldest.get(event.node_id)
+            if before is None or event.received_at < before:
+                oldest[event.node_id] = event.received_at
+    return nodes

@@ -1,0 +1,83 @@
+"""One poll's records of three topics -> everything a flush will write, decided before anything is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cdp_eventlog.log import Partition, Record
+from cdp_identity.recording.blocks import Block, Reading, event_blocks, read_events
+from cdp_identity.recording.ports import Erasure
+from cdp_identity.recording.profiles import Moves, Updates, newest_moves, newest_updates, range_token
+from cdp_identity.recording.protocol import Claim, Intent, advanced, intent_for
+from cdp_schemas.profiles import NodeMoved, ProfileUpdated
+from cdp_schemas.tables import PROFILE_ALIASES, PROFILES
+from cdp_schemas.topics import EVENTS_IDENTIFIED, PROFILES_MERGED, PROFILES_UPDATED
+
+Batch = Mapping[Partition, Sequence[Record]]
+
+
+@dataclass(slots=True)
+class Draft:
+    """What one flush writes. ``claims`` are the claims as they will be when all of it is durable."""
+
+    claims: dict[Partition, Claim] = field(default_factory=dict)
+    intents: list[Intent] = field(default_factory=list)
+    blocks: list[tuple[Intent, Block]] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    updates: Updates = field(default_factory=dict)
+    moves: Moves = field(default_factory=dict)
+    update_token: str = ""
+    move_token: str = ""
+    records: int = 0
+    unreadable: int = 0
+
+
+def draft(batch: Batch, claims: Mapping[Partition, Claim]) -> Draft:
+    """The flush of a batch whose partitions are all claimed."""
+    result = Draft(records=sum(map(len, batch.values())))
+    for partition in sorted(batch):
+        if partition.topic == EVENTS_IDENTIFIED:
+            intent = intent_for(claims[partition], [record.offset for record in batch[partition]])
+            add_events(result, claims[partition], intent, batch[partition])
+    _add_profiles(result, batch, claims)
+    return result
+
+
+def add_events(result: Draft, claim: Claim, intent: Intent, records: Sequence[Record]) -> None:
+    """One range of events: its intent, blocks and the claim that follows."""
+    reading = read_events(records, intent.from_received)
+    result.intents.append(intent)
+    result.blocks.extend((intent, block) for block in event_blocks(reading, intent))
+    result.readings.append(reading)
+    result.unreadable += reading.unreadable
+    result.claims[intent.partition] = advanced(claim, intent.last, reading.next_received)
+
+
+def _add_profiles(result: Draft, batch: Batch, claims: Mapping[Partition, Claim]) -> None:
+    updated = {partition: batch[partition] for partition in batch if partition.topic == PROFILES_UPDATED}
+    moved = {partition: batch[partition] for partition in batch if partition.topic == PROFILES_MERGED}
+    result.updates, broken_updates = newest_updates(record for records in updated.values() for record in records)
+    result.moves, broken_moves = newest_moves(record for records in moved.values() for record in records)
+    result.unreadable += broken_updates + broken_moves
+    for partition, records in {**updated, **moved}.items():
+        result.claims[partition] = advanced(claims[partition], records[-1].offset)
+    result.update_token = _shared_token(PROFILES.name, updated, claims)
+    result.move_token = _shared_token(PROFILE_ALIASES.name, moved, claims)
+
+
+def _shared_token(table: str, batch: Batch, claims: Mapping[Partition, Claim]) -> str:
+    ranges = [(partition.number, records[0].offset, records[-1].offset) for partition, records in batch.items()]
+    return range_token(table, ranges, max((claims[partition].generation for partition in batch), default=1))
+
+
+def erased_profiles(updates: Updates) -> list[ProfileUpdated]:
+    """Golden records that were erased; a profile that was merged away is not."""
+    return [update for update in updates.values() if update.deleted and update.merged_into is None]
+
+
+def erased_nodes(moves: Moves) -> list[Erasure]:
+    """Nodes that left their profile because it was erased."""
+    return [_erasure_of(move) for move in moves.values() if move.reason == "erased"]
+
+
+def _erasure_of(move: NodeMoved) -> Erasure:
+    return Erasure(move.workspace_id, move.node_id, move.at)

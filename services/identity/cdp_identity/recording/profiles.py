@@ -1,0 +1,101 @@
+"""ProfileUpdated and NodeMoved messages -> the newest row of each profile and node, as blocks."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from cdp_eventlog.log import Record
+from cdp_identity.recording.blocks import Block, milliseconds
+from cdp_schemas.codec import Codec, InvalidMessage, encode
+from cdp_schemas.profiles import NodeMoved, ProfileUpdated
+from cdp_schemas.tables import PROFILE_ALIASES, PROFILES
+
+UPDATES: Final = Codec(ProfileUpdated)
+MOVES: Final = Codec(NodeMoved)
+Updates = dict[tuple[str, UUID], ProfileUpdated]
+Moves = dict[tuple[str, UUID], NodeMoved]
+
+
+def newest_updates(records: Iterable[Record]) -> tuple[Updates, int]:
+    """The update with the highest version of each profile, and how many records were unreadable."""
+    newest: Updates = {}
+    unreadable = 0
+    for record in records:
+        try:
+            update = UPDATES.decode(record.value)
+        except InvalidMessage:
+            unreadable += bool(record.value)  # an empty value is the tombstone of a compacted topic
+            continue
+        key = (update.workspace_id, update.profile_id)
+        if key not in newest or newest[key].version < update.version:
+            newest[key] = update
+    return newest, unreadable
+
+
+def newest_moves(records: Iterable[Record]) -> tuple[Moves, int]:
+    """The move with the highest version of each node, and how many records were unreadable."""
+    newest: Moves = {}
+    unreadable = 0
+    for record in records:
+        try:
+            move = MOVES.decode(record.value)
+        except InvalidMessage:
+            unreadable += bool(record.value)
+            continue
+        key = (move.workspace_id, move.node_id)
+        if key not in newest or newest[key].version < move.version:
+            newest[key] = move
+    return newest, unreadable
+
+
+def profile_block(updates: Sequence[ProfileUpdated], token: str) -> Block:
+    """One row per update; a deleted profile keeps only its key and version."""
+    columns: list[Sequence[Any]] = [
+        [update.workspace_id for update in updates],
+        [update.profile_id for update in updates],
+        [update.version for update in updates],
+        [int(update.deleted) for update in updates],
+        [_ticks(update.created_at) for update in updates],
+        [milliseconds(update.updated_at) for update in updates],
+        [_ticks(update.first_seen) for update in updates],
+        [_ticks(update.last_seen) for update in updates],
+        [update.identifiers for update in updates],
+        [encode(update.traits).decode() for update in updates],
+        [update.consent for update in updates],
+        [update.revenue.currency for update in updates],
+        [update.revenue.ltv_minor for update in updates],
+        [update.revenue.refunded_minor for update in updates],
+        [update.revenue.order_count for update in updates],
+        [_nullable(update.revenue.first_order_at) for update in updates],
+        [_nullable(update.revenue.last_order_at) for update in updates],
+    ]
+    return Block(PROFILES.name, PROFILES.columns, columns, token)
+
+
+def alias_block(moves: Sequence[NodeMoved], token: str) -> Block:
+    """One row per moved node. A node that came back to itself has a row too: it hides the older one."""
+    columns: list[Sequence[Any]] = [
+        [move.workspace_id for move in moves],
+        [move.node_id for move in moves],
+        [move.profile_id for move in moves],
+        [move.version for move in moves],
+    ]
+    return Block(PROFILE_ALIASES.name, PROFILE_ALIASES.columns, columns, token)
+
+
+def range_token(table: str, ranges: Sequence[tuple[int, int, int]], generation: int) -> str:
+    """The token of a block that several partitions share: ``table:partition:first-last,...:gN``.
+
+    Rows of profiles and aliases carry a version, so a repeat under another token does no harm either.
+    """
+    parts = ",".join(f"{number}:{first}-{last}" for number, first, last in sorted(ranges))
+    return f"{table}:{parts}:g{generation}"
+
+
+def _ticks(at: datetime | None) -> int:
+    return 0 if at is None else milliseconds(at)
+
+
+def _nullable(at: datetime | None) -> int | None:
+    return None if at is None else milliseconds(at)

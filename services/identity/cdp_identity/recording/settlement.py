@@ -1,0 +1,80 @@
+"""A block and its intent -> the block durable exactly once, whatever happened to earlier attempts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from enum import Enum
+
+from cdp_clickhouse.errors import StoreError
+from cdp_identity.recording.blocks import Block
+from cdp_identity.recording.erasure import standing
+from cdp_identity.recording.owners import Node
+from cdp_identity.recording.patience import Patience
+from cdp_identity.recording.ports import ColumnStore
+from cdp_identity.recording.protocol import Intent, Verdict, token, verdict
+
+Checkpoint = Callable[[str], None]
+
+
+class Settled(Enum):
+    """How a block became durable."""
+
+    WRITTEN = "written"  # by a plain insert
+    AGAIN = "again"  # by the same insert once more: the store knows whether it was new
+    COMPLETED = "completed"  # by inserting only the rows that were missing, as a new generation
+    FOUND = "found"  # it was there already
+
+
+class Settlement:
+    """Inserts blocks; after any doubt it first asks the store what is there."""
+
+    def __init__(
+        self,
+        store: ColumnStore,
+        patience: Patience,
+        erased: Mapping[Node, datetime],
+        *,
+        window: int,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self._store, self._patience, self._erased = store, patience, erased
+        self._window, self._checkpoint = window, checkpoint
+
+    async def settle(self, intent: Intent, block: Block, *, in_doubt: bool) -> Settled:
+        """Returns when every row is in the store once. ``in_doubt``: an earlier attempt may have happened.
+
+        Raises Stopping. A failed attempt puts the next one in doubt: the reply may be what was lost.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await (self._resettle(intent, block) if in_doubt else self._write(block))
+            except StoreError as error:
+                await self._patience.after(error, attempt)
+                attempt, in_doubt = attempt + 1, True
+
+    async def _write(self, block: Block) -> Settled:
+        self._checkpoint("before-insert")
+        await self._store.insert(block)
+        self._checkpoint("after-insert")
+        return Settled.WRITTEN
+
+    async def _resettle(self, intent: Intent, block: Block) -> Settled:
+        presence = await self._store.presence(block)
+        expected = standing(block, self._erased)
+        decided = verdict(expected, presence, self._window)
+        if decided is Verdict.AGAIN:
+            await self._write(block)
+            return Settled.AGAIN
+        if decided is Verdict.MISSING:
+            wanted = set(expected) - presence.offsets
+            absent = [position for position, offset in enumerate(block.received) if offset in wanted]
+            await self._write(block.only(absent, token(f"{block.table}:missing", bumped(intent))))
+            return Settled.COMPLETED
+        await self._store.repair(block)
+        return Settled.FOUND
+
+
+def bumped(intent: Intent) -> Intent:
+    """The same range, written a second time on purpose."""
+    return replace(intent, generation=intent.generation + 1)

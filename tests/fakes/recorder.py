@@ -1,0 +1,143 @@
+"""The recorder's outside in memory: a ledger with epochs, a column store with tokens, views and lost replies."""
+
+from collections import Counter, OrderedDict
+
+from cdp_clickhouse.errors import StoreUnavailable
+from cdp_identity.recording.blocks import milliseconds
+from cdp_identity.recording.ports import Fenced
+from cdp_identity.recording.protocol import Claim, Presence
+
+
+class FakeLedger:
+    """Claims and intents in dicts."""
+
+    def __init__(self):
+        self.claims = {}
+        self.open = {}
+        self.saved_erasures = []
+        self.aliases = {}
+
+    async def claim(self, partitions):
+        for partition in partitions:
+            before = self.claims.get(partition)
+            epoch = before.epoch + 1 if before else 1
+            self.claims[partition] = _with_epoch(before, partition, epoch)
+        return [(self.claims[partition], self.open.get(partition)) for partition in partitions]
+
+    async def intend(self, claims, intents):
+        self._check(claims)
+        self.open.update({intent.partition: intent for intent in intents})
+
+    async def close(self, claims):
+        self._check(claims)
+        for claim in claims:
+            assert claim.next_offset >= self.claims[claim.partition].next_offset, "a claim never goes back"
+            self.claims[claim.partition] = claim
+            self.open.pop(claim.partition, None)
+
+    async def erase(self, erasures):
+        for erasure in erasures:
+            self.saved_erasures.append(erasure._replace(sequence=len(self.saved_erasures) + 1))
+
+    async def erasures(self, after, since):
+        return [erasure for erasure in self.saved_erasures if erasure.sequence > after and erasure.until >= since]
+
+    async def owners(self, workspace_id, nodes):
+        return {node: self.aliases[node] for node in nodes if node in self.aliases}
+
+    def _check(self, claims):
+        lost = [claim.partition for claim in claims if self.claims[claim.partition].epoch != claim.epoch]
+        if lost:
+            raise Fenced(lost)
+
+
+def _with_epoch(before, partition, epoch):
+    if before is None:
+        return Claim(partition, epoch)
+    return Claim(partition, epoch, before.next_offset, before.next_received_offset, before.generation)
+
+
+class FakeColumns:
+    """Blocks as rows; a token counts once per table while it is among the last ``window``."""
+
+    def __init__(self, window=10_000):
+        self.window = window
+        self.rows = {"events": [], "event_outcomes": [], "profiles": [], "profile_aliases": []}
+        self.counters = Counter()
+        self.stored = Counter()
+        self.tokens = {"events": OrderedDict(), "views": OrderedDict(), "others": OrderedDict()}
+        self.blocks = 0
+        self.inserts = []
+        self.faults = []  # "refused" before anything, "lost" reply after all, "half": the views missed it
+        self.bad_traits = set()
+
+    async def insert(self, block):
+        fault = self.faults.pop(0) if self.faults else None
+        if fault == "refused":
+            raise StoreUnavailable("too many parts")
+        self.inserts.append(block.token)
+        rows = [dict(zip(block.names, row, strict=True)) for row in zip(*block.columns, strict=True)]
+        if block.table == "events":
+            self._insert_events(block, rows, views=fault != "half")
+        elif self._new("others", block.token):
+            self.rows[block.table].extend(rows)
+        if fault is not None:
+            raise StoreUnavailable("connection reset by peer")
+
+    async def presence(self, block):
+        if block.table == "event_outcomes":
+            there = [
+                row for row in self.rows["event_outcomes"] if row["received_partition"] == block.received_partition
+            ]
+            counted = any(row["last_offset"] >= max(block.received) for row in there)
+            return Presence(frozenset(block.received) if counted else frozenset(), 1 << 62)
+        mine = {
+            row["received_offset"]: row["_block"]
+            for row in self.rows["events"]
+            if row["received_partition"] == block.received_partition
+        }
+        found = {offset: mine[offset] for offset in block.received if offset in mine}
+        since = self.blocks - min(found.values()) if found else 1 << 62
+        return Presence(frozenset(found), since)
+
+    async def repair(self, block):
+        if block.table != "events":
+            return
+        for node in set(block.columns[block.names.index("node_id")]):
+            self.counters[node] = sum(row["node_id"] == node for row in self.rows["events"])
+        for partition in {block.received_partition}:
+            self.stored[partition] = sum(row["received_partition"] == partition for row in self.rows["events"])
+
+    async def nodes(self, workspace_id, profiles):
+        moved = {row["node_id"] for row in self.rows["profile_aliases"] if row["profile_id"] in profiles}
+        return sorted({*profiles, *moved})
+
+    async def erase(self, workspace_id, nodes, until):
+        self.rows["events"] = [
+            row
+            for row in self.rows["events"]
+            if row["node_id"] not in nodes or row["received_at"] > milliseconds(until)
+        ]
+        for node in nodes:
+            self.counters[node] = sum(row["node_id"] == node for row in self.rows["events"])
+
+    async def acceptable(self, objects):
+        return not any(bad in text for bad in self.bad_traits for text in objects)
+
+    def _insert_events(self, block, rows, *, views):
+        if self._new("events", block.token):
+            self.blocks += 1
+            self.rows["events"].extend({**row, "_block": self.blocks} for row in rows)
+        # like ClickHouse: a block that the table has already still goes to the views, which remember tokens themselves
+        if views and self._new("views", block.token):
+            self.counters.update(row["node_id"] for row in rows)
+            self.stored.update(row["received_partition"] for row in rows)
+
+    def _new(self, log, token):
+        tokens = self.tokens[log]
+        if token in tokens:
+            return False
+        tokens[token] = None
+        while len(tokens) > self.window:
+            tokens.popitem(last=False)
+        return True

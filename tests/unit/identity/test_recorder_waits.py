@@ -1,0 +1,90 @@
+"""Outages are waited out, refused traits cost nobody else anything, erasures meet rows of other workers."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cdp_clickhouse.errors import StoreRefused, StoreUnavailable
+from cdp_identity.recording.acceptance import accepted
+from cdp_identity.recording.draft import Draft
+from cdp_identity.recording.erasure import Erasures
+from cdp_identity.recording.patience import Patience, Stopping
+from cdp_identity.recording.ports import Erasure, LedgerUnavailable
+from cdp_runtime.backoff import Backoff
+from cdp_schemas.profiles import ProfileUpdated
+from tests.fakes.recorder import FakeColumns, FakeLedger
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NODE = uuid.UUID(int=7)
+
+
+def failing(*errors):
+    left = list(errors)
+
+    async def call():
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return call
+
+
+async def test_an_outage_is_waited_out_and_shown_meanwhile():
+    patience = Patience(Backoff(base=30, cap=30))
+    work = asyncio.create_task(patience.until_done(failing(StoreUnavailable("connection refused"))))
+    await asyncio.sleep(0.01)
+    assert patience.faults() == {"clickhouse": "clickhouse does not take the recorder's work: connection refused"}
+    patience.stop()
+    with pytest.raises(Stopping):
+        await work
+
+
+async def test_after_the_outage_nothing_is_at_fault():
+    patience = Patience(Backoff(base=0, cap=0))
+    call = failing(LedgerUnavailable("starting up"), StoreRefused("table is away", 60), StoreUnavailable("down"))
+    assert await patience.until_done(call) == "done"
+    assert patience.faults() == {}
+
+
+async def test_what_the_caller_knows_better_comes_through():
+    with pytest.raises(StoreRefused):
+        await Patience().until_done(failing(StoreRefused("bad JSON", 117)), but=StoreRefused)
+
+
+async def test_other_errors_are_not_waited_for():
+    with pytest.raises(KeyError):
+        await Patience().until_done(failing(KeyError("bug")))
+
+
+async def test_only_the_refused_traits_are_dropped():
+    store = FakeColumns()
+    store.bad_traits = {"cursed"}
+    updates = [
+        ProfileUpdated("w", uuid.UUID(int=n), 1, NOW, traits={"plan": n, **({"cursed": 1} if n == 3 else {})})
+        for n in range(6)
+    ]
+    kept = await accepted(updates, store)
+    assert [update.traits for update in kept] == [{"plan": n} for n in range(6)]
+    assert [update.profile_id for update in kept] == [update.profile_id for update in updates]
+
+
+async def test_traits_that_are_refused_only_together_are_all_dropped():
+    class Picky(FakeColumns):
+        async def acceptable(self, objects):
+            return not any("a" in text and "b" in text for text in objects)
+
+    (kept,) = await accepted([ProfileUpdated("w", NODE, 1, NOW, traits={"a": 1, "b": 2})], Picky())
+    assert kept.traits == {}
+
+
+async def test_an_erasure_of_another_worker_meets_rows_inserted_meanwhile():
+    store, ledger = FakeColumns(), FakeLedger()
+    mine, other = (Erasures(store, ledger, Patience()) for _ in range(2))
+    erased = ProfileUpdated("w", NODE, 2, NOW, deleted=True)
+    await other.save(Draft(updates={("w", NODE): erased}))
+    await mine.learn(NOW)
+    assert mine.met({"w": {NODE: NOW}}) == [Erasure("w", NODE, NOW)]
+    assert mine.met({"w": {NODE: NOW + timedelta(seconds=1)}}) == []  # came back, with a new consent
+    assert mine.met({"v": {NODE: NOW}}) == []
