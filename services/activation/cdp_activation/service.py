@@ -1,19 +1,29 @@
 """Settings and adapters -> the activation service and its part of the front door: the only place that wires."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
+
+from fastapi import APIRouter
 
 from cdp_activation.adapters.clickhouse_profiles import ClickHouseProfiles
 from cdp_activation.adapters.http import HttpCalls
+from cdp_activation.adapters.postgres_audiences import PostgresAudiences
+from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.adapters.postgres_directory import PostgresDirectory
 from cdp_activation.adapters.postgres_holdings import PostgresHoldings
 from cdp_activation.adapters.postgres_ledger import PostgresLedger
 from cdp_activation.adapters.postgres_outbox import PostgresOutbox
 from cdp_activation.adapters.postgres_projection import PostgresProjection
+from cdp_activation.adapters.postgres_suppressions import PostgresSuppressions
 from cdp_activation.adapters.postgres_sweep import PostgresSweep
 from cdp_activation.adapters.sealing import FormSeal
+from cdp_activation.api import audiences
+from cdp_activation.api import destinations as destinations_routes
+from cdp_activation.api import suppressions as suppressions_routes
+from cdp_activation.api.destinations import DestinationParts
+from cdp_activation.api.drafts import AudienceDrafts
 from cdp_activation.breaker import BreakerPolicy
 from cdp_activation.deliver import Deliverer
 from cdp_activation.guard import GuardPolicy
@@ -28,9 +38,10 @@ from cdp_clickhouse.client import ClickHouse
 from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.producer import KafkaProducer
+from cdp_runtime.api import ApiPart
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.metrics import CONSUMER_LAG
-from cdp_runtime.postgres import Pool, open_pool
+from cdp_runtime.postgres import Pool, lazy_pool, open_pool
 from cdp_runtime.secrets import SecretBox
 from cdp_runtime.settings import load
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
@@ -140,6 +151,44 @@ def policies_of(settings: ActivationSettings) -> Policies:
         poll_seconds=settings.activation_poll_seconds,
         phone_region=settings.default_phone_region,
     )
+
+
+class ActivationApi:
+    """The part of the front door: stores that open lazily, so that the door starts while Postgres is away."""
+
+    def __init__(self, settings: ActivationSettings) -> None:
+        policy = TargetPolicy(settings.allowed_ports, settings.allowed_hosts)
+        box, clock = SecretBox(settings.secret_key), SystemClock()
+        region = settings.default_phone_region
+        self._pool = lazy_pool(settings.postgres_url, name="activation-api", max_size=6)
+        self._calls = HttpCalls(policy)
+        self._audiences = PostgresAudiences(self._pool)
+        destinations = PostgresDestinations(self._pool, box)
+        suppressions = PostgresSuppressions(self._pool)
+        self.router = APIRouter()
+        self.router.include_router(audiences.router(self._audiences, AudienceDrafts(destinations), clock))
+        parts = DestinationParts(destinations, self._calls, policy, clock, region)
+        self.router.include_router(destinations_routes.router(parts))
+        self.router.include_router(
+            suppressions_routes.router(suppressions, Keyring(settings.secret_key, region), clock)
+        )
+
+    async def start(self) -> None:
+        await self._pool.open(wait=False)
+
+    async def stop(self) -> None:
+        await self._pool.close()
+        await self._calls.stop()
+
+    async def counts(self, workspace_id: str, _: Sequence[Any]) -> Mapping[Any, Any]:
+        """The facet ``counts``: how many audiences there are."""
+        return {"audiences": await self._audiences.count(workspace_id)}
+
+
+def build_api() -> ApiPart:
+    """The part of the front door, wired from the environment. Raises BadSettings."""
+    api = ActivationApi(load(ActivationSettings))
+    return ApiPart("activation", api.router, start=api.start, stop=api.stop, facets={"counts": api.counts})
 
 
 def build() -> Activation:
