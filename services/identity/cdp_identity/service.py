@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
 from cdp_identity.adapters.postgres import PostgresStore
 from cdp_identity.adapters.postgres_messages import keep_message_partitions
+from cdp_identity.adapters.postgres_reads import ProfileReads
+from cdp_identity.api import IdentityApi
 from cdp_identity.application import Rules
 from cdp_identity.identifiers import BLOCKED, Spelling
 from cdp_identity.ports import StoreUnavailable
@@ -13,10 +15,12 @@ from cdp_identity.resolve import Resolver
 from cdp_identity.settings import IdentitySettings
 from cdp_identity.statements import Reading
 from cdp_identity.stream import ReceivedStream
+from cdp_identity.writing import ProfileWrites
+from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
 from cdp_runtime.metrics import CONSUMER_LAG
-from cdp_runtime.postgres import Pool, open_pool
+from cdp_runtime.postgres import Pool, lazy_pool, open_pool
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
 from cdp_schemas.topics import EVENTS_RECEIVED
@@ -29,16 +33,15 @@ _log = get_logger(__name__)
 
 def rules(settings: IdentitySettings) -> Rules:
     """The settings as the decisions take them."""
-    blocked = BLOCKED | {
-        value.strip().lower() for value in settings.identity_blocked_values.split(",") if value.strip()
-    }
-    reading = Reading(Spelling(settings.default_phone_region, blocked), settings.default_currency)
-    return Rules(
-        settings.guards(),
-        reading,
-        settings.duplicate_window(),
-        settings.identity_last_seen_seconds * 1_000_000,
-    )
+    reading = Reading(spelling(settings), settings.default_currency)
+    least_move = settings.identity_last_seen_seconds * 1_000_000
+    return Rules(settings.guards(), reading, settings.duplicate_window(), least_move)
+
+
+def spelling(settings: IdentitySettings) -> Spelling:
+    """How identifiers are read, the same way by the resolver and by the API."""
+    words = (value.strip().lower() for value in settings.identity_blocked_values.split(","))
+    return Spelling(settings.default_phone_region, BLOCKED | {word for word in words if word})
 
 
 class ResolverService:
@@ -122,3 +125,32 @@ class ResolverService:
 def build_resolver() -> Service:
     """Entry point ``resolver``."""
     return ResolverService(load(IdentitySettings))
+
+
+def build_api() -> ApiPart:
+    """Entry point ``identity`` of the front door. It starts while Postgres and Kafka are down."""
+    settings = load(IdentitySettings)
+    clock = SystemClock()
+    pool = lazy_pool(settings.postgres_url, name="identity-api", min_size=1, max_size=8)
+    producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id="identity-api")
+    reads = ProfileReads(pool, clock)
+    writes = ProfileWrites(producer, reads, clock, settings.identity_wait_seconds)
+    api = IdentityApi(reads, writes, spelling(settings), settings.default_currency)
+    connecting: list[asyncio.Task[None]] = []
+
+    async def start() -> None:
+        await pool.open()
+        connecting.append(asyncio.create_task(producer.start()))
+
+    async def stop() -> None:
+        for task in connecting:
+            task.cancel()
+        await producer.stop()
+        await pool.close()
+
+    def faults() -> Mapping[str, str]:
+        fault = producer.fault()
+        return {"kafka": fault} if fault else {}
+
+    facets: dict[str, Facet] = {"profiles": api.profiles_facet, "resolve": api.resolve_facet}
+    return ApiPart("identity", api.router(), start, stop, faults, facets)

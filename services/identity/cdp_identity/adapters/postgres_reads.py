@@ -1,0 +1,111 @@
+"""What the identity API reads from Postgres: profiles, references, searches, the graph of a profile, consents."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from cdp_identity.adapters.postgres import golden_records
+from cdp_identity.adapters.postgres_rows import link_row, node_row
+from cdp_identity.adapters.postgres_sql import LINK_COLUMNS, MEMBERS, NODES
+from cdp_identity.batch import message_key
+from cdp_identity.rows import ConsentEntry, LinkRow, NodeRow
+from cdp_identity.search import TOTAL_BOUND, Conditions
+from cdp_runtime.clock import Clock
+from cdp_runtime.envelope import unavailable
+from cdp_runtime.postgres import Pool, retryable
+from cdp_schemas.profiles import ProfileUpdated
+
+_LINKS_SHOWN: Final = 1000
+_HISTORY_SHOWN: Final = 1000
+_SETTLED: Final = "SELECT 1 FROM identity.messages WHERE id = %s AND day = ANY(%s)"
+_GRAPH: Final = f"""
+SELECT {LINK_COLUMNS} FROM identity.links AS l WHERE l.workspace_id = %s AND l.a = ANY(%s)
+UNION
+SELECT {LINK_COLUMNS} FROM identity.links AS l WHERE l.workspace_id = %s AND l.b = ANY(%s) AND l.status <> 'h'
+ORDER BY 4 LIMIT %s"""  # noqa: S608 -- own constants
+_CONSENTS: Final = """
+SELECT workspace_id, node_id, purpose, granted, at, message_id, source_id FROM identity.consents
+WHERE workspace_id = %s AND node_id = ANY(%s) ORDER BY at DESC, purpose LIMIT %s"""
+
+
+class ProfileReads:
+    """Reads of one committed moment each. Raises ApiError 503 while Postgres is down."""
+
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        self._pool, self._clock = pool, clock
+
+    async def profiles_of(self, workspace_id: str, nodes: Collection[UUID]) -> dict[UUID, UUID]:
+        """Node -> the profile it belongs to; unknown and erased nodes are missing."""
+        rows = await self._nodes(workspace_id, nodes)
+        return {row.node_id: row.profile_id for row in rows if row.is_live}
+
+    async def records(self, workspace_id: str, profiles: Collection[UUID]) -> dict[UUID, ProfileUpdated]:
+        """Golden records of the profiles that exist."""
+        async with self._connection() as connection:
+            found = await golden_records(connection, [(workspace_id, profile) for profile in profiles])
+        return {record.profile_id: record for record in found}
+
+    async def search(
+        self, conditions: Conditions, limit: int, offset: int, after: UUID | None
+    ) -> tuple[list[UUID], int, bool]:
+        """Ids of one page, how many there are in all (no more than the bound), and whether there is a next page."""
+        async with self._connection() as connection:
+            rows = await (await connection.execute(*_typed(conditions.page(limit, offset, after)))).fetchall()
+            counted = await (await connection.execute(*_typed(conditions.total()))).fetchone()
+        ids = [row[0] for row in rows]
+        return ids[:limit], min(int(counted[0] if counted else 0), TOTAL_BOUND), len(ids) > limit
+
+    async def graph(self, workspace_id: str, profile: UUID) -> tuple[list[NodeRow], list[LinkRow]]:
+        """The nodes of a profile, and its links: those that hold and those that do not."""
+        async with self._connection() as connection:
+            rows = await connection.execute(MEMBERS, [[workspace_id], [profile]] * 2)
+            nodes = [node_row(row) async for row in rows]
+            ids = [node.node_id for node in nodes]
+            found = await connection.execute(_GRAPH, [workspace_id, ids, workspace_id, ids, _LINKS_SHOWN])
+            links = [link_row(row) async for row in found]
+        return nodes, links
+
+    async def names(self, workspace_id: str, nodes: Collection[UUID]) -> Mapping[UUID, NodeRow]:
+        """The nodes themselves."""
+        return {row.node_id: row for row in await self._nodes(workspace_id, nodes)}
+
+    async def consents(self, workspace_id: str, nodes: Sequence[UUID]) -> list[ConsentEntry]:
+        """The history of consent of these nodes, the latest first."""
+        async with self._connection() as connection:
+            rows = await connection.execute(_CONSENTS, [workspace_id, list(nodes), _HISTORY_SHOWN])
+            return [ConsentEntry(*row) async for row in rows]
+
+    async def is_settled(self, workspace_id: str, message_id: str) -> bool:
+        """Whether the resolver has applied the message."""
+        today = self._clock.now().date()
+        days = [today + timedelta(days=step) for step in (-1, 0, 1)]
+        async with self._connection() as connection:
+            found = await connection.execute(_SETTLED, [message_key(workspace_id, message_id), days])
+            return await found.fetchone() is not None
+
+    async def _nodes(self, workspace_id: str, nodes: Collection[UUID]) -> list[NodeRow]:
+        if not nodes:
+            return []
+        async with self._connection() as connection:
+            rows = await connection.execute(NODES, [[workspace_id] * len(nodes), list(nodes)])
+            return [node_row(row) async for row in rows]
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                yield connection
+        except (psycopg.Error, PoolTimeout, OSError) as error:
+            if retryable(error):
+                raise unavailable("postgres", "Postgres does not answer; try again.") from error
+            raise
+
+
+def _typed(statement: tuple[str, list[Any]]) -> tuple[Any, list[Any]]:
+    # psycopg asks for literal SQL; these texts are put together in cdp_identity.search from its own constants
+    return statement

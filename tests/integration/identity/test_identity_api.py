@@ -1,0 +1,262 @@
+"""The identity API over a real Postgres, with a resolver running behind the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from cdp_eventlog.memory import MemoryLog
+from cdp_identity.adapters.postgres_reads import ProfileReads
+from cdp_identity.api import IdentityApi
+from cdp_identity.identifiers import Spelling
+from cdp_identity.writing import ProfileWrites
+from cdp_runtime.auth import SCOPES, Principal
+from cdp_runtime.clock import SystemClock
+from cdp_runtime.envelope import ApiError
+from cdp_runtime.postgres import Pool
+from cdp_schemas.events import ReceivedEvent
+
+from .shop import Worker, event, outgoing
+
+pytestmark = pytest.mark.postgres
+OTHER = {"Authorization": "Bearer other"}
+NO_PII = {"Authorization": "Bearer masked"}
+
+
+class Tokens:
+    """Three tokens: all scopes, another workspace, and all scopes but profiles:pii."""
+
+    async def principal(self, token: str) -> Principal | None:
+        scopes = SCOPES - {"profiles:pii"} if token == "masked" else SCOPES
+        return Principal("other" if token == "other" else "demo", token, scopes)
+
+
+def application(api: IdentityApi) -> FastAPI:
+    app = FastAPI()
+    app.include_router(api.router())
+    app.state.authenticator = Tokens()
+    app.state.facets = {"segments": lambda workspace, ids: _segments(ids)}
+
+    async def answered(_: Request, error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body(), error.status, error.headers)
+
+    app.add_exception_handler(ApiError, answered)  # type: ignore[arg-type]
+    return app
+
+
+async def _segments(ids: list) -> dict:
+    return {one: ["segment-1"] for one in ids}
+
+
+@pytest.fixture
+async def log(pool: Pool) -> AsyncIterator[MemoryLog]:
+    log = MemoryLog()
+    worker = Worker(log, pool)
+    work = asyncio.create_task(worker.consumer.run())
+    yield log
+    await worker.consumer.stop()
+    await asyncio.wait_for(work, 5)
+
+
+@pytest.fixture
+async def api(log: MemoryLog, pool: Pool) -> AsyncIterator[httpx.AsyncClient]:
+    reads = ProfileReads(pool, SystemClock())
+    writes = ProfileWrites(log, reads, SystemClock(), 5.0)
+    app = application(IdentityApi(reads, writes, Spelling(), "USD"))
+    headers = {"Authorization": "Bearer demo"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door", headers=headers) as client:
+        yield client
+
+
+async def create(api: httpx.AsyncClient, **body: object) -> dict:
+    answer = await api.post("/profiles", json=body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["data"]
+
+
+async def settled(log: MemoryLog, pool: Pool, *events: ReceivedEvent) -> None:
+    """Publishes events and returns when the running resolver has applied them."""
+    reads = ProfileReads(pool, SystemClock())
+    await log.publish([outgoing(one) for one in events])
+    async with asyncio.timeout(10):
+        for one in events:
+            while not await reads.is_settled("demo", one.message_id):
+                await asyncio.sleep(0.01)
+
+
+async def test_a_created_profile_has_the_shape_that_clients_rely_on(api: httpx.AsyncClient) -> None:
+    made = await create(
+        api,
+        email="Jane@Example.org",
+        firstName="Jane",
+        phone="+1 415 555 2671",
+        country="US",
+        customFields={"preferredLanguage": "en"},
+        consent={"email": True, "sms": False},
+    )
+    assert made["id"].startswith("profile-")
+    assert made["externalIds"] == {"email": "jane@example.org", "phone": "+14155552671"}
+    assert made["attributes"] == {
+        "email": "Jane@Example.org",
+        "phone": "+1 415 555 2671",
+        "firstName": "Jane",
+        "country": "US",
+        "tags": [],
+        "customFields": {"preferredLanguage": "en"},
+    }
+    assert made["computed"]["ltv"] == 0 and made["computed"]["churnRisk"] is None
+    assert made["consent"]["email"] is True and made["consent"]["sms"] is False and made["consent"]["updatedAt"]
+    assert made["segments"] == ["segment-1"]
+    for ref in (made["id"], "email:jane@example.org", "email:JANE@example.org", "phone:+14155552671"):
+        assert (await api.get(f"/profiles/{ref}")).json()["data"] == made
+
+
+async def test_a_second_profile_with_the_same_identifier_is_a_conflict(api: httpx.AsyncClient) -> None:
+    made = await create(api, email="a@shop.io")
+    answer = await api.post("/profiles", json={"email": "A@shop.io", "firstName": "B"})
+    assert answer.status_code == 409
+    assert made["id"] in answer.json()["error"]["details"][0]["message"]
+    assert (await api.get("/profiles/email:a@shop.io")).json()["data"] == made
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"email": "not an email"}, "email"),
+        ({"attributes": {"phone": "12"}}, "attributes.phone"),
+        ({"externalIds": {"deviceIds": ["d1", "null"]}}, "externalIds.deviceIds"),
+        ({"computed": {"ltv": 3}}, "computed.ltv"),
+    ],
+)
+async def test_bad_bodies_are_answered_with_the_path_of_the_fault(
+    api: httpx.AsyncClient, body: dict, path: str
+) -> None:
+    answer = await api.post("/profiles", json=body)
+    assert answer.status_code == 422
+    assert [detail["path"] for detail in answer.json()["error"]["details"]] == [path]
+
+
+async def test_a_change_sets_what_it_names_and_null_removes(api: httpx.AsyncClient) -> None:
+    made = await create(api, email="a@shop.io", firstName="Ada", customFields={"plan": "free"})
+    changed = await api.put(
+        f"/profiles/{made['id']}",
+        json={"attributes": {"tags": ["vip"], "firstName": None, "customFields": {"plan": "pro"}}, "userId": "ada"},
+    )
+    assert changed.status_code == 200, changed.text
+    data = changed.json()["data"]
+    assert data["attributes"] == {
+        "email": "a@shop.io",
+        "phone": None,
+        "tags": ["vip"],
+        "customFields": {"plan": "pro"},
+    }
+    # with a user id the profile has another id, and the old one answers with the survivor
+    assert data["externalIds"] == {"email": "a@shop.io", "userId": "ada"}
+    assert data["id"] != made["id"]
+    assert (await api.get(f"/profiles/{made['id']}")).json()["data"]["id"] == data["id"]
+
+
+async def test_an_erased_profile_is_gone_by_every_identifier_and_stays_gone(
+    api: httpx.AsyncClient, log: MemoryLog, pool: Pool
+) -> None:
+    made = await create(api, email="a@shop.io", userId="ada")
+    answer = await api.delete("/profiles/email:a@shop.io")
+    assert answer.json()["data"] == {"id": made["id"], "deleted": True}
+    for ref in (made["id"], "email:a@shop.io", "user_id:ada"):
+        assert (await api.get(f"/profiles/{ref}")).status_code == 404
+    assert (await api.delete("/profiles/email:a@shop.io")).status_code == 404
+    async with pool.connection() as connection:
+        rows = await (await connection.execute("SELECT * FROM identity.nodes")).fetchall()
+        assert len(rows) == 2 and "ada" not in str(rows) and "a@shop.io" not in str(rows)
+
+
+async def test_search_finds_by_every_condition_and_pages(api: httpx.AsyncClient, log: MemoryLog, pool: Pool) -> None:
+    await create(api, email="ada@shop.io", country="GB", tags=["vip"], consent={"email": True})
+    await create(api, email="grace@shop.io", country="US", customFields={"plan": "pro"})
+    await create(api, email="joan@other.io", attributes={"address": {"country": "GB"}})
+    properties = {"order_id": "o1", "revenue": 250.5}
+    order = event(
+        "track", 5, event="Order Completed", context={"traits": {"email": "grace@shop.io"}}, properties=properties
+    )
+
+    async def found(**body: object) -> list[str]:
+        answer = await api.post("/profiles/search", json=body)
+        assert answer.status_code == 200, answer.text
+        data = answer.json()["data"]
+        assert data["total"] >= len(data["profiles"])
+        return sorted(profile["attributes"]["email"].split("@")[0] for profile in data["profiles"])
+
+    await settled(log, pool, order)
+    assert await found(email="@shop") == ["ada", "grace"]
+    assert await found(email="ada@shop.io") == ["ada"]
+    assert await found(email="%") == []
+    assert await found(country="GB") == ["ada", "joan"]
+    assert await found(tags=["vip"], emailConsent=True) == ["ada"]
+    assert await found(emailConsent=False) == ["grace", "joan"]
+    assert await found(minLtv=250.5) == ["grace"]
+    assert await found(maxLtv=100) == ["ada", "joan"]
+    assert await found(**{"attributes.plan": "pro"}) == ["grace"]
+    assert await found(**{"attributes.customFields.plan": "free"}) == []
+    first = (await api.post("/profiles/search", json={"limit": 2})).json()["data"]
+    rest = (await api.post("/profiles/search", json={"limit": 2, "cursor": first["cursor"]})).json()["data"]
+    assert first["total"] == 3 and rest["cursor"] is None
+    assert len({profile["id"] for profile in first["profiles"] + rest["profiles"]}) == 3
+    assert (await api.post("/profiles/search", json={"colour": "red"})).status_code == 422
+
+
+async def test_consent_has_a_history_and_the_latest_holds(api: httpx.AsyncClient) -> None:
+    made = await create(api, email="a@shop.io", consent={"email": True})
+    for granted in (False, True):
+        answer = await api.post("/consent", json={"profileId": made["id"], "email": granted})
+        assert answer.json()["data"]["consent"] == {"email": granted}
+    state = (await api.get("/consent/email:a@shop.io")).json()["data"]
+    assert [line["granted"] for line in state["history"]] == [True, False, True]
+    assert (await api.post("/consent", json={"profileId": made["id"], "email": "yes"})).status_code == 422
+    assert (await api.post("/consent", json={"profileId": "email:x@shop.io", "email": True})).status_code == 404
+
+
+async def test_identities_show_the_evidence_of_every_link_also_of_refused_ones(
+    api: httpx.AsyncClient, log: MemoryLog, pool: Pool
+) -> None:
+    await settled(
+        log,
+        pool,
+        event(seconds=1, anonymous_id="phone", user_id="ada", message_id="first"),
+        event(seconds=2, anonymous_id="phone", user_id="bob", message_id="second"),
+    )
+    graph = (await api.get("/profiles/user_id:ada/identities")).json()["data"]
+    assert [(node["kind"], node["value"], node["isCanonical"]) for node in graph["nodes"]] == [
+        ("anonymous_id", "phone", False),
+        ("user_id", "ada", True),
+    ]
+    links = {link["messageId"]: (link["status"], link["reason"], sorted(link["nodes"])) for link in graph["links"]}
+    assert links == {
+        "first": ("held", None, ["anonymous_id:phone", "user_id:ada"]),
+        "second": ("refused", "two_user_ids", ["anonymous_id:phone", "user_id:bob"]),
+    }
+
+
+async def test_another_workspace_sees_nothing_and_a_token_without_pii_sees_masks(api: httpx.AsyncClient) -> None:
+    made = await create(api, email="ada@shop.io", firstName="Ada", country="GB")
+    for ref in (made["id"], "email:ada@shop.io"):
+        assert (await api.get(f"/profiles/{ref}", headers=OTHER)).status_code == 404
+    assert (await api.post("/profiles/search", json={}, headers=OTHER)).json()["data"]["profiles"] == []
+    masked = await api.get(f"/profiles/{made['id']}", headers=NO_PII)
+    assert "ada@" not in masked.text and "Ada" not in masked.text
+    assert masked.json()["data"]["attributes"]["country"] == "GB"
+
+
+async def test_a_change_that_nobody_resolves_in_time_is_answered_as_pending(pool: Pool) -> None:
+    reads = ProfileReads(pool, SystemClock())
+    writes = ProfileWrites(MemoryLog(), reads, SystemClock(), 0.05)
+    app = application(IdentityApi(reads, writes, Spelling(), "USD"))
+    headers = {"Authorization": "Bearer demo"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door", headers=headers) as client:
+        answer = await client.post("/profiles", json={"email": "a@shop.io"})
+    assert answer.status_code == 202
+    assert answer.json()["data"]["status"] == "pending" and answer.json()["data"]["id"].startswith("profile-")
