@@ -1,0 +1,289 @@
+"""The routers over real Postgres and the stand-in, behind the front door's own error answers."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from cdp_activation.service import ActivationApi
+from cdp_activation.settings import ActivationSettings
+from cdp_activation.standin.app import ACCESS_TOKEN, WEBHOOK_SECRET
+from cdp_analytics_api.door import faults
+from cdp_runtime.auth import SCOPES, Principal
+from cdp_schemas.profiles import profile_ref
+
+from .conftest import FACEBOOK_AUDIENCE, SECRET, World, until
+
+pytestmark = pytest.mark.postgres
+
+
+class OneToken:
+    """Every token is a workspace's name; ``read-`` before it leaves only the reading scopes."""
+
+    async def principal(self, token: str) -> Principal | None:
+        scopes = SCOPES if not token.startswith("read-") else {s for s in SCOPES if s.endswith(":read")}
+        return Principal(token.removeprefix("read-"), "token", frozenset(scopes))
+
+
+@pytest.fixture
+async def door(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    settings = ActivationSettings(
+        postgres_url=world.postgres_url,
+        secret_key=SECRET,
+        activation_allowed_hosts=world.standin.url.removeprefix("http://"),
+    )
+    api = ActivationApi(settings)
+    app = FastAPI()
+    app.state.authenticator = OneToken()
+    app.state.facets = {}
+    faults.install(app)
+    app.include_router(api.router)
+    await api.start()
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
+    headers = {"Authorization": f"Bearer {world.workspace}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://door", headers=headers) as client:
+        client.app = app  # type: ignore[attr-defined]
+        yield client
+    await api.stop()
+
+
+def facebook(world: World, **more: Any) -> dict[str, Any]:
+    settings = {"baseUrl": world.standin.url, "consentWhenUnknown": "allow", "requestsPerSecond": 100}
+    return {
+        "name": "Facebook",
+        "type": "facebook",
+        "settings": settings,
+        "credentials": {"accessToken": ACCESS_TOKEN},
+        **more,
+    }
+
+
+def audience(**more: Any) -> dict[str, Any]:
+    return {
+        "name": "Retargeting",
+        "segmentIds": ["segment-a", "segment-b"],
+        "platforms": ["facebook"],
+        "config": {"facebook": {"customAudienceId": FACEBOOK_AUDIENCE, "adAccountId": "act_1"}},
+        **more,
+    }
+
+
+async def made(door: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
+    answer = await door.post(path, json=body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["data"]
+
+
+async def test_the_seed_s_story(world: World, door: httpx.AsyncClient) -> None:
+    await made(door, "/destinations", facebook(world))
+    created = await made(door, "/audiences", audience())
+    assert created["members"] == 0 and created["connections"][0]["state"] == "inactive"
+    ada, bob = world.person("ada"), world.person("bob")
+    await world.enter(ada, segment="segment-a")
+    await world.enter(ada, bob, segment="segment-b")
+    path = f"/audiences/{created['id']}"
+    async with world.working():
+        upkeep = world.upkeep()
+        activated = await door.post(f"{path}/activate", json={"platform": "facebook", "operation": "add"})
+        assert activated.status_code == 202
+        await upkeep.reconcile(flagged=True)
+        await world.settled()
+        (there,) = (await door.get(f"{path}/status")).json()["data"]["destinations"]
+        assert (there["desired"], there["acknowledged"], there["pending"], there["state"]) == (2, 2, 0, "in_step")
+        page = (await door.get(f"{path}/deliveries", params={"limit": 1})).json()["data"]
+        rest = (await door.get(f"{path}/deliveries", params={"limit": 5, "cursor": page["nextCursor"]})).json()["data"]
+        assert {row["profileId"] for row in page["items"] + rest["items"]} == {
+            profile_ref(ada.profile_id),
+            profile_ref(bob.profile_id),
+        }
+        removed = await door.post(f"{path}/activate", json={"platform": "facebook", "operation": "remove"})
+        assert removed.status_code == 202
+        await upkeep.reconcile(flagged=True)
+        await world.settled()
+    assert await world.standin.members() == []
+
+
+async def test_replace_over_the_api(world: World, door: httpx.AsyncClient) -> None:
+    destination = await made(door, "/destinations", facebook(world))
+    created = await made(door, "/audiences", audience())
+    ada = world.person("ada")
+    await world.enter(ada)
+    body = {"destinationId": destination["id"], "operation": "replace"}
+    async with world.working():
+        await door.post(f"/audiences/{created['id']}/activate", json=body)
+        await until(lambda: _replaced(door, created["id"]))
+    assert [member["EXTERN_ID"] for member in await world.standin.members()] == [profile_ref(ada.profile_id)]
+
+
+async def _replaced(door: httpx.AsyncClient, audience_id: str) -> bool:
+    (there,) = (await door.get(f"/audiences/{audience_id}/status")).json()["data"]["destinations"]
+    return there["replacedAt"] is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"platforms": ["google"], "config": {}}, "platforms[0]"),
+        ({"segmentIds": []}, "segmentIds"),
+        ({"segmentIds": ["a", "a"]}, "segmentIds[1]"),
+        ({"config": {}}, "config.facebook.customAudienceId"),
+        ({"config": {"facebook": {"customAudienceId": "twelve"}}}, "config.facebook.customAudienceId"),
+        ({"config": {"facebook": {"customAudienceId": "1", "nonsense": "1"}}}, "config.facebook.nonsense"),
+        ({"connections": [{"destinationId": "nowhere"}]}, "connections[0].destinationId"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+async def test_a_fault_of_an_audience_has_its_path(
+    world: World, door: httpx.AsyncClient, change: dict[str, Any], path: str
+) -> None:
+    await made(door, "/destinations", facebook(world))
+    answer = await door.post("/audiences", json=audience(**change))
+    assert answer.status_code == 422
+    assert path in [detail["path"] for detail in answer.json()["error"]["details"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"type": "carrier-pigeon"}, "type"),
+        ({"credentials": {}}, "credentials.accessToken"),
+        ({"settings": {"baseUrl": "http://10.0.0.1/"}}, "settings.baseUrl"),
+        ({"settings": {"apiVersion": "26"}}, "settings.apiVersion"),
+        ({"settings": {"batchSize": 20000}}, "settings.batchSize"),
+        ({"type": "webhook", "settings": {}, "credentials": {"secret": WEBHOOK_SECRET}}, "settings.url"),
+        (
+            {"type": "webhook", "settings": {"url": "https://a.example"}, "credentials": {"secret": "whsec_short"}},
+            "credentials.secret",
+        ),
+    ],
+)
+async def test_a_fault_of_a_destination_has_its_path(
+    world: World, door: httpx.AsyncClient, change: dict[str, Any], path: str
+) -> None:
+    answer = await door.post("/destinations", json=facebook(world, **change))
+    assert answer.status_code == 422
+    assert path in [detail["path"] for detail in answer.json()["error"]["details"]]
+
+
+async def test_credentials_never_come_out(world: World, door: httpx.AsyncClient) -> None:
+    canary = "canary-credential-4711"
+    destination = await made(door, "/destinations", facebook(world, credentials={"accessToken": canary}))
+    path = f"/destinations/{destination['id']}"
+    answers = [
+        await door.get(path),
+        await door.get("/destinations"),
+        await door.put(path, json={"name": "Renamed"}),
+        await door.post(f"{path}/test"),
+        await door.put(path, json={"credentials": {"accessToken": canary, "unknown": canary}}),
+    ]
+    assert not any(canary in answer.text for answer in answers)
+    assert answers[0].json()["data"]["credentialsSet"] == ["accessToken"]
+    (row,) = await world.rows("SELECT * FROM activation.destinations WHERE destination_id = %s", [destination["id"]])
+    assert canary.encode() not in bytes(row["credentials"]) and canary not in str(row)
+
+
+async def test_the_test_tells_what_is_wrong(world: World, door: httpx.AsyncClient) -> None:
+    destination = await made(door, "/destinations", facebook(world, credentials={"accessToken": "wrong"}))
+    path = f"/destinations/{destination['id']}"
+    bad = (await door.post(f"{path}/test")).json()["data"]
+    assert (bad["ok"], bad["outcome"]) == (False, "unauthorized") and "Invalid OAuth access token" in bad["message"]
+    await door.put(path, json={"credentials": {"accessToken": ACCESS_TOKEN}})
+    good = (await door.post(f"{path}/test")).json()["data"]
+    assert (good["ok"], good["outcome"]) == (True, "ok")
+    hook = {"name": "Hook", "type": "webhook", "settings": {"url": f"{world.standin.url}/webhook"}}
+    secret = "whsec_" + "A" * 40
+    destination = await made(door, "/destinations", {**hook, "credentials": {"secret": secret}})
+    unsigned = (await door.post(f"/destinations/{destination['id']}/test")).json()["data"]
+    assert unsigned["outcome"] == "unauthorized"
+
+
+async def test_what_is_not_there_is_404_and_what_is_taken_is_409(world: World, door: httpx.AsyncClient) -> None:
+    for method, path in (
+        ("GET", "/audiences/none"),
+        ("DELETE", "/audiences/none"),
+        ("GET", "/audiences/none/status"),
+        ("GET", "/destinations/none"),
+        ("POST", "/destinations/none/test"),
+        ("DELETE", "/suppressions/none"),
+    ):
+        assert (await door.request(method, path)).status_code == 404, path
+    await made(door, "/destinations", facebook(world))
+    assert (await door.post("/destinations", json=facebook(world))).status_code == 409
+    created = await made(door, "/audiences", audience())
+    assert (await door.post("/audiences", json=audience())).status_code == 409
+    elsewhere = await door.post(f"/audiences/{created['id']}/activate", json={"platform": "webhook"})
+    assert elsewhere.status_code == 422
+    other = {"Authorization": "Bearer another-workspace"}
+    assert (await door.get(f"/audiences/{created['id']}", headers=other)).status_code == 404
+    reader = {"Authorization": f"Bearer read-{world.workspace}"}
+    assert (await door.get("/audiences", headers=reader)).json()["data"]["total"] == 1
+    assert (await door.delete(f"/audiences/{created['id']}", headers=reader)).status_code == 403
+
+
+async def test_a_destination_with_members_is_not_deleted_unnoticed(world: World, door: httpx.AsyncClient) -> None:
+    destination = await made(door, "/destinations", facebook(world))
+    created = await made(door, "/audiences", audience())
+    await world.enter(world.person("ada"))
+    async with world.working():
+        await door.post(f"/audiences/{created['id']}/activate", json={"operation": "add"})
+        await world.upkeep().reconcile(flagged=True)
+        await world.settled()
+        assert (await door.delete(f"/destinations/{destination['id']}")).status_code == 409
+        moved = audience(config={"facebook": {"customAudienceId": "999"}})
+        assert (await door.put(f"/audiences/{created['id']}", json=moved)).status_code == 409
+        assert (await door.delete(f"/audiences/{created['id']}")).status_code == 200
+        await world.upkeep().reconcile(flagged=True)
+        await world.settled()
+        assert await world.standin.members() == []
+        assert (await door.delete(f"/destinations/{destination['id']}")).status_code == 200
+
+
+async def test_lists_page_without_gap_or_repeat(world: World, door: httpx.AsyncClient) -> None:
+    await made(door, "/destinations", facebook(world))
+    for n in range(5):
+        await made(door, "/audiences", audience(name=f"a{n}"))
+    names: list[str] = []
+    cursor = None
+    while True:
+        parameters = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = (await door.get("/audiences", params=parameters)).json()["data"]
+        names += [item["name"] for item in page["items"]]
+        cursor = page["nextCursor"]
+        if cursor is None:
+            break
+    assert names == ["a4", "a3", "a2", "a1", "a0"] and page["total"] == 5
+    assert (await door.get("/audiences", params={"cursor": "x"})).status_code == 422
+
+
+async def test_overlap_and_suppression(world: World, door: httpx.AsyncClient) -> None:
+    await made(door, "/destinations", facebook(world))
+    one = await made(door, "/audiences", audience(name="one", segmentIds=["segment-a"]))
+    two = await made(door, "/audiences", audience(name="two", segmentIds=["segment-b"]))
+    ada, bob, cyd = world.person("ada"), world.person("bob"), world.person("cyd")
+    await world.enter(ada, bob, segment="segment-a")
+    await world.enter(bob, cyd, segment="segment-b")
+    found = (await door.get(f"/audiences/{one['id']}/overlap", params={"compareWith": two["id"]})).json()["data"]
+    assert (found["size"], found["compareSize"], found["overlap"], found["union"]) == (2, 2, 1, 3)
+    assert found["overlapPercentage"] == 50.0
+    listed = await made(door, "/suppressions", {"kind": "email", "value": "Ada@Example.com"})
+    assert listed["hint"] == "A…@E…"
+    again = await door.post("/suppressions", json={"kind": "email", "value": "ada@example.com"})
+    assert again.status_code == 409
+    assert (await door.post("/suppressions", json={"kind": "profile_id", "value": "ada"})).status_code == 422
+    assert (await door.delete(f"/suppressions/{listed['id']}")).status_code == 200
+
+
+async def test_every_operation_is_described(door: httpx.AsyncClient) -> None:
+    document = door.app.openapi()  # type: ignore[attr-defined]
+    operations = [o for methods in document["paths"].values() for o in methods.values()]
+    assert all(operation.get("summary") for operation in operations)
+    bare = [
+        name
+        for name, schema in document["components"]["schemas"].items()
+        if schema.get("type") == "object" and not schema.get("properties")
+    ]
+    assert bare == []
+    catalog = (await door.get("/destinations/catalog")).json()["data"]
+    assert {entry["type"] for entry in catalog} == {"facebook_custom_audiences", "webhook"}
