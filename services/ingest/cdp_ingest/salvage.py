@@ -49,7 +49,8 @@ def _pieces(body: bytes, position: int) -> tuple[list[bytes], int]:
     while True:
         gap = _GAP.match(body, position)
         position = gap.end() if gap else position
-        if body[position : position + 1] in (b"]", b""):
+        mark = body[position : position + 1]
+        if mark == b"" or (mark == b"]" and _NEIGHBOUR.match(body, position) is None):
             return pieces, position
         end, sound = _element(body, position) if broken < _MOST_BROKEN else (len(body), False)
         broken += not sound
@@ -69,7 +70,10 @@ def _element(body: bytes, start: int) -> tuple[int, bool]:
 
 
 def _balanced_end(body: bytes, start: int) -> int | None:
-    """After the bracket that closes the first one from ``start`` on; None when none does."""
+    """After the bracket that closes the first one from ``start`` on; None when none does.
+
+    The kind of bracket does not count: whether the piece is sound is for the parser to say.
+    """
     depth = 0
     for token in _TOKEN.finditer(body, start, start + _WIDEST):
         mark = body[token.start()]
@@ -77,8 +81,7 @@ def _balanced_end(body: bytes, start: int) -> int | None:
             continue
         depth += 1 if mark in b"{[" else -1
         if depth <= 0:
-            # a closing bracket before any opening one belongs to the array, not to the element
-            return token.end() if depth == 0 else token.start() or None
+            return token.end() if depth == 0 else None
     return None
 
 

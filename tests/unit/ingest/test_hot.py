@@ -1,0 +1,305 @@
+"""The ingest paths as SDKs see them: statuses, bodies and headers, over the ASGI application with a log that can fail."""
+
+import asyncio
+import base64
+import gzip
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from cdp_ingest.answers import Cors
+from cdp_ingest.counts import AcceptedCounts
+from cdp_ingest.gateway import Gateway, Limits
+from cdp_ingest.hot import ROUTES, HotPaths
+from cdp_ingest.ports import Source
+from cdp_ingest.quota import InFlight, Limiter, Rate
+from cdp_ingest.sources import RememberedSources
+from cdp_ingest.web import Site, build_web
+from cdp_runtime.clock import ManualClock
+from cdp_schemas.codec import Codec
+from cdp_schemas.events import ReceivedEvent, RefusedEvent
+from cdp_schemas.topics import EVENTS_RECEIVED, EVENTS_RECEIVED_DLQ
+from tests.fakes.ingest import FakeLog, FakeSourceTable
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+KEY = "key"
+BASIC = {"authorization": "Basic " + base64.b64encode(b"key:").decode()}
+TRACK: dict[str, Any] = {"type": "track", "event": "E", "userId": "u", "messageId": "m", "context": {}}
+LIMITS = Limits(max_body_bytes=50_000, max_event_bytes=2_000, max_batch_events=10)
+
+
+class Door:
+    """The application over fakes, and a client for it."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.log, self.clock = FakeLog(), ManualClock(NOW)
+        self.table = FakeSourceTable({KEY: Source("demo", "s1", "Shop"), "off": Source("demo", "s2", "Off", False)})
+        self.counts = AcceptedCounts("run")
+        self.in_flight = InFlight(200_000, 100_000)
+        sources = RememberedSources(self.table, self.clock.monotonic)
+        gateway = Gateway(self.log, self.counts, limits, self.clock, lambda: "new-id", Limiter())
+        self.app = HotPaths(gateway, sources, limits, self.in_flight, build_web(sources, Site()))
+        transport = httpx.ASGITransport(self.app, client=("8.8.4.4", 1234))  # type: ignore[arg-type]
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://cdp.example")
+
+    async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.client.post(path, content=content, headers=headers or {})
+
+    def accepted(self) -> list[ReceivedEvent]:
+        return [Codec(ReceivedEvent).decode(message.value) for message in self.log.of(EVENTS_RECEIVED)]
+
+    def refused(self) -> list[RefusedEvent]:
+        return [Codec(RefusedEvent).decode(message.value) for message in self.log.of(EVENTS_RECEIVED_DLQ)]
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    door = Door()
+    yield door
+    await door.client.aclose()
+
+
+def is_success(answer: httpx.Response) -> bool:
+    return (answer.status_code, answer.headers["content-type"], answer.content) == (
+        200,
+        "application/json",
+        b'{"success":true}',
+    )
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    body = answer.json()
+    assert answer.headers["content-type"] == "application/json"
+    assert body["success"] is False
+    assert body["message"]
+    assert body["error"]["code"] == body["code"]
+    return answer.status_code, body["code"]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_every_path_answers_200_with_success(door: Door, path: str, slash: str) -> None:
+    route = ROUTES[path]
+    body = {"batch": [TRACK]} if route.shape == "batch" else {**TRACK, "previousId": "p", "groupId": "g"}
+    assert is_success(await door.post(path + slash, body, BASIC))
+    assert len(door.accepted()) == (0 if route.shape == "discard" else 1)
+    if route.call is not None:
+        assert door.accepted()[0].type == route.call
+
+
+async def test_the_write_key_is_found_wherever_an_sdk_puts_it(door: Door) -> None:
+    places = [
+        (await door.post("/v1/batch", {"batch": [TRACK]}, BASIC)),
+        (
+            await door.post(
+                "/v1/batch", {"batch": [TRACK]}, {"authorization": "Basic " + base64.b64encode(b"key").decode()}
+            )
+        ),
+        (await door.post("/v1/batch", {"batch": [TRACK]}, {"authorization": "Bearer key"})),
+        (await door.post("/v1/batch", {"batch": [TRACK], "writeKey": KEY}, {"authorization": "Bearer an.oauth.token"})),
+        (await door.post("/v1/b", {"batch": [TRACK], "writeKey": KEY})),
+        (await door.post("/v1/b", {"batch": [{**TRACK, "writeKey": KEY}]})),
+        (await door.post("/v1/t", {**TRACK, "writeKey": KEY})),
+        (await door.post("/beacon/v1/batch?writeKey=key", {"batch": [TRACK]})),
+    ]
+    assert all(is_success(answer) for answer in places)
+    assert len(door.accepted()) == len(places)
+
+
+async def test_a_call_without_or_with_a_wrong_key_is_401_and_stores_nothing(door: Door) -> None:
+    assert code(await door.post("/v1/batch", {"batch": [TRACK]})) == (401, "write_key_missing")
+    assert code(await door.post("/v1/batch", {"batch": [TRACK], "writeKey": "no"})) == (401, "write_key_unknown")
+    assert code(await door.post("/v1/batch", {"batch": [TRACK], "writeKey": "off"})) == (401, "source_disabled")
+    wrong = {"authorization": "Basic " + base64.b64encode(b"no:").decode()}
+    assert code(await door.post("/v1/t", {**TRACK, "writeKey": KEY}, wrong)) == (401, "write_key_unknown")
+    assert door.log.published == []
+
+
+async def test_no_error_says_what_makes_an_sdk_drop_its_queue(door: Door) -> None:
+    answers = [await door.post("/v1/batch", {"batch": []}), await door.post("/v1/batch", b"{", BASIC)]
+    for answer in answers:
+        assert "invalid write key" not in answer.text.lower()
+        assert "neither has anonymousid" not in answer.text.lower()
+        assert answer.status_code not in (404, 410, 413, 501, 505, 511)
+
+
+async def test_when_the_table_of_sources_is_away_nobody_is_refused_as_unknown(door: Door) -> None:
+    door.table.down = True
+    answer = await door.post("/v1/batch", {"batch": [TRACK]}, BASIC)
+    assert code(answer) == (503, "sources_unavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_when_the_log_is_away_the_answer_is_503_and_nothing_is_counted(door: Door) -> None:
+    door.log.down = True
+    answer = await door.post("/v1/t", TRACK, BASIC)
+    assert code(answer) == (503, "log_unavailable")
+    assert answer.headers["retry-after"] == "3"
+    assert "broker" not in answer.text
+    assert door.counts.changed() == []
+    door.log.down = False
+    assert is_success(await door.post("/v1/t", TRACK, BASIC))
+    assert [row.total for row in door.counts.changed()] == [1]
+
+
+async def test_success_waits_for_the_log(door: Door) -> None:
+    door.log.gate = asyncio.Event()
+    waiting = asyncio.create_task(door.post("/v1/t", TRACK, BASIC))
+    done, _ = await asyncio.wait({waiting}, timeout=0.1)
+    assert not done
+    door.log.gate.set()
+    assert is_success(await waiting)
+
+
+async def test_one_bad_event_goes_to_the_dead_letters_and_its_neighbours_are_stored(door: Door) -> None:
+    bad = b'{"type":"track","event":"E","userId":"u","properties":{"a":"\\u0000"}}'
+    good = json.dumps(TRACK).encode()
+    large = json.dumps({**TRACK, "properties": {"a": "x" * 3000}}).encode()
+    body = b'{"batch":[' + b",".join([good, bad, good, b'{"type":"x"}', large, b"{]}", good]) + b"]}"
+    assert is_success(await door.post("/v1/batch", body, BASIC))
+    assert len(door.accepted()) == 3
+    assert door.log.calls == 1
+    by_reason = {refused.reason: refused for refused in door.refused()}
+    assert set(by_reason) == {"nul_character", "type_unknown", "event_too_large", "event_malformed"}
+    assert by_reason["nul_character"].raw == bad
+    assert by_reason["type_unknown"].path == "type"
+    assert {(r.workspace_id, r.source_id, r.stage) for r in door.refused()} == {("demo", "s1", "ingest")}
+    assert [row.total for row in door.counts.changed()] == [3]
+
+
+async def test_gzip_text_plain_and_an_empty_batch_are_fine(door: Door) -> None:
+    zipped = gzip.compress(json.dumps({"batch": [TRACK]}).encode())
+    assert is_success(await door.post("/v1/batch", zipped, {**BASIC, "content-encoding": "gzip"}))
+    assert is_success(await door.post("/v1/b", {"batch": [TRACK]}, {**BASIC, "content-type": "text/plain"}))
+    assert is_success(await door.post("/v1/batch", {"batch": []}, BASIC))
+    assert len(door.accepted()) == 2
+
+
+async def test_chunked_bodies_are_put_together(door: Door) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        body = json.dumps({"batch": [TRACK]}).encode()
+        for start in range(0, len(body), 7):
+            yield body[start : start + 7]
+
+    assert is_success(await door.client.post("/v1/batch", content=parts(), headers=BASIC))
+    assert len(door.accepted()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "expected"),
+    [
+        (b"x" * 60_000, {}, (400, "body_too_large")),
+        (gzip.compress(b"x" * 60_000), {"content-encoding": "gzip"}, (400, "body_too_large")),
+        (b"nonsense", {}, (400, "body_unreadable")),
+        (b"{}", {"content-encoding": "br"}, (400, "body_encoding")),
+    ],
+)
+async def test_a_body_that_cannot_be_used_is_400(
+    door: Door, body: bytes, headers: dict[str, str], expected: tuple[int, str]
+) -> None:
+    assert code(await door.post("/v1/batch", body, {**BASIC, **headers})) == expected
+    assert door.in_flight.total == 0
+
+
+async def test_a_large_chunked_body_is_given_up_at_the_limit(door: Door) -> None:
+    sent = 0
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(10_000):
+            sent += 1000
+            yield b"x" * 1000
+
+    answer = await door.client.post("/v1/batch", content=parts(), headers=BASIC)
+    assert code(answer) == (400, "body_too_large")
+    assert sent <= 52_000
+
+
+async def test_a_body_that_never_ends_is_timed_out(door: Door) -> None:
+    door.app.body_timeout = 0.05
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(5)
+
+    assert code(await door.client.post("/v1/batch", content=parts(), headers=BASIC)) == (408, "body_timeout")
+    assert door.in_flight.total == 0
+
+
+async def test_a_full_buffer_is_503_at_once_and_free_again_afterwards(door: Door) -> None:
+    door.in_flight.reserve(199_990)
+    answer = await door.post("/v1/t", TRACK, BASIC)
+    assert code(answer) == (503, "buffer_full")
+    assert answer.headers["retry-after"] == "1"
+    door.in_flight.release(199_990)
+    assert is_success(await door.post("/v1/t", TRACK, BASIC))
+    assert door.in_flight.total == 0
+
+
+async def test_a_source_beyond_its_rate_gets_429_with_whole_seconds() -> None:
+    door = Door(Limits(rate=Rate(10, 10)))
+    assert is_success(await door.post("/v1/batch", {"batch": [TRACK] * 40}, BASIC))
+    answer = await door.post("/v1/t", TRACK, BASIC)
+    assert code(answer) == (429, "rate_limited")
+    assert answer.headers["retry-after"] == "4"
+    assert len(door.accepted()) == 40
+
+
+async def test_a_source_may_have_a_limit_of_its_own(door: Door) -> None:
+    own = Source("demo", "s3", "Small", settings={"eventsPerSecond": 1, "burst": 1})
+    door.table.sources.update(FakeSourceTable({"small": own}).sources)
+    assert is_success(await door.post("/v1/t", {**TRACK, "writeKey": "small"}))
+    assert code(await door.post("/v1/t", {**TRACK, "writeKey": "small"})) == (429, "rate_limited")
+    assert is_success(await door.post("/v1/t", {**TRACK, "writeKey": KEY}))
+
+
+async def test_client_paths_learn_address_and_agent_from_the_connection_and_server_paths_do_not(door: Door) -> None:
+    agent = {**BASIC, "user-agent": "Browser/1"}
+    await door.post("/v1/t", TRACK, agent)
+    await door.post("/v1/b", {"batch": [{**TRACK, "context": {"ip": "1.1.1.1"}}]}, agent)
+    await door.post("/v1/batch", {"batch": [TRACK]}, agent)
+    contexts = [json.loads(bytes(event.context)) for event in door.accepted()]
+    assert contexts == [
+        {"ip": "8.8.4.4", "userAgent": "Browser/1"},
+        {"userAgent": "Browser/1", "ip": "1.1.1.1"},
+        {},
+    ]
+    assert [event.channel for event in door.accepted()] == ["client", "client", "server"]
+
+
+async def test_a_small_body_cannot_grow_into_a_large_one_by_its_envelope(door: Door) -> None:
+    body = {"batch": [{"type": "track"}] * 1000, "context": {"a": "x" * 1500}}
+    limits = Limits(max_body_bytes=50_000, max_batch_events=2500)
+    assert code(await Door(limits).post("/v1/batch", body, BASIC)) == (400, "body_too_large")
+
+
+async def test_preflights_allow_what_they_ask_for(door: Door) -> None:
+    asked = {"origin": "https://shop", "access-control-request-headers": "authorization,x-retry-count"}
+    answer = await door.client.options("/v1/t", headers=asked)
+    assert answer.status_code in (200, 204)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-headers"] == "authorization,x-retry-count"
+    assert answer.headers["access-control-allow-methods"] == "POST, GET, OPTIONS"
+    assert answer.headers["access-control-max-age"] == "86400"
+
+
+async def test_browsers_may_read_every_answer_also_errors(door: Door) -> None:
+    origin = {"origin": "https://shop"}
+    good = await door.post("/v1/t", TRACK, {**BASIC, **origin})
+    bad = await door.post("/v1/t", TRACK, origin)
+    assert is_success(good)
+    assert [answer.headers["access-control-allow-origin"] for answer in (good, bad)] == ["*", "*"]
+    door.app.cors = Cors(frozenset({b"https://shop"}))
+    with_cookies = await door.post("/v1/t", TRACK, {**BASIC, **origin})
+    assert with_cookies.headers["access-control-allow-origin"] == "https://shop"
+    assert with_cookies.headers["access-control-allow-credentials"] == "true"
+
+
+async def test_a_get_of_an_ingest_path_is_told_to_post(door: Door) -> None:
+    assert code(await door.client.get("/v1/batch")) == (405, "method_not_allowed")
+    assert code(await door.client.get("/nothing")) == (404, "not_found")
