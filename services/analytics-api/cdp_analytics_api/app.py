@@ -58,13 +58,7 @@ class Door:
 
 def build_app(parts: Sequence[RunningPart], door: Door) -> FastAPI:
     """The application; nothing is started or connected."""
-    app = FastAPIOffline(
-        title="Millrace",
-        version="0.1.0",
-        description=_ABOUT,
-        static_url="/docs/assets",
-        separate_input_output_schemas=False,
-    )
+    app = FastAPIOffline(title="Millrace", version="0.1.0", description=_ABOUT, static_url="/docs/assets")
     app.state.authenticator = door.authenticator
     app.state.facets = merged_facets([running.part for running in parts])
     _home(app, door.clock)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+
 from cdp_analytics_api.notation import from_millis
 from cdp_analytics_api.periods import Period
 from cdp_analytics_api.queries.funnel import Funnel, funnel

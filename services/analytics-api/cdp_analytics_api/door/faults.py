@@ -138,13 +138,15 @@ def invalid(path: str, message: str) -> ApiError:
 
 
 def validation_error(faults: Sequence[Any]) -> ApiError:
-    """Pydantic's faults -> 400 for what is no JSON, else 422 with the path of each fault."""
+    """Pydantic's faults -> 400 for what is no JSON, 415 for what does not say it is, else 422 with each path."""
     malformed = next((fault for fault in faults if fault["type"] == "json_invalid"), None)
     if malformed is not None:
         where = malformed["loc"][-1] if malformed["loc"] else 0
         reason = malformed.get("ctx", {}).get("error", "it cannot be read")
         detail = Detail(path="body", message=f"at character {where}: {reason}")
         return ApiError(400, "malformed", "The body is not valid JSON.", [detail])
+    if any(tuple(fault["loc"]) == ("body",) and isinstance(fault.get("input"), bytes) for fault in faults):
+        return ApiError(415, "unsupported_media_type", "Send the body as JSON, with Content-Type: application/json.")
     details = [Detail(path=_path(fault["loc"]), message=_message(fault)) for fault in faults]
     summary = "; ".join(f"{detail.path}: {detail.message}" for detail in details[:3])
     return ApiError(422, "invalid", f"The request is invalid. {summary}", details)
