@@ -103,7 +103,9 @@ class Kafka:
         if (self._directory / "data" / "meta.properties").exists():
             return
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        argv = [*run, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(settings)]
+        argv = [*run, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+        # one argument with its value: an id may begin with a dash
+        argv += [f"--cluster-id={cluster}", f"--config={settings}"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = (done.stderr or done.stdout or "no reason given").strip().splitlines()[-1]

@@ -68,4 +68,4 @@ async def _connect(bootstrap: str, deadline: float) -> AIOKafkaAdminClient:
             await admin.close()
             if loop.time() > end:
                 raise
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.0)

@@ -4,6 +4,7 @@ Commands import what they need when they run: every service process starts throu
 """
 
 import asyncio
+import logging
 import os
 import sys
 from importlib.metadata import entry_points
@@ -98,6 +99,8 @@ def topics_create(
     """Creates the topics that are missing."""
     from cdp_eventlog.topics import TopicMismatch, create_topics
 
+    # every failed try to connect is a line of its own there; the last one is told in full
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     bootstrap = load(ServiceSettings).kafka_bootstrap_servers
     try:
         created = asyncio.run(create_topics(bootstrap, replication=replication))
@@ -120,8 +123,26 @@ def main() -> None:
     try:
         app()
     except (BadSettings, UnknownService) as fault:
-        Console(stderr=True, soft_wrap=True).print(str(fault), markup=False)
-        raise SystemExit(1) from None
+        _give_up(str(fault))
+    except Exception as error:
+        dependency = _DEPENDENCIES.get(type(error).__module__.partition(".")[0])
+        if dependency is None:
+            raise
+        _give_up(f"{dependency}: {str(error).strip().splitlines()[0]}")
+
+
+# whose exception it is tells what is wrong, without importing every client at every start
+_DEPENDENCIES = {
+    "psycopg": "Postgres refused or did not answer (CDP_POSTGRES_URL)",
+    "sqlalchemy": "Postgres refused or did not answer (CDP_POSTGRES_URL)",
+    "aiokafka": "Kafka refused or did not answer (CDP_KAFKA_BOOTSTRAP_SERVERS)",
+    "cdp_clickhouse": "ClickHouse refused or did not answer (CDP_CLICKHOUSE_URL)",
+}
+
+
+def _give_up(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(sentence, markup=False, highlight=False)
+    raise SystemExit(1) from None
 
 
 if __name__ == "__main__":
