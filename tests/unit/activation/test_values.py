@@ -1,0 +1,116 @@
+"""Small pure parts: settings, fingerprints, keys, buckets, batches, reports."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdp_activation import results
+from cdp_activation.batches import batches
+from cdp_activation.bucket import TokenBucket
+from cdp_activation.destinations.registry import DESTINATIONS, checked, destination_type, settings_of
+from cdp_activation.keys import Keyring
+from cdp_activation.ledger import Claimed, ConnectionKey
+from cdp_activation.outcome import RetryLater
+from cdp_activation.plan import Entry
+from cdp_activation.profile import fingerprint, profile_of
+from cdp_activation.retry import Progress, RetryPolicy
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+KEY = ConnectionKey("ws", "audience-1", "destination-1")
+RING = Keyring("a secret", "US")
+
+
+def claimed(**values) -> Claimed:
+    entry = Entry(values.pop("profile_id", UUID(int=1)), 1, True, False)
+    return Claimed(entry, values.pop("progress", Progress()), "membership", uuid4(), NOW, NOW, **values)
+
+
+def test_the_registry_names_types_as_they_name_themselves() -> None:
+    assert {name: destination.entry.type for name, destination in DESTINATIONS.items()} == {n: n for n in DESTINATIONS}
+    assert destination_type("facebook") == "facebook_custom_audiences" and destination_type("google") is None
+
+
+def test_defaults_are_valid_settings_of_their_own() -> None:
+    for name in DESTINATIONS:
+        defaults, _ = checked(settings_of(name), {"url": "https://a.example"} if name == "webhook" else {})
+        assert checked(settings_of(name), defaults) == (defaults, [])
+
+
+def test_a_default_is_never_shared() -> None:
+    first, _ = checked(settings_of("facebook_custom_audiences"), {})
+    first["fields"].clear()
+    assert checked(settings_of("facebook_custom_audiences"), {})[0]["fields"]
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\x00b", "x" * 5000, 5, None.__class__])
+def test_text_that_could_break_a_header_is_refused(value) -> None:
+    fields = DESTINATIONS["facebook_custom_audiences"].entry.credentials
+    assert [fault.path for fault in checked(fields, {"accessToken": value})[1]] == ["accessToken"]
+
+
+def test_a_fingerprint_ignores_order_and_what_nobody_is_told() -> None:
+    one = profile_of(
+        UUID(int=1), 1, {"email": ["b", "a"], "x": []}, {"firstName": "A", "visits": 3}, {"tracking": True}
+    )
+    two = profile_of(UUID(int=1), 9, {"email": ["a", "b"]}, {"visits": 4, "firstName": "A"}, {"tracking": True})
+    assert fingerprint(one) == fingerprint(two)
+    for other in (
+        profile_of(UUID(int=1), 1, {"email": ["a"]}, {"firstName": "A"}, {"tracking": True}),
+        profile_of(UUID(int=1), 1, {"email": ["a", "b"]}, {"firstName": "B"}, {"tracking": True}),
+        profile_of(UUID(int=1), 1, {"email": ["a", "b"]}, {"firstName": "A"}, {"tracking": False}),
+    ):
+        assert fingerprint(other) != fingerprint(one)
+
+
+def test_a_suppressed_value_matches_however_it_is_written() -> None:
+    assert RING.identifier("email", " ADA@Example.com") == RING.identifier("email", "ada@example.com")
+    assert RING.identifier("phone", "(415) 555-0132") == RING.identifier("phone", "+14155550132")
+    assert RING.identifier("email", "a@b.example") != RING.identifier("user_id", "a@b.example")
+    assert RING.identifier("email", "a@b.example") != Keyring("another", "US").identifier("email", "a@b.example")
+
+
+@given(st.floats(0.5, 100), st.lists(st.floats(0, 2), min_size=5, max_size=60))
+def test_a_bucket_never_gives_more_than_its_rate(rate: float, gaps: list[float]) -> None:
+    bucket, now, used = TokenBucket.full(rate, 0.0), 0.0, []
+    for gap in gaps:
+        now += gap
+        now += bucket.take(now)
+        used.append(now)
+    burst = max(1.0, rate)
+    for start, begun in enumerate(used):
+        for n, ended in enumerate(used[start:], 1):
+            assert n <= burst + (ended - begun) * rate + 1 + 1e-6
+
+
+def test_forms_with_other_cells_go_in_other_calls_and_each_row_keeps_its_index() -> None:
+    rows = [claimed(profile_id=UUID(int=n)) for n in range(7)]
+    members = [(row.entry, {"A": str(n)} if n % 2 else {"A": str(n), "B": ""}) for n, row in enumerate(rows)]
+    made = batches(KEY, "remove", members, {row.entry.profile_id: row for row in rows}, 3)
+    assert sorted(len(batch.rows) for batch in made) == [1, 3, 3]
+    assert all([row.index for row in batch.rows] == list(range(len(batch.rows))) for batch in made)
+    assert all(len({tuple(row.cells) for row in batch.rows}) == 1 for batch in made)
+    assert all(row.cells["A"] == str(row.profile_id.int) for batch in made for row in batch.rows)
+
+
+def test_only_the_first_of_many_retries_is_reported() -> None:
+    policy = RetryPolicy()
+    first, later = claimed(), claimed(progress=Progress(3, NOW))
+    told = [
+        results.report(
+            KEY, results.failed(row, (), None, results.step_of(row, RetryLater("500"), NOW, 0.5, policy)), "add", NOW
+        )
+        for row in (first, later)
+    ]
+    assert told[0] is not None and told[0].outcome == "retrying" and told[0].error == "500" and told[1] is None
+
+
+def test_waiting_for_a_profile_grows_and_is_bounded() -> None:
+    row = claimed()
+    pauses = [
+        (results.waiting_for_profile(row, None, NOW + timedelta(seconds=age)).at or NOW) - NOW - timedelta(seconds=age)
+        for age in (0, 10, 100, 100_000)
+    ]
+    assert pauses == [timedelta(seconds=s) for s in (0.5, 1, 10, 60)]
