@@ -56,9 +56,12 @@ def duration_ms(value: str | int | float, path: str) -> int:
 
 
 def _bound(text: str, path: str, *, upper: bool) -> datetime:
-    moment = _whole_day(text, upper) or _moment(text, path)
-    if upper and len(text) > 10:
-        moment += _MILLISECOND
+    try:
+        moment = _whole_day(text, upper) or _moment(text, path)
+        if upper and len(text) > 10:
+            moment += _MILLISECOND
+    except OverflowError:  # the calendar's very ends
+        moment = datetime.max.replace(tzinfo=UTC)
     if not EPOCH <= moment <= LATEST:
         raise BadPeriod(path, f"{text} lies outside the years 1970 to 2038.")
     return moment

@@ -41,7 +41,7 @@ def _path(keys: tuple[str, ...], prefix: str) -> Statement:
 def _any_equal(path: Statement, operands: list[Scalar], prefix: str) -> Statement:
     texts = [operand for operand in operands if isinstance(operand, str)]
     truths = {operand for operand in operands if isinstance(operand, bool)}
-    numbers = [float(operand) for operand in operands if isinstance(operand, int | float) and operand not in truths]
+    numbers = [float(operand) for operand in operands if not isinstance(operand, str | bool)]  # True == 1
     kinds = [
         _typed(path, "= 'String'", "JSONExtractString", value(f"{prefix}_texts", "Array(String)", texts))
         if texts

@@ -1,0 +1,125 @@
+"""The layers of the door without stores: audit before answer, groups, parts that start late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from fastapi import APIRouter
+from sqlalchemy.exc import OperationalError
+
+from cdp_analytics_api.door.audit import AuditTrail, subject
+from cdp_analytics_api.door.faults import dependency_error, validation_error
+from cdp_analytics_api.parts import RunningPart, merged_facets
+from cdp_analytics_api.ports import AuditEntry
+from cdp_clickhouse.errors import StoreRefused, StoreUnavailable
+from cdp_eventlog.log import LogUnavailable
+from cdp_runtime.api import ApiPart
+from cdp_runtime.envelope import ApiError
+from tests.fakes.analytics_api import FakeAuditLog
+
+ENTRY = AuditEntry("acme", datetime(2026, 1, 1, tzinfo=UTC), "r", "t", "GET", "/x", "", "profiles:read", 200)
+
+
+async def test_entries_that_wait_are_written_together_and_durable_when_told() -> None:
+    log = FakeAuditLog()
+    trail = AuditTrail(log)
+    await asyncio.gather(*(trail.record(ENTRY) for _ in range(50)))
+    assert sum(log.groups) == 50
+    assert len(log.groups) <= 3
+
+
+async def test_a_failed_write_reaches_everyone_who_waited_and_no_one_later() -> None:
+    log = FakeAuditLog()
+    log.failure = psycopg.OperationalError("gone")
+    trail = AuditTrail(log)
+    results = await asyncio.gather(*(trail.record(ENTRY) for _ in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [psycopg.OperationalError] * 3
+    log.failure = None
+    await trail.record(ENTRY)
+    assert log.groups == [1]
+
+
+def test_an_identifier_enters_the_audit_as_its_node() -> None:
+    assert subject("acme", {"ref": "profile-12"}) == "profile-12"
+    assert subject("acme", {}) == ""
+    ada = subject("acme", {"ref": "email:Ada@example.com"})
+    assert (
+        ada == subject("acme", {"ref": "email:ada@example.com"}) != subject("rival", {"ref": "email:ada@example.com"})
+    )
+    assert "ada" not in ada
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (StoreUnavailable("away"), 503, "clickhouse_unavailable"),
+        (StoreRefused("too slow", 159), 422, "too_heavy"),
+        (LogUnavailable("away"), 503, "kafka_unavailable"),
+        (psycopg.OperationalError("away"), 503, "postgres_unavailable"),
+        (OperationalError("SELECT 1", {}, psycopg.OperationalError("away")), 503, "postgres_unavailable"),
+    ],
+)
+def test_an_outage_names_its_dependency(error: Exception, status: int, code: str) -> None:
+    meant = dependency_error(error)
+    assert meant is not None
+    assert (meant.status, meant.code) == (status, code)
+
+
+@pytest.mark.parametrize("error", [StoreRefused("no such column", 47), psycopg.errors.UndefinedTable("x")])
+def test_a_wrong_statement_is_a_bug_and_no_outage(error: Exception) -> None:
+    assert dependency_error(error) is None
+
+
+def test_paths_of_faults_read_like_the_body() -> None:
+    faults: list[dict[str, Any]] = [
+        {"type": "missing", "loc": ("body", "steps", 0, "event"), "msg": "Field required", "input": {}},
+        {"type": "value_error", "loc": ("query", "limit"), "msg": "Value error, Too much", "input": 1},
+        {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None},
+    ]
+    error = validation_error(faults)
+    assert [detail.path for detail in error.details] == ["steps[0].event", "limit", "body"]
+    assert error.details[1].message == "too much"
+
+
+class LatePart:
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.there = asyncio.Event()
+
+    async def start(self) -> None:
+        self.attempts += 1
+        if self.attempts == 1:
+            raise RuntimeError("first try fails")
+        await self.there.wait()
+
+
+async def test_a_part_is_closed_until_it_has_started_however_often_it_must_try() -> None:
+    late = LatePart()
+    running = RunningPart(ApiPart("late", APIRouter(), late.start))
+    running.start()
+    with pytest.raises(ApiError) as fault:
+        await running.open()
+    assert (fault.value.status, fault.value.code) == (503, "late_unavailable")
+    late.there.set()
+    async with asyncio.timeout(5):
+        while running.faults():
+            await asyncio.sleep(0.01)
+    await running.open()
+    assert late.attempts == 2
+    await running.stop()
+
+
+async def test_facets_of_one_name_answer_together() -> None:
+    def offers(key: str, value: int) -> ApiPart:
+        async def counts(workspace_id: str, ids: Sequence[Any]) -> dict[str, int]:
+            return {key: value}
+
+        return ApiPart(key, APIRouter(), facets={"counts": counts})
+
+    facets = merged_facets([offers("segments", 3), offers("audiences", 2)])
+    assert await facets["counts"]("acme", []) == {"segments": 3, "audiences": 2}
