@@ -108,10 +108,6 @@ class FakeColumns:
         for partition in {block.received_partition}:
             self.stored[partition] = sum(row["received_partition"] == partition for row in self.rows["events"])
 
-    async def nodes(self, workspace_id, profiles):
-        moved = {row["node_id"] for row in self.rows["profile_aliases"] if row["profile_id"] in profiles}
-        return sorted({*profiles, *moved})
-
     async def erase(self, workspace_id, nodes, until):
         self.rows["events"] = [
             row
@@ -120,6 +116,10 @@ class FakeColumns:
         ]
         for node in nodes:
             self.counters[node] = sum(row["node_id"] == node for row in self.rows["events"])
+
+    async def forget(self, workspace_id, profile_id, version):
+        kept = [row for row in self.rows["profiles"] if row["profile_id"] != profile_id or row["version"] >= version]
+        self.rows["profiles"] = kept
 
     async def acceptable(self, objects):
         return not any(bad in text for bad in self.bad_traits for text in objects)

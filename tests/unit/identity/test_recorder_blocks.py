@@ -184,7 +184,7 @@ def test_owners_are_forgotten_after_two_turns():
 
 @pytest.mark.parametrize(
     ("count", "seconds", "pause"),
-    [(1, 0.05, 0.2), (4999, 0.4, 0.4), (10, 0.25, 0.25), (5000, 0.05, 0.0), (20_000, 3.0, 0.0)],
+    [(1, 0.05, 0.2), (4999, 0.4, 0.8), (10, 0.25, 0.5), (5000, 0.05, 0.0), (20_000, 3.0, 0.0)],
 )
 def test_small_flushes_gather_and_lag_waits_for_nothing(count, seconds, pause):
     assert Pace(0.25, 5000).wait(count, seconds) == pytest.approx(pause)

@@ -13,7 +13,7 @@ from cdp_identity.recording.erasure import Erasures
 from cdp_identity.recording.patience import Patience, Stopping
 from cdp_identity.recording.ports import Erasure, LedgerUnavailable
 from cdp_runtime.backoff import Backoff
-from cdp_schemas.profiles import ProfileUpdated
+from cdp_schemas.profiles import NodeMoved, ProfileUpdated
 from tests.fakes.recorder import FakeColumns, FakeLedger
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -82,8 +82,7 @@ async def test_traits_that_are_refused_only_together_are_all_dropped():
 async def test_an_erasure_of_another_worker_meets_rows_inserted_meanwhile():
     store, ledger = FakeColumns(), FakeLedger()
     mine, other = (Erasures(store, ledger, Patience()) for _ in range(2))
-    erased = ProfileUpdated("w", NODE, 2, NOW, deleted=True)
-    await other.save(Draft(updates={("w", NODE): erased}))
+    await other.save(Draft(moves={("w", NODE): NodeMoved("w", NODE, NODE, NODE, 2, NOW, "erased")}))
     await mine.learn(NOW)
     assert mine.met({"w": {NODE: NOW}}) == [Erasure("w", NODE, NOW)]
     assert mine.met({"w": {NODE: NOW + timedelta(seconds=1)}}) == []  # came back, with a new consent

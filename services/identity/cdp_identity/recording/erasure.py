@@ -11,7 +11,9 @@ from cdp_identity.recording.draft import Draft, erased_nodes, erased_profiles
 from cdp_identity.recording.owners import Node
 from cdp_identity.recording.patience import Patience
 from cdp_identity.recording.ports import ColumnStore, Erasure, Ledger
+from cdp_identity.recording.profiles import Updates
 from cdp_runtime import metrics
+from cdp_schemas.profiles import ProfileUpdated
 from cdp_schemas.tables import EVENTS
 
 # an event is at most as late as the log keeps it; older erasures cannot meet one any more
@@ -36,12 +38,8 @@ class Erasures:
         return self._until
 
     async def save(self, draft: Draft) -> list[Erasure]:
-        """Save what the draft erases; before its aliases are written, since those say which nodes a profile had."""
+        """Save what the draft erases, before anything of it is removed."""
         erasures = erased_nodes(draft.moves)
-        for update in erased_profiles(draft.updates):
-            until = max(update.updated_at, update.received_at or update.updated_at)
-            nodes = await self._nodes(update.workspace_id, update.profile_id)
-            erasures.extend(Erasure(update.workspace_id, node, until) for node in nodes)
         if erasures:
             await self._patience.until_done(lambda: self._ledger.erase(erasures))
         return erasures
@@ -62,6 +60,11 @@ class Erasures:
         for (workspace_id, until), nodes in groups.items():
             await self._erase(workspace_id, nodes, until)
 
+    async def forget(self, updates: Updates) -> None:
+        """Remove the golden records that these profiles had before they were erased."""
+        for update in erased_profiles(updates):
+            await self._forget(update)
+
     def met(self, arrivals: Mapping[str, Mapping[UUID, datetime]]) -> list[Erasure]:
         """The erasures that events concern: workspace -> node -> oldest arrival."""
         return [
@@ -71,8 +74,9 @@ class Erasures:
             if (workspace_id, node) in self._until and oldest <= self._until[workspace_id, node]
         ]
 
-    async def _nodes(self, workspace_id: str, profile_id: UUID) -> list[UUID]:
-        return await self._patience.until_done(lambda: self._store.nodes(workspace_id, [profile_id]))
+    async def _forget(self, update: ProfileUpdated) -> None:
+        key = (update.workspace_id, update.profile_id, update.version)
+        await self._patience.until_done(lambda: self._store.forget(*key))
 
     async def _erase(self, workspace_id: str, nodes: list[UUID], until: datetime) -> None:
         await self._patience.until_done(lambda: self._store.erase(workspace_id, nodes, until))

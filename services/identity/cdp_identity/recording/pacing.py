@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class Pace:
     """Few large blocks when busy, small ones at once when idle.
 
-    ``interval`` seconds lie between the starts of two small flushes, and never less than a flush takes, so that the
-    store is busy with us half of the time at most. A batch of ``full_records`` means lag: then nothing is waited for.
+    ``interval`` seconds lie between the starts of two small flushes, and never less than three times what a flush
+    takes, so that the store is busy with us a third of the time at most. A batch of ``full_records`` means lag: then
+    nothing is waited for.
     """
 
     interval: float = 0.25
@@ -18,4 +19,4 @@ class Pace:
         """Seconds to gather after a flush of so many records that took so long."""
         if records >= self.full_records:
             return 0.0
-        return max(0.0, max(self.interval, 2 * flush_seconds) - flush_seconds)
+        return max(0.0, max(self.interval, 3 * flush_seconds) - flush_seconds)

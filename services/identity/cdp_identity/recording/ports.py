@@ -59,11 +59,11 @@ class ColumnStore(Protocol):
     async def presence(self, block: Block) -> Presence:
         """Which of the block's received offsets are there."""
 
-    async def nodes(self, workspace_id: str, profiles: Sequence[UUID]) -> list[UUID]:
-        """The nodes that belong to the profiles, the profiles' own nodes included."""
-
     async def erase(self, workspace_id: str, nodes: Sequence[UUID], until: datetime) -> None:
-        """Remove what arrived for the nodes up to ``until`` from events, counters and old profile rows."""
+        """Remove the events of the nodes that arrived up to ``until``, and what they counted for."""
+
+    async def forget(self, workspace_id: str, profile_id: UUID, version: int) -> None:
+        """Remove the rows of a profile that are older than ``version``."""
 
     async def repair(self, block: Block) -> None:
         """The block's rows are there, but a view may have missed them: count again what it should have counted."""

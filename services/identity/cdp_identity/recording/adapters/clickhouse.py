@@ -40,18 +40,14 @@ _COUNTED: Final = """
 SELECT max(last_offset) AS last FROM event_outcomes
 WHERE received_partition = {number:Int32} AND outcome != 'stored' AND minute >= toDateTime({oldest:UInt32})
 """
-_NODES: Final = """
-SELECT node_id FROM profile_aliases FINAL
-WHERE workspace_id = {workspace:String} AND profile_id IN {profiles:Array(UUID)}
-"""
 _ERASE_EVENTS: Final = """
 DELETE FROM events WHERE workspace_id = {workspace:String} AND node_id IN {nodes:Array(UUID)}
     AND received_at <= fromUnixTimestamp64Milli({until:Int64})
 """
 # a deleted row hides the older ones, but until they are merged away they would still be on disk
-_ERASE_PROFILES: Final = """
-DELETE FROM profiles WHERE workspace_id = {workspace:String} AND profile_id IN {nodes:Array(UUID)}
-    AND deleted = 0 AND updated_at <= fromUnixTimestamp64Milli({until:Int64})
+_FORGET_PROFILE: Final = """
+DELETE FROM profiles
+WHERE workspace_id = {workspace:String} AND profile_id = {profile:UUID} AND version < {version:UInt64}
 """
 
 
@@ -84,17 +80,16 @@ class ClickHouseColumns:
             await repair.stored_outcomes(self._store, block)
             await repair.counters(self._store, block)
 
-    async def nodes(self, workspace_id: str, profiles: Sequence[UUID]) -> list[UUID]:
-        found = await self._store.columns(Statement(_NODES, {"workspace": workspace_id, "profiles": list(profiles)}))
-        return sorted({*profiles, *found["node_id"]})
-
     async def erase(self, workspace_id: str, nodes: Sequence[UUID], until: datetime) -> None:
         for start in range(0, len(nodes), _IDS_PER_COMMAND):
             some = list(nodes[start : start + _IDS_PER_COMMAND])
             values = {"workspace": workspace_id, "nodes": some, "until": milliseconds(until)}
             await self._store.command(Statement(_ERASE_EVENTS, values))
             await repair.recount(self._store, workspace_id, some)
-            await self._store.command(Statement(_ERASE_PROFILES, values))
+
+    async def forget(self, workspace_id: str, profile_id: UUID, version: int) -> None:
+        values = {"workspace": workspace_id, "profile": profile_id, "version": version}
+        await self._store.command(Statement(_FORGET_PROFILE, values))
 
     async def acceptable(self, objects: Sequence[str]) -> bool:
         sql = f"SELECT sum(length(toJSONString(arrayJoin({{objects:Array(String)}})::{_JSON_TYPE})))"
