@@ -30,7 +30,9 @@ INGEST_UNCERTAIN: Final = Counter(
 INGEST_ACK_SECONDS: Final = Histogram(
     "cdp_ingest_ack_seconds", "Seconds from publishing a call's events to their acknowledgement", buckets=_FAST
 )
-INGEST_BUFFERED: Final = Gauge("cdp_ingest_buffered_bytes", "Bytes of bodies between arrival and answer")
+INGEST_BUFFERED: Final = Gauge(
+    "cdp_ingest_buffered_bytes", "Bytes of bodies between arrival and answer", multiprocess_mode="livesum"
+)
 
 # analytics-api
 API_REQUESTS: Final = Counter("cdp_api_requests_total", "Requests to the front door", ["method", "route", "status"])
@@ -90,6 +92,27 @@ RECORDER_DROPPED_TRAITS: Final = Counter(
     "cdp_recorder_traits_dropped_total", "Traits that ClickHouse refused; the profile was written without them"
 )
 RECORDER_ERASED_NODES: Final = Counter("cdp_recorder_nodes_erased_total", "Nodes whose rows were removed for good")
+
+# segmenter
+SEGMENTER_PROFILES: Final = Counter("cdp_segmenter_profiles_evaluated_total", "Profiles looked at in all segments")
+SEGMENTER_EVALUATION_SECONDS: Final = Histogram(
+    "cdp_segmenter_evaluation_seconds",
+    "Seconds of one evaluation with its commit: incremental (some profiles) or full (a part of all)",
+    ["kind"],
+    buckets=_FAST,
+)
+SEGMENTER_CHANGES: Final = Counter(
+    "cdp_segmenter_membership_changes_total", "Profiles that entered or exited a segment", ["change", "cause"]
+)
+SEGMENTER_SWEPT: Final = Counter(
+    "cdp_segmenter_profiles_due_total", "Profiles that were looked at because time alone may have moved them"
+)
+SEGMENTER_SWEEP_SECONDS: Final = Histogram(
+    "cdp_segmenter_sweep_seconds", "Seconds of one sweep over all workspaces", buckets=_FAST
+)
+SEGMENTER_OUTBOX: Final = Gauge("cdp_segmenter_outbox_messages", "Changes not yet on memberships-changed")
+SEGMENTER_BUILDING: Final = Gauge("cdp_segmenter_building_segments", "Segments that are being built")
+SEGMENTER_UNREADABLE: Final = Counter("cdp_segmenter_records_unreadable_total", "Records that are no message")
 
 # activation
 ACTIVATION_CALLS: Final = Counter(
