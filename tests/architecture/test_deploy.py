@@ -186,7 +186,11 @@ def test_every_process_has_a_deployment_with_its_probes(name: str) -> None:
     assert deployment["spec"]["selector"]["matchLabels"] == pod["metadata"]["labels"]
     (container,) = pod["spec"]["containers"]
     assert container["args"] == ["run", name]
-    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "admin"}
+    # the front door stays reachable to say which store is missing
+    ready = (
+        {"path": "/api/cdp/health", "port": "http"} if name == "analytics-api" else {"path": "/readyz", "port": "admin"}
+    )
+    assert container["readinessProbe"]["httpGet"] == ready
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "admin"}
     assert {"name": "admin", "containerPort": 9100} in container["ports"]
     assert pod["spec"]["terminationGracePeriodSeconds"] > 40
