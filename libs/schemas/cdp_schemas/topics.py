@@ -16,6 +16,7 @@ PROFILES_RECORDED: Final = "profiles-recorded"
 MEMBERSHIPS_CHANGED: Final = "memberships-changed"
 DELIVERIES_REPORTED: Final = "deliveries-reported"
 
+_COMPACTION_LAG_MS: Final = 7 * 24 * 3_600_000
 CARDS_DIR: Final = Path(__file__).parent / "topics"
 EXAMPLES_DIR: Final = Path(__file__).parent / "examples"
 
@@ -41,8 +42,11 @@ class Topic:
         """The broker's settings for this topic."""
         policy = "compact" if self.compacted else "delete"
         retention = -1 if self.retention_hours is None else self.retention_hours * 3_600_000
+        # a reader that was down for a week still sees every message, not only the last of each key
+        lag = _COMPACTION_LAG_MS if self.compacted else 0
         return {
             "cleanup.policy": policy,
+            "min.compaction.lag.ms": str(lag),
             "retention.ms": str(retention),
             "max.message.bytes": str(self.max_message_bytes),
         }
