@@ -33,11 +33,10 @@ class Rules:
 
 @dataclass(slots=True)
 class Locked:
-    """The profiles a transaction holds: their rows, their live nodes, and the links that matter."""
+    """The profiles a transaction holds: their rows and their live nodes."""
 
     profiles: dict[Key, ProfileRow]
     nodes: dict[UUID, NodeRow]
-    links: list[LinkRow] = field(default_factory=list)
 
 
 class Application:
@@ -54,6 +53,9 @@ class Application:
         if not touched:
             return Changes()
         locked = await self._lock(known, touched)
+        if new:
+            # another worker may have found earlier evidence before we had the lock
+            new = await self._new_links({row.link.pair: sayings.links[row.link.pair] for row in new})
         result = Changes()
         after = self._absorb(locked, sayings, touched, result)
         regrouped = await self._regroup(locked, after, new)
@@ -61,17 +63,17 @@ class Application:
         because = {end: row.link.message_id for row in new for end in row.link.pair}
         result.moved = changes.moves(locked.nodes, found, self._now, because)
         await self._tx.save_orders(orders)
-        await self._fold(locked, found, result, speakers)
-        await self._save(locked, after, regrouped, result, touched)
+        await self._fold(locked, found, result, speakers, regrouped)
+        await self._save(locked, regrouped, result)
         return result
 
-    async def regroup_only(self, locked: Locked, new: Sequence[LinkRow]) -> Changes:
-        """The effects of links alone, for profiles that are locked already."""
-        regrouped = await self._regroup(locked, locked.nodes, new)
+    async def without(self, locked: Locked, revoked: Sequence[LinkRow]) -> Changes:
+        """The effects of links that no longer hold, for profiles that are locked already."""
+        regrouped = await self._regroup(locked, locked.nodes, (), revoked)
         found = changes.groups(locked.nodes, regrouped, {})
         result = Changes(moved=changes.moves(locked.nodes, found, self._now, {}))
-        await self._fold(locked, found, result, set())
-        await self._save(locked, locked.nodes, regrouped, result, set())
+        await self._fold(locked, found, result, set(), regrouped)
+        await self._save(locked, regrouped, result)
         return result
 
     async def _new_links(self, said: Mapping[Pair, tuple[str, Link, str]]) -> list[LinkRow]:
@@ -131,19 +133,24 @@ class Application:
         result.nodes = [row for node, row in after.items() if row != locked.nodes.get(node)]
         return after
 
-    async def _regroup(self, locked: Locked, nodes: Mapping[UUID, NodeRow], new: Sequence[LinkRow]) -> Regrouping:
+    async def _regroup(
+        self,
+        locked: Locked,
+        nodes: Mapping[UUID, NodeRow],
+        new: Sequence[LinkRow],
+        revoked: Sequence[LinkRow] = (),
+    ) -> Regrouping:
         crowded = {row.profile_id for row in locked.nodes.values() if row.profile_id != row.node_id}
         many = {(row.workspace_id, node) for node, row in locked.nodes.items() if row.profile_id in crowded}
         held = await self._tx.held_links(many) if many else []
-        turned = await self._turned(nodes, locked, new) if new else []
-        locked.links = [*held, *turned]
-        return regroup(nodes, locked.links, new, self._rules.guards)
+        turned = await self._turned(nodes, locked, [*new, *revoked]) if new or revoked else []
+        return regroup(nodes, [*held, *turned], new, self._rules.guards, revoked)
 
-    async def _turned(self, nodes: Mapping[UUID, NodeRow], locked: Locked, new: Sequence[LinkRow]) -> list[LinkRow]:
-        """Refused links that the new ones may turn; they may lead to profiles that must be locked first."""
+    async def _turned(self, nodes: Mapping[UUID, NodeRow], locked: Locked, causes: Sequence[LinkRow]) -> list[LinkRow]:
+        """Refused links that other links may turn; they may lead to profiles that must be locked first."""
         found: dict[Pair, LinkRow] = {}
         while True:
-            since = {key: at for key, at in reach(nodes, new, found.values()).items() if key[1] in locked.nodes}
+            since = {key: at for key, at in reach(nodes, causes, found.values()).items() if key[1] in locked.nodes}
             rows = {row.link.pair: row for row in await self._tx.open_links(since)} if since else {}
             far = {
                 (row.workspace_id, other_end(row.link, end))
@@ -158,30 +165,35 @@ class Application:
                 return list(found.values())
             found |= rows
 
-    async def _fold(self, locked: Locked, found: dict[Key, Group], result: Changes, speakers: set[Key]) -> None:
+    async def _fold(
+        self, locked: Locked, found: dict[Key, Group], result: Changes, speakers: set[Key], regrouped: Regrouping
+    ) -> None:
         """Golden records of all groups that are not as before."""
-        spoken = {key[1] for key in speakers}
-        changed_nodes = {row.node_id for row in result.nodes}
-        stale = [
-            group
-            for group in found.values()
-            if group.is_new_set or any(row.node_id in spoken or row.node_id in changed_nodes for row in group.nodes)
-        ]
-        counted = [g for g in stale if g.is_new_set or any(row.node_id in spoken for row in g.nodes)]
-        sums = await self._tx.sums({(row.workspace_id, row.node_id) for g in counted for row in g.nodes})
-        recount = {group.key for group in counted}
+        spoken = {node for _, node in speakers}
+        # a link alone can change what is allowed: consent asks since when two nodes are one profile
+        linked = {end for row in regrouped.links for end in row.link.pair}
+        changed = spoken | linked | {row.node_id for row in result.nodes}
+        stale = [group for group in found.values() if group.is_new_set or group.has(changed)]
+        revenues = await self._revenues(locked, stale, spoken)
         for group in stale:
             before = locked.profiles.get(group.key)
-            if group.key in recount:
-                rows = [one for row in group.nodes for one in sums.get((row.workspace_id, row.node_id), ())]
-                revenue = golden.revenue_of(rows, self._rules.reading.currency)
-            else:
-                revenue = before.revenue if before else Revenue(self._rules.reading.currency)
-            record = changes.fold_profile(group, self._created_at(locked, group), revenue)
-            is_old = before is not None and before.version > 0 and not group.is_new_set
-            if before is None or not is_old or changes.is_news(record, before, self._rules.least_move):
+            record = changes.fold_profile(group, self._created_at(locked, group), revenues[group.key])
+            is_same = before is not None and before.version > 0 and not group.is_new_set
+            if before is None or not is_same or changes.is_news(record, before, self._rules.least_move):
                 result.updated.append(record)
         self._find_gone(locked, found, result)
+
+    async def _revenues(self, locked: Locked, stale: Sequence[Group], spoken: set[UUID]) -> dict[Key, Revenue]:
+        """The ledger's sums where nodes or orders changed, else what the profile has."""
+        counted = [group for group in stale if group.is_new_set or group.has(spoken)]
+        sums = await self._tx.sums({(row.workspace_id, row.node_id) for group in counted for row in group.nodes})
+        currency = self._rules.reading.currency
+        known = {key: row.revenue for key, row in locked.profiles.items()}
+        revenues = {group.key: known.get(group.key, Revenue(currency)) for group in stale}
+        for group in counted:
+            rows = [one for row in group.nodes for one in sums.get((row.workspace_id, row.node_id), ())]
+            revenues[group.key] = golden.revenue_of(rows, currency)
+        return revenues
 
     def _created_at(self, locked: Locked, group: Group) -> datetime:
         keys = {group.key} | {(row.workspace_id, row.profile_id) for row in group.nodes}
@@ -199,14 +211,7 @@ class Application:
                 into = homes.get(key[1])
                 result.gone.append(ProfileUpdated(*key, 0, self._now, deleted=True, merged_into=into))
 
-    async def _save(
-        self,
-        locked: Locked,
-        after: Mapping[UUID, NodeRow],
-        regrouped: Regrouping,
-        result: Changes,
-        touched: set[Key],
-    ) -> None:
+    async def _save(self, locked: Locked, regrouped: Regrouping, result: Changes) -> None:
         await self._number(result)
         written = [row._replace(profile_id=regrouped.profile_of[row.node_id]) for row in result.nodes]
         rest = {row.node_id for row in written}

@@ -1,7 +1,7 @@
 """What a batch says and what is locked -> the rows to write and the messages to send. No IO, no clock."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -30,6 +30,10 @@ class Group:
     links: list[Link] = field(default_factory=list)
     arrived: int | None = None
     is_new_set: bool = False
+
+    def has(self, nodes: Set[UUID]) -> bool:
+        """Whether any of the nodes belongs to the group."""
+        return any(row.node_id in nodes for row in self.nodes)
 
 
 @dataclass(slots=True)

@@ -55,9 +55,13 @@ def reach(nodes: Mapping[UUID, NodeRow], new: Iterable[LinkRow], turned: Iterabl
 
 
 def regroup(
-    nodes: Mapping[UUID, NodeRow], loaded: Sequence[LinkRow], new: Sequence[LinkRow], guards: Guards
+    nodes: Mapping[UUID, NodeRow],
+    loaded: Sequence[LinkRow],
+    new: Sequence[LinkRow],
+    guards: Guards,
+    revoked: Sequence[LinkRow] = (),
 ) -> Regrouping:
-    """Takes all links again, in the order of their evidence, for the profiles that the new ones touch.
+    """Takes all links again, in the order of their evidence, for the profiles that new or revoked ones touch.
 
     ``loaded`` are the links that hold within the locked profiles and the refused ones that a new link could turn; a
     new row replaces a loaded one of the same nodes. Other profiles stay as they are.
@@ -65,7 +69,7 @@ def regroup(
     profile_of = {node: row.profile_id for node, row in nodes.items()}
     rows = {row.link.pair: row for row in loaded} | {row.link.pair: row for row in new}
     turned = [row for row in rows.values() if row.status != "h"]
-    touched = {profile_of[end] for row in (*new, *turned) for end in row.link.pair if end in profile_of}
+    touched = {profile_of[end] for row in (*new, *turned, *revoked) for end in row.link.pair if end in profile_of}
     kinds = {node: row.kind for node, row in nodes.items() if row.profile_id in touched}
     found = components(kinds, (row.link for row in rows.values()), guards)
     profile_of.update(found.profile_of)
@@ -80,7 +84,7 @@ def regroup(
 def _is_news(row: LinkRow, found: Components, fresh: set[Pair]) -> bool:
     if row.link.pair in fresh:
         return True
-    return (row.status == "h") == (row.link.pair in found.refused)
+    return row.reason != found.refused.get(row.link.pair)
 
 
 def _judged(row: LinkRow, found: Components) -> LinkRow:

@@ -36,7 +36,12 @@ async def session_pool(identity_url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def pool(session_pool: Pool) -> Pool:
-    tables = ", ".join(f"identity.{table}" for table in TABLES.split(", "))
-    async with session_pool.connection() as connection:
-        await connection.execute(f"TRUNCATE {tables}")
+    await empty(session_pool)
     return session_pool
+
+
+async def empty(pool: Pool) -> None:
+    """Deletes every row: for few rows that is quicker than TRUNCATE."""
+    async with pool.connection() as connection:
+        for table in TABLES.split(", "):
+            await connection.execute(f"DELETE FROM identity.{table}")
