@@ -1,0 +1,67 @@
+"""Identifiers have one spelling, and values that mean nobody are none."""
+
+import pytest
+
+from cdp_identity.identifiers import BLOCKED, Spelling, canonical_kind, external_ids, identifier, normalise
+
+US = Spelling()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "spelled"),
+    [
+        ("email", "  Ada@Example.ORG ", "ada@example.org"),
+        ("email", "ada", None),
+        ("email", "ada@@example.org", None),
+        ("email", "test@example.com", None),
+        ("phone", "(415) 555-2671", "+14155552671"),
+        ("phone", "+44 20 7946 0958", "+442079460958"),
+        ("phone", "12", None),
+        ("phone", "call me", None),
+        ("user_id", " 007 ", "007"),
+        ("user_id", 42, "42"),
+        ("user_id", True, None),
+        ("user_id", "", None),
+        ("user_id", "NULL", None),
+        ("user_id", "undefined", None),
+        ("user_id", "0", None),
+        ("user_id", "x" * 513, None),
+        ("device_id", "00000000-0000-0000-0000-000000000000", None),
+        ("device_id", "9774d56d682e549c", None),
+        ("anonymous_id", "a0", "a0"),
+    ],
+)
+def test_a_value_has_one_spelling_or_is_none(kind: str, value: object, spelled: str | None) -> None:
+    assert normalise(kind, value, US) == spelled
+
+
+def test_a_phone_without_a_country_belongs_to_the_region_of_the_settings() -> None:
+    assert normalise("phone", "020 7946 0958", Spelling("GB")) == "+442079460958"
+
+
+def test_further_values_can_be_blocked() -> None:
+    assert normalise("user_id", "Kiosk", Spelling("US", BLOCKED | {"kiosk"})) is None
+
+
+def test_a_node_is_its_identifier_in_its_workspace() -> None:
+    here, there = identifier("a", "user_id", "ada", US), identifier("b", "user_id", "ada", US)
+    assert here and there and here.node_id != there.node_id
+    assert identifier("a", "user_id", " ada", US) == here
+    assert identifier("a", "anonymous_id", "ada", US) != here
+
+
+def test_external_ids_bring_their_kinds() -> None:
+    entries = [
+        {"id": "c1", "type": "CRM_id", "collection": "users", "encoding": "none"},
+        {"id": "abc", "type": "email", "encoding": "sha256"},
+        {"id": "g1", "type": "group", "collection": "accounts"},
+        {"id": "x", "type": "no kind!"},
+        {"id": "x", "type": "profile_id"},
+        "nonsense",
+    ]
+    assert list(external_ids(entries)) == [("crm_id", "c1"), ("email.sha256", "abc")]
+    assert list(external_ids({"id": 1})) == []
+
+
+def test_the_spelling_of_kinds_in_references() -> None:
+    assert (canonical_kind("userId"), canonical_kind("email"), canonical_kind("a b")) == ("user_id", "email", None)
