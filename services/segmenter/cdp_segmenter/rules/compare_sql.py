@@ -30,7 +30,7 @@ def json_condition(bound: Bound, comparison: Comparison, json: JsonSql, now: dat
         case "exists":
             return json.present if expected else f"NOT {json.present}"
         case "within_last":
-            return time_condition(bound, comparison, _instant_of(bound, json.text), now)
+            return time_condition(bound, comparison, instant_of(bound, json.text), now)
         case "in":
             return _or(_known(f"{_scalar(json, kind)} IN {values}") for kind, values in _bound_lists(bound, expected))
         case "any":
@@ -43,7 +43,7 @@ def json_condition(bound: Bound, comparison: Comparison, json: JsonSql, now: dat
             return text_condition(bound, comparison, json.text)
     sample = expected[0] if isinstance(expected, tuple) else expected
     if isinstance(sample, datetime):
-        return time_condition(bound, comparison, _instant_of(bound, json.text), now)
+        return time_condition(bound, comparison, instant_of(bound, json.text), now)
     if isinstance(sample, str):
         return text_condition(bound, comparison, json.text)
     if isinstance(sample, bool):
@@ -124,7 +124,7 @@ def _numeric(comparison: Comparison, seen: str, literal: Callable[[Any], str]) -
     return f"(isNotNull({seen}) = {int(expected)})"
 
 
-def _instant_of(bound: Bound, text: str) -> str:
+def instant_of(bound: Bound, text: str) -> str:
     """Milliseconds of a text that is a date or timestamp, by the same pattern as ``times.instant``."""
     guarded = f"if(match({text}, {bound('String', INSTANT)}), {text}, NULL)"
     return f"toUnixTimestamp64Milli(parseDateTime64BestEffortOrNull({guarded}, 3, 'UTC'))"

@@ -34,16 +34,15 @@ def trait_column(column: str, name: str) -> JsonSql:
 
     The store must have been filled without guessing dates from texts or booleans from numbers.
     """
-    path = column + "." + ".".join(map(identifier, name.split(".")))
-    parent, _, leaf = name.rpartition(".")
-    above = column + "".join(f".{identifier(key)}" for key in parent.split(".") if key)
+    keys = ".".join(map(identifier, name.split(".")))
+    path = f"{column}.{keys}"
 
     def typed(type_name: str) -> str:
         return f"{path}.:`{type_name}`"
 
     mixed = typed("Array(Dynamic)")
     return JsonSql(
-        present=f"(isNotNull({path}) OR notEmpty(JSONAllPaths({above}.^{identifier(leaf)})))",
+        present=f"(isNotNull({path}) OR notEmpty(JSONAllPaths({column}.^{keys})))",
         text=typed("String"),
         number=f"coalesce(toFloat64({typed('Int64')}), {typed('Float64')}, toFloat64({typed('UInt64')}))",
         flag=typed("Bool"),

@@ -23,7 +23,7 @@ from cdp_segmenter.rules.json_sql import items_of, json_text, trait_column
 from cdp_segmenter.rules.times import epoch_ms
 
 _MICRO_EXPONENT: Final = 6
-_TIME_COLUMNS: Final = {
+TIME_COLUMNS: Final = {
     "firstSeenDate": "first_seen",
     "lastSeenDate": "last_seen",
     "lastPurchaseDate": "last_order_at",
@@ -145,7 +145,7 @@ def _computed(bound: Bound, field: Field, leaf: TraitIs, now: datetime) -> str:
             return number_condition(bound, comparison, f"floor(({elapsed}) / {_DAY_MS})")
         case "currency":
             return text_condition(bound, comparison, "nullIf(toString(currency), '')")
-    return time_condition(bound, comparison, f"toUnixTimestamp64Milli({_TIME_COLUMNS[field.name]})", now)
+    return time_condition(bound, comparison, f"toUnixTimestamp64Milli({TIME_COLUMNS[field.name]})", now)
 
 
 def _joined(separator: str, conditions: Iterable[str], nothing: str) -> str:

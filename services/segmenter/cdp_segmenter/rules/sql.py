@@ -25,7 +25,7 @@ from cdp_segmenter.rules.leaves import (
     trait_condition,
 )
 from cdp_segmenter.rules.rewrite import simplified
-from cdp_segmenter.rules.scope import Scope, bucket_ends
+from cdp_segmenter.rules.scope import NODE_PROFILE, Scope, aliases_sql, bucket_ends
 from cdp_segmenter.rules.times import whole_ms
 
 Members = Mapping[str, Sequence[UUID]]
@@ -53,6 +53,14 @@ def sizes_sql(rules: Sequence[Rule], scope: Scope, manual: Members | None = None
     query = _Query(rules, scope, manual or {})
     counts = [f"countIf({verdict}) AS n{index}" for index, verdict in enumerate(query.verdicts)]
     return query.statement(f"SELECT count() AS profiles, {', '.join(counts)} FROM {{source}}")
+
+
+def preview_sql(rule: Rule, scope: Scope, manual: Members | None = None, sample: int = 10) -> Statement:
+    """One row ``size, members``: how many profiles satisfy a rule, and some of them."""
+    query = _Query([rule], scope, manual or {})
+    (verdict,) = query.verdicts
+    some = f"groupArrayIf({int(sample)})(profile_id, {verdict})"
+    return query.statement(f"SELECT countIf({verdict}) AS size, {some} AS members FROM {{source}}")
 
 
 @dataclass(slots=True)
@@ -145,10 +153,8 @@ class _Query:
         )
         properties = ", v.properties AS properties" if heavy else ""
         return (
-            "SELECT if(n.profile_id = toUUID('00000000-0000-0000-0000-000000000000'), v.node_id, n.profile_id) "
-            f"AS profile_id, v.event AS event, v.timestamp AS timestamp{properties} "
-            f"FROM events AS v LEFT ANY JOIN (SELECT node_id, profile_id FROM profile_aliases FINAL "
-            f"WHERE workspace_id = {self._workspace()}) AS n ON n.node_id = v.node_id "
+            f"SELECT {NODE_PROFILE} AS profile_id, v.event AS event, v.timestamp AS timestamp{properties} "
+            f"FROM events AS v {aliases_sql(self._workspace())} "
             f"WHERE v.workspace_id = {self._workspace()} AND v.event IN {self.bound('Array(String)', names)}{since}"
             f"{self._only_nodes()}"
         )

@@ -1,0 +1,104 @@
+"""Facts of all profiles in ClickHouse: the ports Crowd and Witness."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.statement import Statement
+from cdp_segmenter.rules.ast import Rule
+from cdp_segmenter.rules.facts import Event, Facts
+from cdp_segmenter.rules.scope import Scope
+from cdp_segmenter.rules.sql import WORD, Members, members_sql, preview_sql
+
+_SURVIVORS: Final = """
+SELECT node_id, profile_id FROM profile_aliases FINAL
+WHERE workspace_id = {workspace:String} AND node_id IN {gone:Array(UUID)} AND node_id != profile_id
+"""
+_COUNT: Final = "SELECT count() AS profiles FROM profiles WHERE workspace_id = {workspace:String}"
+_PROFILE: Final = """
+SELECT toJSONString(traits) AS traits, identifiers, consent, currency, ltv_minor, order_count, first_seen, last_seen,
+       last_order_at
+FROM profiles FINAL WHERE workspace_id = {workspace:String} AND profile_id = {profile:UUID}
+"""
+_EVENTS: Final = """
+SELECT event, timestamp, properties FROM events
+WHERE workspace_id = {workspace:String} AND event IN {names:Array(String)}
+  AND (node_id IN (SELECT node_id FROM profile_aliases FINAL
+                   WHERE workspace_id = {workspace:String} AND profile_id = {profile:UUID})
+       OR (node_id = {profile:UUID}
+           AND {profile:UUID} NOT IN (SELECT node_id FROM profile_aliases FINAL
+                                      WHERE workspace_id = {workspace:String} AND node_id != profile_id)))
+ORDER BY timestamp
+"""
+
+
+class ClickHouseCrowd:
+    """Implements the ports Crowd and Witness."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        self._store = store
+
+    async def members(self, rules: Sequence[Rule], scope: Scope, manual: Members) -> list[list[UUID]]:
+        found: list[list[UUID]] = [[] for _ in rules]
+        if not rules:
+            return found
+        columns = await self._store.columns(members_sql(rules, scope, manual))
+        profiles = columns["profile_id"]
+        for start in range(0, len(rules), WORD):
+            words = columns[f"s{start // WORD}"]
+            for profile_id, word in zip(profiles, words, strict=True):
+                rest = int(word)
+                while rest:
+                    lowest = rest & -rest
+                    found[start + lowest.bit_length() - 1].append(profile_id)
+                    rest ^= lowest
+        return found
+
+    async def survivors(self, workspace_id: str, gone: Sequence[UUID]) -> Mapping[UUID, UUID]:
+        rows = await self._store.rows(Statement(_SURVIVORS, {"workspace": workspace_id, "gone": list(gone)}))
+        return {row["node_id"]: row["profile_id"] for row in rows}
+
+    async def count(self, workspace_id: str) -> int:
+        rows = await self._store.rows(Statement(_COUNT, {"workspace": workspace_id}))
+        return int(rows[0]["profiles"])
+
+    async def due(self, statement: Statement) -> list[UUID]:
+        return list((await self._store.columns(statement))["profile_id"])
+
+    async def preview(self, rule: Rule, scope: Scope, manual: Members, sample: int) -> tuple[int, list[UUID]]:
+        row = (await self._store.rows(preview_sql(rule, scope, manual, sample)))[0]
+        return int(row["size"]), list(row["members"])
+
+    async def facts(self, scope: Scope, profile_id: UUID, names: Sequence[str]) -> Facts | None:
+        parameters = {"workspace": scope.workspace_id, "profile": profile_id}
+        rows = await self._store.rows(Statement(_PROFILE, parameters))
+        if not rows:
+            return None
+        events: list[dict[str, Any]] = []
+        if names:
+            events = await self._store.rows(Statement(_EVENTS, {**parameters, "names": list(names)}))
+        return _facts(profile_id, rows[0], events)
+
+
+def _facts(profile_id: UUID, row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Facts:
+    return Facts(
+        profile_id,
+        json.loads(row["traits"]),
+        {kind: tuple(values) for kind, values in row["identifiers"].items()},
+        {purpose: bool(given) for purpose, given in row["consent"].items()},
+        row["currency"],
+        int(row["ltv_minor"]),
+        int(row["order_count"]),
+        row["first_seen"],
+        row["last_seen"],
+        row["last_order_at"],
+        tuple(Event(event["event"], event["timestamp"], _object(event["properties"])) for event in events),
+    )
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    """The first of two equal keys wins, as in the store."""
+    decoded = json.loads(text, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+    return decoded if isinstance(decoded, dict) else {}

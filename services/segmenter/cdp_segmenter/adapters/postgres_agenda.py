@@ -1,0 +1,93 @@
+"""What is to be built, emptied, swept and looked at again, in Postgres: the port Agenda."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from cdp_runtime.postgres import Pool
+
+_BUILDING: Final = """
+SELECT workspace_id, segment_id, build FROM segmenter.segments
+WHERE status = 'building' AND deleted_at IS NULL ORDER BY workspace_id, segment_id
+"""
+_BUILT: Final = """
+UPDATE segmenter.segments AS s SET status = 'ready', progress = 1, evaluated_at = %s
+FROM unnest(%s::text[], %s::int[]) AS b (segment_id, build)
+WHERE s.workspace_id = %s AND s.segment_id = b.segment_id AND s.build = b.build
+"""
+_DELETED: Final = "SELECT workspace_id, segment_id FROM segmenter.segments WHERE deleted_at IS NOT NULL"
+_FORGET: Final = """
+DELETE FROM segmenter.segments WHERE workspace_id = %s AND segment_id = %s AND deleted_at IS NOT NULL
+"""
+_FORGET_MEMBERS: Final = "DELETE FROM segmenter.memberships WHERE workspace_id = %s AND segment_id = %s"
+_WORKSPACES: Final = """
+INSERT INTO segmenter.sweeps (workspace_id, swept_through, reconciled_at)
+SELECT DISTINCT workspace_id, now(), now() FROM segmenter.segments WHERE deleted_at IS NULL
+ON CONFLICT DO NOTHING
+"""
+_SWEEPS: Final = """
+SELECT workspace_id, swept_through, reconciled_at FROM segmenter.sweeps AS w
+WHERE EXISTS (SELECT FROM segmenter.segments AS s WHERE s.workspace_id = w.workspace_id AND s.deleted_at IS NULL)
+"""
+_SWEPT: Final = """
+UPDATE segmenter.sweeps SET swept_through = %s WHERE workspace_id = %s AND swept_through < %s
+"""
+_RECONCILED: Final = "UPDATE segmenter.sweeps SET reconciled_at = %s WHERE workspace_id = %s"
+_REQUESTED: Final = "SELECT workspace_id, profile_id, asked_at FROM segmenter.requests ORDER BY asked_at LIMIT %s"
+_ANSWERED: Final = """
+DELETE FROM segmenter.requests AS r USING unnest(%s::uuid[], %s::timestamptz[]) AS a (profile_id, asked_at)
+WHERE r.workspace_id = %s AND r.profile_id = a.profile_id AND r.asked_at = a.asked_at
+"""
+
+
+class PostgresAgenda:
+    """Implements the port Agenda."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def building(self) -> Mapping[str, Mapping[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        async with self._pool.connection() as connection:
+            for workspace, segment, build in await (await connection.execute(_BUILDING)).fetchall():
+                found.setdefault(workspace, {})[segment] = build
+        return found
+
+    async def built(self, workspace_id: str, builds: Mapping[str, int], at: datetime) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(_BUILT, [at, list(builds), list(builds.values()), workspace_id])
+
+    async def deleted(self) -> Sequence[tuple[str, str]]:
+        async with self._pool.connection() as connection:
+            return [(row[0], row[1]) for row in await (await connection.execute(_DELETED)).fetchall()]
+
+    async def forget(self, workspace_id: str, segment_id: str) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(_FORGET_MEMBERS, [workspace_id, segment_id])
+            await connection.execute(_FORGET, [workspace_id, segment_id])
+
+    async def workspaces(self) -> Mapping[str, tuple[datetime, datetime]]:
+        async with self._pool.connection() as connection:
+            await connection.execute(_WORKSPACES)
+            rows = await (await connection.execute(_SWEEPS)).fetchall()
+        return {workspace: (swept, reconciled) for workspace, swept, reconciled in rows}
+
+    async def swept(self, workspace_id: str, through: datetime) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(_SWEPT, [through, workspace_id, through])
+
+    async def reconciled(self, workspace_id: str, at: datetime) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(_RECONCILED, [at, workspace_id])
+
+    async def requested(self, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
+        found: dict[str, dict[UUID, datetime]] = {}
+        async with self._pool.connection() as connection:
+            for workspace, profile, at in await (await connection.execute(_REQUESTED, [limit])).fetchall():
+                found.setdefault(workspace, {})[profile] = at
+        return found
+
+    async def answered(self, workspace_id: str, requests: Mapping[UUID, datetime]) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(_ANSWERED, [list(requests), list(requests.values()), workspace_id])

@@ -1,0 +1,81 @@
+"""Segments that are new or changed -> every profile looked at, part by part, with visible progress."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from cdp_runtime.clock import Clock
+from cdp_schemas.segments import Cause
+from cdp_segmenter.evaluate import Evaluator
+from cdp_segmenter.membership import Reason, changes
+from cdp_segmenter.ports import Agenda, Crowd, Ledger
+from cdp_segmenter.rules.scope import BUCKETS
+
+_log = structlog.get_logger(__name__)
+PROFILES_PER_PART: Final = 50_000  # a part holds the workspace's lock, so it bounds how long live changes wait
+_EXITS_PER_STEP: Final = 5000
+
+
+class Builder:
+    """Full evaluations, and the end of deleted segments. Everything can be interrupted and begun again."""
+
+    def __init__(self, evaluator: Evaluator, ledger: Ledger, crowd: Crowd, agenda: Agenda, clock: Clock) -> None:
+        self._evaluator, self._ledger, self._crowd = evaluator, ledger, crowd
+        self._agenda, self._clock = agenda, clock
+
+    async def pending(self) -> int:
+        """Builds what was asked for and empties what was deleted; returns how many segments that were."""
+        done = 0
+        for workspace_id, segment_id in await self._agenda.deleted():
+            await self._empty(workspace_id, segment_id)
+            done += 1
+        for workspace_id, builds in (await self._agenda.building()).items():
+            await self.build(workspace_id, builds)
+            done += len(builds)
+        return done
+
+    async def build(self, workspace_id: str, builds: Mapping[str, int]) -> None:
+        """All profiles through these segments together; then they are ready, unless asked for anew meanwhile."""
+        started = self._clock.monotonic()
+        segment_ids = sorted(builds)
+        parts = await self._parts(workspace_id)
+        for index, buckets in enumerate(parts):
+            await self._evaluator.part(workspace_id, segment_ids, buckets, "definition")
+            async with self._ledger.session(workspace_id) as session:
+                await session.progress(segment_ids, (index + 1) / len(parts))
+        await self._agenda.built(workspace_id, builds, self._clock.now())
+        seconds = round(self._clock.monotonic() - started, 2)
+        _log.info("segments_built", workspace_id=workspace_id, segments=segment_ids, seconds=seconds)
+
+    async def reconcile(self, workspace_id: str) -> None:
+        """All profiles through all segments: heals what a lost message would have told."""
+        segment_ids = await self._all(workspace_id)
+        cause: Cause = "event"
+        for buckets in await self._parts(workspace_id) if segment_ids else ():
+            await self._evaluator.part(workspace_id, segment_ids, buckets, cause)
+        await self._agenda.reconciled(workspace_id, self._clock.now())
+
+    async def _all(self, workspace_id: str) -> Sequence[str]:
+        async with self._ledger.session(workspace_id) as session:
+            return sorted((await session.definitions()).rules())
+
+    async def _parts(self, workspace_id: str) -> list[tuple[int, int]]:
+        """The fewest equal ranges of buckets with no more profiles than a part should have."""
+        wanted = -(-await self._crowd.count(workspace_id) // PROFILES_PER_PART)
+        parts = 1
+        while parts < min(wanted, BUCKETS):
+            parts *= 2
+        width = BUCKETS // parts
+        return [(first, first + width - 1) for first in range(0, BUCKETS, width)]
+
+    async def _empty(self, workspace_id: str, segment_id: str) -> None:
+        """Everyone exits a deleted segment, so that whoever follows its memberships lets them go."""
+        while True:
+            async with self._ledger.session(workspace_id) as session:
+                before = await session.of_segment(segment_id, _EXITS_PER_STEP)
+                reason = Reason(self._clock.now(), "definition")
+                await session.apply(changes(before, (), {segment_id: 0}, reason, workspace_id))
+            if not before:
+                break
+        await self._agenda.forget(workspace_id, segment_id)

@@ -1,0 +1,126 @@
+"""The work beside the stream: telling changes, building segments, sweeping the clock, healing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from cdp_clickhouse.errors import StoreUnavailable
+from cdp_eventlog.log import LogUnavailable
+from cdp_runtime.clock import Clock
+from cdp_runtime.metrics import SEGMENTER_BUILDING, SEGMENTER_OUTBOX
+from cdp_runtime.postgres import retryable
+from cdp_segmenter.build import Builder
+from cdp_segmenter.ports import Agenda, OutOfStep
+from cdp_segmenter.sweep import Sweep
+
+_log = structlog.get_logger(__name__)
+_MEASURE_SECONDS = 5.0
+
+
+class Outbox(Protocol):
+    """Changes that are committed and not yet told."""
+
+    async def publish_some(self) -> int: ...
+
+    async def size(self) -> int: ...
+
+
+class Leader(Protocol):
+    """Whether this process does what one process should do."""
+
+    async def leads(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Pauses in seconds."""
+
+    poll: float = 0.25
+    sweep: float = 2.0
+    reconcile: float = 3600.0
+
+
+class Chores:
+    """Loops that an outage of a store or of the log only slows down. Every process tells; the leader does the rest."""
+
+    def __init__(
+        self, outbox: Outbox, leader: Leader, builder: Builder, sweep: Sweep, agenda: Agenda, clock: Clock, pace: Pace
+    ) -> None:
+        self._outbox, self._leader, self._builder, self._sweep = outbox, leader, builder, sweep
+        self._agenda, self._clock, self._pace = agenda, clock, pace
+        self._stopping = asyncio.Event()
+        self._told = asyncio.Event()
+        self._leads = False
+
+    def wake(self) -> None:
+        """There are changes to tell."""
+        self._told.set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._told.set()
+
+    async def run(self) -> None:
+        """Until ``stop``. Raises what no waiting would cure."""
+        await asyncio.gather(
+            self._every(self._pace.poll, self._tell, self._told),
+            self._every(self._pace.poll, self._build),
+            self._every(self._pace.poll, self._requests),
+            self._every(self._pace.sweep, self._swept),
+            self._every(max(self._pace.reconcile / 60, self._pace.poll), self._reconcile),
+            self._every(_MEASURE_SECONDS, self._measure),
+        )
+
+    async def _tell(self) -> None:
+        self._told.clear()
+        while await self._outbox.publish_some() and not self._stopping.is_set():
+            pass
+
+    async def _build(self) -> None:
+        self._leads = await self._leader.leads()
+        if self._leads and await self._builder.pending():
+            self.wake()
+
+    async def _requests(self) -> None:
+        if self._leads and await self._sweep.requests():
+            self.wake()
+
+    async def _swept(self) -> None:
+        if self._leads:
+            await self._sweep.all()
+            self.wake()
+
+    async def _reconcile(self) -> None:
+        if not self._leads:
+            return
+        for workspace_id, (_, reconciled_at) in (await self._agenda.workspaces()).items():
+            if self._clock.now() - reconciled_at >= timedelta(seconds=self._pace.reconcile):
+                await self._builder.reconcile(workspace_id)
+                self.wake()
+
+    async def _measure(self) -> None:
+        SEGMENTER_OUTBOX.set(await self._outbox.size())
+        SEGMENTER_BUILDING.set(sum(map(len, (await self._agenda.building()).values())))
+
+    async def _every(
+        self, seconds: float, work: Callable[[], Awaitable[None]], sooner: asyncio.Event | None = None
+    ) -> None:
+        while not self._stopping.is_set():
+            try:
+                await work()
+            except Exception as error:
+                if not (retryable(error) or isinstance(error, LogUnavailable | StoreUnavailable | OutOfStep)):
+                    raise
+                _log.warning("chore_waits", chore=work.__name__, reason=str(error))
+                await self._pause(1.0, self._stopping)
+            await self._pause(seconds, sooner or self._stopping)
+
+    async def _pause(self, seconds: float, until: asyncio.Event) -> None:
+        try:
+            await asyncio.wait_for(until.wait(), seconds)
+        except TimeoutError:
+            pass

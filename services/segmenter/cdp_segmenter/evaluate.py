@@ -1,0 +1,144 @@
+"""Profiles whose facts changed, or a part of all profiles -> memberships recorded and told.
+
+Membership is a function of the stores and the clock. Every evaluation holds the workspace's lock from before it reads
+the facts until its changes are committed, so a later commit never carries older facts, whichever worker does it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from cdp_runtime.clock import Clock
+from cdp_runtime.metrics import (
+    FRESHNESS,
+    SEGMENTER_CHANGES,
+    SEGMENTER_EVALUATION_SECONDS,
+    SEGMENTER_PROFILES,
+)
+from cdp_schemas.segments import Cause, MembershipChanged
+from cdp_segmenter.definitions import Definitions
+from cdp_segmenter.membership import Place, Reason, changes, is_member
+from cdp_segmenter.ports import Crowd, Ledger, Session
+from cdp_segmenter.rules.scope import Scope
+
+IDS_PER_QUERY = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Profiles of one workspace to look at again. ``gone`` were merged away or erased."""
+
+    workspace_id: str
+    profiles: frozenset[UUID]
+    gone: frozenset[UUID] = frozenset()
+    cause: Cause = "event"
+    received_at: datetime | None = None
+
+
+class Evaluator:
+    """The one way in which memberships of segments with rules change."""
+
+    def __init__(self, ledger: Ledger, crowd: Crowd, clock: Clock) -> None:
+        self._ledger, self._crowd, self._clock = ledger, crowd, clock
+
+    async def touched(self, touched: Touched) -> int:
+        """Looks at these profiles again in every segment; returns how many memberships changed."""
+        everyone = sorted(touched.profiles | touched.gone)
+        changed = 0
+        for start in range(0, len(everyone), IDS_PER_QUERY):
+            some = frozenset(everyone[start : start + IDS_PER_QUERY])
+            changed += await self._some(replace(touched, profiles=some & touched.profiles, gone=some & touched.gone))
+        return changed
+
+    async def part(
+        self, workspace_id: str, segment_ids: Sequence[str], buckets: tuple[int, int], cause: Cause
+    ) -> Definitions:
+        """Looks at a part of all profiles in some segments; returns the definitions that were used."""
+        started = self._clock.monotonic()
+        async with self._ledger.session(workspace_id) as session:
+            definitions = await session.definitions()
+            rules = definitions.rules(segment_ids)
+            wanted = [*rules, *(definitions.manual() if rules else ())]
+            before = await session.of_buckets(buckets, wanted)
+            scope = Scope(workspace_id, self._clock.now(), buckets=buckets)
+            members = await self._crowd.members(list(rules.values()), scope, _manual(definitions, before))
+            after = _places(rules, members)
+            versions = definitions.versions(rules)
+            found = changes(_within(before, rules), after, versions, Reason(scope.now, cause), workspace_id)
+            await session.apply(found)
+        self._measure("full", started, found)
+        return definitions
+
+    async def _some(self, touched: Touched) -> int:
+        started = self._clock.monotonic()
+        async with self._ledger.session(touched.workspace_id) as session:
+            definitions = await session.definitions()
+            if not definitions.by_id:
+                return 0
+            now = self._clock.now()
+            found = await self._gone(session, definitions, touched, now) if touched.gone else []
+            await session.apply(found)
+            before = await session.of_profiles(sorted(touched.profiles - touched.gone))
+            rules = definitions.rules()
+            ids = tuple(sorted(touched.profiles - touched.gone))
+            if rules and ids:
+                scope = Scope(touched.workspace_id, now, profiles=ids)
+                members = await self._crowd.members(list(rules.values()), scope, _manual(definitions, before))
+                reason = Reason(now, touched.cause, touched.received_at)
+                versions = definitions.versions(rules)
+                after = _places(rules, members)
+                fresh = changes(_within(before, rules), after, versions, reason, touched.workspace_id)
+                await session.apply(fresh)
+                found += fresh
+        self._measure("incremental", started, found)
+        SEGMENTER_PROFILES.inc(len(touched.profiles))
+        if touched.received_at is not None:
+            FRESHNESS.labels("membership").observe(max((self._clock.now() - touched.received_at).total_seconds(), 0))
+        return len(found)
+
+    async def _gone(
+        self, session: Session, definitions: Definitions, touched: Touched, now: datetime
+    ) -> list[MembershipChanged]:
+        """Those who went leave every segment; a manual membership goes on with the profile they were merged into."""
+        before = await session.of_profiles(sorted(touched.gone))
+        survivors = await self._crowd.survivors(touched.workspace_id, sorted(touched.gone))
+        manual = definitions.manual()
+        heirs = {
+            Place(place.segment_id, survivors[place.profile_id])
+            for place, sequence in before.items()
+            if is_member(sequence) and place.segment_id in manual and place.profile_id in survivors
+        }
+        known = await session.of_profiles(sorted({heir.profile_id for heir in heirs} - touched.gone))
+        inherited = {place: sequence for place, sequence in known.items() if place in heirs}
+        versions = definitions.versions(definitions.by_id)
+        cause: Cause = "merge" if survivors else "erased"
+        reason = Reason(now, cause, touched.received_at)
+        return changes({**before, **inherited}, heirs, versions, reason, touched.workspace_id)
+
+    def _measure(self, kind: str, started: float, found: Sequence[MembershipChanged]) -> None:
+        SEGMENTER_EVALUATION_SECONDS.labels(kind).observe(self._clock.monotonic() - started)
+        for change in found:
+            SEGMENTER_CHANGES.labels(change.change, change.cause).inc()
+
+
+def _manual(definitions: Definitions, before: dict[Place, int]) -> dict[str, list[UUID]]:
+    """The members of the manual segments among the profiles that are looked at."""
+    members: dict[str, list[UUID]] = {segment_id: [] for segment_id in definitions.manual()}
+    for place, sequence in before.items():
+        if place.segment_id in members and is_member(sequence):
+            members[place.segment_id].append(place.profile_id)
+    return members
+
+
+def _places(segment_ids: Iterable[str], members: Sequence[Sequence[UUID]]) -> list[Place]:
+    return [
+        Place(segment_id, profile_id)
+        for segment_id, profiles in zip(segment_ids, members, strict=True)
+        for profile_id in profiles
+    ]
+
+
+def _within(before: dict[Place, int], segment_ids: Iterable[str]) -> dict[Place, int]:
+    chosen = set(segment_ids)
+    return {place: sequence for place, sequence in before.items() if place.segment_id in chosen}

@@ -1,0 +1,56 @@
+"""profiles-recorded -> the profiles of each workspace evaluated together."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from cdp_eventlog.log import Record
+from cdp_runtime.metrics import SEGMENTER_UNREADABLE
+from cdp_schemas.codec import Codec, InvalidMessage
+from cdp_schemas.profiles import ProfilesRecorded
+from cdp_segmenter.evaluate import Evaluator, Touched
+
+_log = structlog.get_logger(__name__)
+_codec = Codec(ProfilesRecorded)
+
+
+class RecordedStream:
+    """The handler that the Faust shell calls; idempotent, so a repeated batch changes nothing."""
+
+    def __init__(self, evaluator: Evaluator, wake: Callable[[], None]) -> None:
+        self._evaluator, self._wake = evaluator, wake
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """Returns when every change is committed to Postgres. Raises what the stores raise: the batch is repeated."""
+        for touched in together(_decoded(records)):
+            if await self._evaluator.touched(touched):
+                self._wake()
+
+
+def together(messages: Iterable[ProfilesRecorded]) -> list[Touched]:
+    """One evaluation per workspace; whoever went in the end is gone, whoever came back is not."""
+    found: dict[str, Touched] = {}
+    for message in messages:
+        known = found.get(message.workspace_id, Touched(message.workspace_id, frozenset()))
+        present, gone = frozenset(message.profile_ids), frozenset(message.gone)
+        times = [at for at in (known.received_at, message.received_at) if at is not None]
+        found[message.workspace_id] = Touched(
+            message.workspace_id,
+            (known.profiles - gone) | present - gone,
+            (known.gone - present) | gone,
+            received_at=min(times, default=None),
+        )
+    return list(found.values())
+
+
+def _decoded(records: Sequence[Record]) -> list[ProfilesRecorded]:
+    """One that cannot be read is counted and left: the reconciliation makes up for it."""
+    messages = []
+    for record in records:
+        try:
+            messages.append(_codec.decode(record.value))
+        except InvalidMessage as error:
+            SEGMENTER_UNREADABLE.inc()
+            place = f"{record.partition.topic}/{record.partition.number}@{record.offset}"
+            _log.error("message_unreadable", place=place, reason=str(error))
+    return messages

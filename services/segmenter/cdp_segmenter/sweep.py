@@ -1,0 +1,50 @@
+"""The clock -> memberships that time alone changes, and requests of the API answered."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from cdp_runtime.clock import Clock
+from cdp_runtime.metrics import SEGMENTER_SWEEP_SECONDS, SEGMENTER_SWEPT
+from cdp_segmenter.due import due_sql
+from cdp_segmenter.evaluate import Evaluator, Touched
+from cdp_segmenter.ports import Agenda, Crowd, Ledger
+
+# two clocks may differ, and an evaluation may have read the time a moment before its facts
+OVERLAP: Final = timedelta(seconds=5)
+_REQUESTS: Final = 2000
+
+
+class Sweep:
+    """Finds whom the clock may have moved since the last sweep, and has them evaluated."""
+
+    def __init__(self, evaluator: Evaluator, ledger: Ledger, crowd: Crowd, agenda: Agenda, clock: Clock) -> None:
+        self._evaluator, self._ledger, self._crowd = evaluator, ledger, crowd
+        self._agenda, self._clock = agenda, clock
+
+    async def all(self) -> None:
+        """Every workspace with segments, from where its last sweep ended."""
+        started = self._clock.monotonic()
+        for workspace_id, (through, _) in (await self._agenda.workspaces()).items():
+            await self.workspace(workspace_id, through)
+        SEGMENTER_SWEEP_SECONDS.observe(self._clock.monotonic() - started)
+
+    async def workspace(self, workspace_id: str, since: datetime) -> int:
+        """Brings one workspace up to now; the mark moves only after all is committed. Returns how many were due."""
+        async with self._ledger.session(workspace_id, locked=False) as session:
+            rules = (await session.definitions()).rules()
+        now = self._clock.now()
+        statement = due_sql(rules.values(), workspace_id, since - OVERLAP, now)
+        due = await self._crowd.due(statement) if statement else []
+        await self._evaluator.touched(Touched(workspace_id, frozenset(due), cause="clock"))
+        await self._agenda.swept(workspace_id, now)
+        SEGMENTER_SWEPT.inc(len(due))
+        return len(due)
+
+    async def requests(self) -> int:
+        """Profiles that the API asked to look at again: members of manual segments that others refer to."""
+        answered = 0
+        for workspace_id, requests in (await self._agenda.requested(_REQUESTS)).items():
+            await self._evaluator.touched(Touched(workspace_id, frozenset(requests), cause="manual"))
+            await self._agenda.answered(workspace_id, requests)
+            answered += len(requests)
+        return answered
