@@ -1,0 +1,135 @@
+"""A migrated Postgres and ClickHouse with the segmenter's parts wired around a clock that stands still."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from tests.fakes.segmenter import NOW, erase_profile, move_node, write_events, write_profiles
+
+from cdp_clickhouse.client import ClickHouse
+from cdp_runtime.clock import ManualClock
+from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.postgres import Pool, open_pool
+from cdp_schemas.codec import Codec
+from cdp_schemas.segments import MembershipChanged
+from cdp_segmenter.adapters.clickhouse_crowd import ClickHouseCrowd
+from cdp_segmenter.adapters.postgres_agenda import PostgresAgenda
+from cdp_segmenter.adapters.postgres_catalogue import PostgresCatalogue
+from cdp_segmenter.adapters.postgres_memberships import PostgresLedger
+from cdp_segmenter.build import Builder
+from cdp_segmenter.catalogue import Draft
+from cdp_segmenter.desk import Desk
+from cdp_segmenter.evaluate import Evaluator, Touched
+from cdp_segmenter.rules.facts import Facts
+from cdp_segmenter.sweep import Sweep
+
+_codec = Codec(MembershipChanged)
+
+
+@pytest.fixture(scope="session")
+async def segmenter_url(postgres_url: str) -> str:
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute("DROP DATABASE IF EXISTS segmenter_test WITH (FORCE)")
+        await connection.execute("CREATE DATABASE segmenter_test")
+    url = urlunsplit(urlsplit(postgres_url)._replace(path="/segmenter_test"))
+    await migrate_postgres(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+async def pool(segmenter_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(segmenter_url, name="segmenter-tests", max_size=10)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture(scope="session")
+async def store(clickhouse_url: str) -> AsyncIterator[ClickHouse]:
+    await migrate_clickhouse(clickhouse_url)
+    store = ClickHouse(clickhouse_url)
+    yield store
+    await store.stop()
+
+
+@dataclass
+class Room:
+    """One workspace of its own, and everything that works in it."""
+
+    pool: Pool
+    store: ClickHouse
+    workspace: str = field(default_factory=lambda: f"w-{uuid4().hex[:8]}")
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+
+    def __post_init__(self) -> None:
+        self.ledger, self.agenda = PostgresLedger(self.pool), PostgresAgenda(self.pool)
+        self.crowd = ClickHouseCrowd(self.store)
+        self.evaluator = Evaluator(self.ledger, self.crowd, self.clock)
+        self.builder = Builder(self.evaluator, self.ledger, self.crowd, self.agenda, self.clock)
+        self.sweep = Sweep(self.evaluator, self.ledger, self.crowd, self.agenda, self.clock)
+        self.desk = Desk(PostgresCatalogue(self.pool), self.ledger, self.crowd, self.clock)
+        self._version = 1
+
+    async def segment(self, rules: Any, name: str = "", type_: str = "rule-based", *, built: bool = True) -> str:
+        """A new segment, with every profile looked at."""
+        segment_id = f"segment-{name or uuid4().hex[:6]}"
+        await self.desk.create(self.workspace, segment_id, Draft(name or segment_id, "", type_, rules))
+        if built:
+            await self.build()
+        return segment_id
+
+    async def change(self, segment_id: str, rules: Any) -> None:
+        await self.desk.update(self.workspace, segment_id, Draft(segment_id, "", "rule-based", rules))
+        await self.build()
+
+    async def build(self) -> None:
+        builds = (await self.agenda.building()).get(self.workspace)
+        if builds:
+            await self.builder.build(self.workspace, builds)
+        for workspace, segment_id in await self.agenda.deleted():
+            if workspace == self.workspace:
+                await self.builder._empty(workspace, segment_id)
+
+    async def knows(self, *profiles: Facts) -> None:
+        """These facts are in the store now: the profiles as new versions, their events as further ones."""
+        self._version += 1
+        await write_profiles(self.store, self.workspace, profiles, self._version)
+        events = [(facts.profile_id, event) for facts in profiles for event in facts.events]
+        await write_events(self.store, self.workspace, events, self._version * 1000)
+
+    async def touch(self, profiles: Iterable[UUID], gone: Iterable[UUID] = (), **more: Any) -> int:
+        return await self.evaluator.touched(Touched(self.workspace, frozenset(profiles), frozenset(gone), **more))
+
+    async def members(self, segment_id: str) -> set[UUID]:
+        rows = await self.desk.catalogue.members(self.workspace, segment_id, 1000, None, 0)
+        return {row.profile_id for row in rows}
+
+    async def told(self) -> list[MembershipChanged]:
+        """All changes of this workspace, in the order of the outbox."""
+        async with self.pool.connection() as connection:
+            rows = await (
+                await connection.execute(
+                    "SELECT message FROM segmenter.outbox WHERE convert_from(key, 'UTF8') LIKE %s ORDER BY outbox_id",
+                    [f"{self.workspace}|%"],
+                )
+            ).fetchall()
+        return [_codec.decode(bytes(row[0])) for row in rows]
+
+    async def move(self, node: UUID, to: UUID) -> None:
+        await move_node(self.store, self.workspace, node, to)
+
+    async def erase(self, profile: UUID) -> None:
+        await erase_profile(self.store, self.workspace, profile, 99)
+
+
+@pytest.fixture
+async def room(pool: Pool, store: ClickHouse) -> AsyncIterator[Room]:
+    room = Room(pool, store)
+    yield room
+    async with pool.connection() as connection:
+        for table in ("segments", "memberships", "sweeps", "requests"):
+            await connection.execute(f"DELETE FROM segmenter.{table} WHERE workspace_id = %s", [room.workspace])
+        await connection.execute("DELETE FROM segmenter.outbox")

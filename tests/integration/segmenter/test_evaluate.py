@@ -1,0 +1,162 @@
+"""Memberships follow the facts: entered and exited in turn, told once, the same whoever evaluates."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.fakes.segmenter import DAY, did, profile, profile_id
+
+from cdp_schemas.segments import MembershipChanged
+from cdp_segmenter.membership import is_member
+from cdp_segmenter.ports import OutOfStep
+
+from .conftest import Room
+
+pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
+RICH = {"field": "computed.ltv", "operator": ">", "value": 100}
+BUYERS = {"event": "purchase", "count": {"min": 2}, "window": "P30D"}
+ADA, BOB, EVE = profile("ada"), profile("bob"), profile("eve")
+
+
+def steps(told: list[MembershipChanged]) -> list[tuple[str, int, str]]:
+    return [(change.change, change.sequence, change.cause) for change in told]
+
+
+async def test_a_new_segment_has_all_its_members_and_says_so(room: Room) -> None:
+    await room.knows(replace(ADA, ltv_minor=10_001), replace(BOB, ltv_minor=10_000))
+    segment_id = await room.segment(RICH)
+    segment = await room.desk.get(room.workspace, segment_id)
+    assert await room.members(segment_id) == {ADA.profile_id}
+    assert (segment.status, segment.progress, segment.size) == ("ready", 1.0, 1)
+    assert steps(await room.told()) == [("entered", 1, "definition")]
+
+
+async def test_an_event_brings_a_profile_in_once(room: Room) -> None:
+    await room.knows(ADA, BOB)
+    segment_id = await room.segment(BUYERS, type_="behavioral")
+    await room.knows(replace(ADA, events=(did("Order Completed"), did("Order Completed"))))
+    assert await room.touch([ADA.profile_id, BOB.profile_id], received_at=room.clock.now()) == 1
+    assert await room.touch([ADA.profile_id]) == 0
+    assert await room.members(segment_id) == {ADA.profile_id}
+    (change,) = await room.told()
+    assert (change.change, change.cause, change.received_at) == ("entered", "event", room.clock.now())
+
+
+async def test_leaving_and_coming_back_counts_on(room: Room) -> None:
+    await room.segment(RICH)
+    for spent in (20_000, 0, 20_000, 20_000):
+        await room.knows(replace(ADA, ltv_minor=spent))
+        await room.touch([ADA.profile_id])
+    assert steps(await room.told()) == [("entered", 1, "event"), ("exited", 2, "event"), ("entered", 3, "event")]
+
+
+async def test_events_of_all_nodes_of_a_merged_profile_count(room: Room) -> None:
+    segment_id = await room.segment(BUYERS)
+    await room.knows(*(replace(facts, events=(did("Order Completed"),)) for facts in (ADA, BOB)))
+    await room.touch([ADA.profile_id, BOB.profile_id])
+    assert await room.members(segment_id) == set()
+    await room.move(BOB.profile_id, ADA.profile_id)
+    await room.erase(BOB.profile_id)
+    await room.touch([ADA.profile_id], gone=[BOB.profile_id])
+    assert await room.members(segment_id) == {ADA.profile_id}
+
+
+async def test_a_merged_profile_leaves_and_its_manual_memberships_go_on(room: Room) -> None:
+    await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
+    rich, chosen = await room.segment(RICH), await room.segment(None, type_="manual")
+    await room.desk.change_members(room.workspace, chosen, [BOB.profile_id], inside=True)
+    await room.move(BOB.profile_id, ADA.profile_id)
+    await room.erase(BOB.profile_id)
+    await room.touch([ADA.profile_id], gone=[BOB.profile_id])
+    assert await room.members(rich) == {ADA.profile_id}
+    assert await room.members(chosen) == {ADA.profile_id}
+    assert [c.cause for c in await room.told() if c.profile_id == BOB.profile_id and c.change == "exited"] == [
+        "merge"
+    ] * 2
+
+
+async def test_an_erased_profile_leaves_everything(room: Room) -> None:
+    await room.knows(replace(ADA, ltv_minor=20_000))
+    rich, chosen = await room.segment(RICH), await room.segment(None, type_="manual")
+    await room.desk.change_members(room.workspace, chosen, [ADA.profile_id], inside=True)
+    await room.erase(ADA.profile_id)
+    await room.touch([], gone=[ADA.profile_id])
+    assert await room.members(rich) == await room.members(chosen) == set()
+    assert {c.cause for c in await room.told() if c.change == "exited"} == {"erased"}
+
+
+async def test_a_changed_rule_is_a_new_version_and_one_difference(room: Room) -> None:
+    await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=40_000), replace(EVE, ltv_minor=5_000))
+    segment_id = await room.segment(RICH)
+    await room.change(segment_id, {"field": "computed.ltv", "operator": "!=", "value": 200})
+    assert await room.members(segment_id) == {BOB.profile_id, EVE.profile_id}
+    assert (await room.desk.get(room.workspace, segment_id)).version == 2
+    second = [c for c in await room.told() if c.segment_version == 2]
+    assert {(c.profile_id, c.change) for c in second} == {(ADA.profile_id, "exited"), (EVE.profile_id, "entered")}
+
+
+async def test_a_deleted_segment_lets_everyone_go(room: Room) -> None:
+    await room.knows(replace(ADA, ltv_minor=20_000))
+    segment_id = await room.segment(RICH)
+    await room.desk.delete(room.workspace, segment_id)
+    await room.touch([ADA.profile_id])
+    await room.build()
+    assert steps(await room.told()) == [("entered", 1, "definition"), ("exited", 2, "definition")]
+    assert await room.desk.catalogue.get(room.workspace, segment_id) is None
+
+
+async def test_a_segment_of_segments_follows_them(room: Room) -> None:
+    await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
+    rich, chosen = await room.segment(RICH), await room.segment(None, type_="manual")
+    both = await room.segment({"operator": "AND", "conditions": [{"segment": rich}, {"segment": chosen}]})
+    await room.desk.change_members(room.workspace, chosen, [ADA.profile_id], inside=True)
+    await room.sweep.requests()
+    assert await room.members(both) == {ADA.profile_id}
+    await room.change(rich, {"field": "computed.ltv", "operator": ">", "value": 1000})
+    assert await room.members(both) == set()
+
+
+async def test_workers_at_once_tell_every_change_once(room: Room) -> None:
+    """Many evaluations of the same profiles while their facts change: the log alternates and ends with the truth."""
+    crowd = [profile(f"p{n}") for n in range(20)]
+    segment_id = await room.segment(RICH)
+    for spent in (20_000, 0, 30_000):
+        await room.knows(*(replace(facts, ltv_minor=spent * (n % 2)) for n, facts in enumerate(crowd)))
+        await asyncio.gather(*(room.touch([facts.profile_id for facts in crowd]) for _ in range(4)))
+    by_profile: dict[object, list[int]] = {}
+    for change in await room.told():
+        by_profile.setdefault(change.profile_id, []).append(change.sequence)
+        assert is_member(change.sequence) is (change.change == "entered")
+    assert by_profile == {facts.profile_id: [1, 2, 3] for facts in crowd[1::2]}
+    assert await room.members(segment_id) == {facts.profile_id for facts in crowd[1::2]}
+    assert (await room.desk.get(room.workspace, segment_id)).size == 10
+
+
+async def test_a_worker_that_is_out_of_step_writes_nothing(room: Room) -> None:
+    segment_id = await room.segment(RICH)
+    await room.knows(replace(ADA, ltv_minor=20_000))
+    await room.touch([ADA.profile_id])
+    (entered,) = await room.told()
+    with pytest.raises(OutOfStep):
+        async with room.ledger.session(room.workspace) as session:
+            await session.apply([entered])
+    assert len(await room.told()) == 1
+    assert await room.members(segment_id) == {ADA.profile_id}
+
+
+async def test_reconciliation_heals_what_a_lost_message_missed(room: Room) -> None:
+    segment_id = await room.segment(RICH)
+    await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
+    await room.touch([BOB.profile_id])
+    await room.erase(BOB.profile_id)
+    await room.builder.reconcile(room.workspace)
+    assert await room.members(segment_id) == {ADA.profile_id}
+
+
+async def test_workspaces_do_not_see_one_another(room: Room) -> None:
+    other = Room(room.pool, room.store)
+    mine, theirs = await room.segment(RICH), await other.segment(RICH)
+    await room.knows(replace(ADA, ltv_minor=20_000, events=(did("Order Completed", DAY),)))
+    await other.touch([ADA.profile_id])
+    await room.touch([profile_id("ada")])
+    assert (await room.members(mine), await other.members(theirs)) == ({ADA.profile_id}, set())
