@@ -36,7 +36,7 @@ class Reports:
     ) -> list[answers.UsageMinute]:
         decided = await self._store.rows(outcomes(workspace_id, chosen, source_id))
         facet = facets.get("accepted")
-        accepted = None if facet is None else _accepted(await facet(workspace_id, []), chosen, source_id)
+        accepted = None if facet is None else _accepted(await facet(workspace_id, [chosen.start]), chosen, source_id)
         return answers.usage(decided, accepted)
 
     async def funnel(self, workspace_id: str, question: FunnelQuestion) -> answers.FunnelAnswer:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from cdp_analytics_api.door.audit import AuditTrail, subject
 from cdp_analytics_api.door.faults import dependency_error, validation_error
+from cdp_analytics_api.door.operations import Operation
 from cdp_analytics_api.parts import RunningPart, merged_facets
 from cdp_analytics_api.ports import AuditEntry
 from cdp_clickhouse.errors import StoreRefused, StoreUnavailable
@@ -123,3 +124,19 @@ async def test_facets_of_one_name_answer_together() -> None:
 
     facets = merged_facets([offers("segments", 3), offers("audiences", 2)])
     assert await facets["counts"]("acme", []) == {"segments": 3, "audiences": 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "scope", "is_personal"),
+    [
+        ("/api/cdp/profiles/{ref}", "profiles:read", True),
+        ("/api/cdp/consent", "consent:write", True),
+        ("/api/cdp/events", "events:read", True),
+        ("/api/cdp/events", "events:write", False),
+        ("/api/cdp/segments/{segment_id}/members", "segments:read", True),
+        ("/api/cdp/segments/{segment_id}/size", "segments:read", False),
+        ("/api/cdp/health", "", False),
+    ],
+)
+def test_what_is_audited(path: str, scope: str, is_personal: bool) -> None:
+    assert Operation(path, frozenset({"GET"}), scope).is_personal is is_personal

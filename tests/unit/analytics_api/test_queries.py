@@ -31,7 +31,8 @@ HEAD = (
     "toUnixTimestamp64Milli(received_at) AS received_ms, call, message_id, source_id, session_id, user_id, "
     "anonymous_id, properties, traits, context, received_partition, received_offset FROM events "
     "WHERE workspace_id = {workspace:String} AND timestamp >= fromUnixTimestamp64Milli({start_ms:Int64}) "
-    "AND timestamp < fromUnixTimestamp64Milli({end_ms:Int64})"
+    "AND timestamp < fromUnixTimestamp64Milli({end_ms:Int64}) "
+    "AND received_at >= fromUnixTimestamp64Milli({arrived_ms:Int64})"
 )
 TAIL = " ORDER BY timestamp DESC, received_partition DESC, received_offset DESC LIMIT {rows:UInt32}"
 MOVED = "SELECT node_id, profile_id FROM profile_aliases FINAL WHERE workspace_id = {workspace:String}"
@@ -138,7 +139,8 @@ def test_a_plain_funnel_without_times_is_a_window_funnel() -> None:
         "(event IN {step0:Array(String)}), (event IN {step1:Array(String)})) AS level "
         f"FROM events AS e ANY LEFT JOIN ( {MOVED} ) AS a ON a.node_id = e.node_id "
         "WHERE workspace_id = {workspace:String} AND timestamp >= fromUnixTimestamp64Milli({start_ms:Int64}) "
-        "AND timestamp < fromUnixTimestamp64Milli({end_ms:Int64}) AND event IN {names:Array(String)} "
+        "AND timestamp < fromUnixTimestamp64Milli({end_ms:Int64}) "
+        "AND received_at >= fromUnixTimestamp64Milli({arrived_ms:Int64}) AND event IN {names:Array(String)} "
         "GROUP BY if(a.profile_id = toUUID('00000000-0000-0000-0000-000000000000'), e.node_id, a.profile_id) )"
     )
 

@@ -25,8 +25,9 @@ class Operation:
 
     @property
     def is_personal(self) -> bool:
-        """It reads or writes data of persons, so every call is audited."""
-        return self.scope.partition(":")[0] in ("profiles", "events", "consent")
+        """It reads or changes data of persons, so every call is audited; sent events are their own record."""
+        area = self.scope.partition(":")[0]
+        return area in ("profiles", "consent") or self.scope == "events:read" or "/members" in self.path
 
     @property
     def is_read(self) -> bool:

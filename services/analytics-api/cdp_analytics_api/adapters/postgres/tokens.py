@@ -33,7 +33,8 @@ class PostgresTokens:
         self._pool = pool
 
     async def find(self, token_hash: str) -> StoredToken | None:
-        async with self._pool.connection() as connection:
+        # every request begins here: an outage must be told soon
+        async with self._pool.connection(timeout=2) as connection:
             row = await (await connection.execute(_FIND, (token_hash,))).fetchone()
         if row is None:
             return None
