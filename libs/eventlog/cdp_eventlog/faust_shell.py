@@ -37,6 +37,7 @@ class FaustShell:
         self._handle = handle
         self._max_batch, self._within, self._retry = max_batch, within_seconds, retry_seconds
         self._fault: str | None = "not connected to Kafka yet"
+        self._next: dict[Partition, int] = {}
         self._app = _app(name, bootstrap, data_dir)
         topic = self._app.topic(*topics, value_type=bytes, value_serializer="raw", key_type=bytes, internal=False)
         self._app.agent(topic, name=f"{name}-agent", concurrency=1)(self._agent)
@@ -56,11 +57,24 @@ class FaustShell:
             return f"the Faust worker stopped: {self._app.crash_reason}"
         return self._fault
 
+    def lag(self) -> dict[Partition, int]:
+        """Records behind the end of the log, per owned partition, as of the last fetch."""
+        consumer: Any = self._app.consumer if self._app.started else None
+        lags: dict[Partition, int] = {}
+        for tp in consumer.assignment() if consumer else ():
+            partition, end = Partition(tp.topic, tp.partition), consumer.highwater(tp)
+            if end is not None:
+                here = self._next.get(partition) or consumer._committed_offset[tp] or 0
+                lags[partition] = max(0, end - here)
+        return lags
+
     async def _agent(self, stream: Any) -> None:
         async for events in stream.noack_take(self._max_batch, within=self._within):
-            await self._until_done([_record(event) for event in events])
+            records = [_record(event) for event in events]
+            await self._until_done(records)
             for event in events:
                 event.ack()
+            self._next.update({record.partition: record.offset + 1 for record in records})
 
     async def _until_done(self, records: list[Record]) -> None:
         """Repeats a batch until its effects are durable: an outage pauses the topic, it never skips."""

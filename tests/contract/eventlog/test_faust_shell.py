@@ -12,7 +12,7 @@ from cdp_eventlog.kafka import KafkaProducer
 from cdp_eventlog.log import LogUnavailable, Outgoing, Record
 from cdp_eventlog.topics import create_topics
 
-from .test_log import card, until
+from .test_log import PARTITIONS, card, until
 
 pytestmark = pytest.mark.kafka
 
@@ -46,6 +46,7 @@ async def test_every_message_reaches_the_handler_and_a_failed_batch_comes_again(
     await until(lambda: len(done) >= 50, 30)
     assert done == [b"%d" % n for n in range(50)]
     assert shell.fault() is None
+    await until(lambda: sum(shell.lag().values()) == 0 and len(shell.lag()) == PARTITIONS, 20)
     await shell.stop()
 
 
@@ -63,6 +64,7 @@ async def test_what_was_not_finished_is_read_again_by_the_next_process(
     async with asyncio.timeout(20):
         await entered.wait()
     assert "repeated" in (first.fault() or "")
+    assert sum(first.lag().values()) == 50
     await first.stop()
     seen: list[bytes] = []
 
