@@ -153,9 +153,15 @@ _discarding: set[asyncio.Future[None]] = set()
 
 
 async def _discard(producer: AIOKafkaProducer) -> None:
-    """Closes a producer that may be broken, without ever raising."""
+    """Ends a producer that may be broken, without ever raising.
+
+    Its own ``stop`` would first wait for what is never acknowledged, and a sender that is left behind would write it
+    when the broker is back, long after the caller was told that it failed.
+    """
+    producer._closed = True
     try:
         async with asyncio.timeout(5.0):
-            await producer.stop()
+            await producer._sender.close()
+            await producer.client.close()
     except (KafkaError, OSError, TimeoutError, AssertionError, asyncio.InvalidStateError) as error:
         _log.debug("closing a broken producer: %s", error)

@@ -65,7 +65,12 @@ async def _lifetime(service: Service, settings: ServiceSettings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    admin = AdminServer(settings.admin_host, settings.admin_port, lifetime.faults)
+    admin = AdminServer(
+        settings.admin_host,
+        settings.admin_port,
+        lifetime.faults,
+        metrics=getattr(service, "metrics", None),  # a service of several processes adds their metrics up itself
+    )
     try:
         port = await admin.start()
     except OSError as error:

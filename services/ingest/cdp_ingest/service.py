@@ -22,6 +22,7 @@ from cdp_ingest.recording import KEPT, CountRecorder, LimitSharer
 from cdp_ingest.settings import IngestSettings
 from cdp_ingest.sources import RememberedSources
 from cdp_ingest.web import Site, build_web
+from cdp_ingest.workers import GatewayWorkers
 from cdp_runtime import metrics
 from cdp_runtime.api import ApiPart
 from cdp_runtime.auth import hash_token
@@ -54,7 +55,9 @@ class IngestService:
         self._sharer = LimitSharer(limiter, self._spending) if self._spending is not None else None
         limits = _limits(settings)
         gateway = Gateway(self._log, counts, limits, self._clock, lambda: str(uuid4()), limiter)
-        self._server = HttpServer(self._app(gateway, limits), settings.ingest_host, settings.ingest_port)
+        self._server = HttpServer(
+            self._app(gateway, limits), settings.ingest_host, settings.ingest_port, shared=settings.ingest_share_port
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self.port = 0
 
@@ -65,7 +68,7 @@ class IngestService:
         _log.info("gateway_listening", host=self._settings.ingest_host, port=self.port)
         await self._pool.open(wait=False)
         await self._log.start()
-        work = [self._recorder.run()]
+        work = [self._recorder.run(), self._measure()]
         if self._sharer is not None:
             work.append(self._sharer.run())
         self._tasks = [asyncio.create_task(task) for task in work]
@@ -91,10 +94,15 @@ class IngestService:
         fault = self._log.fault()
         return {} if fault is None else {"kafka": fault}
 
+    async def _measure(self) -> None:
+        while True:
+            metrics.INGEST_BUFFERED.set(self._in_flight.total)
+            await asyncio.sleep(1.0)
+
     def _app(self, gateway: Gateway, limits: Limits) -> HotPaths:
         settings = self._settings
         in_flight = InFlight(settings.ingest_buffer_bytes, settings.ingest_source_buffer_bytes)
-        metrics.INGEST_BUFFERED.set_function(lambda: in_flight.total)
+        self._in_flight = in_flight
         site = Site(settings.ingest_public_host, settings.ingest_scripts_dir)
         app = HotPaths(gateway, self._sources, limits, in_flight, build_web(self._sources, site))
         origins = settings.ingest_credential_origins.split(",")
@@ -145,8 +153,11 @@ class EventsApi:
 
 
 def build() -> Service:
-    """The gateway from the environment. Raises BadSettings."""
-    return IngestService(load(IngestSettings))
+    """The gateway from the environment: one process, or one that watches many. Raises BadSettings."""
+    settings = load(IngestSettings)
+    if settings.ingest_workers > 1:
+        return GatewayWorkers(settings.ingest_host, settings.ingest_port, settings.ingest_workers)
+    return IngestService(settings)
 
 
 def build_api() -> ApiPart:

@@ -14,6 +14,7 @@ class IngestSettings(ServiceSettings):
     ingest_host: str = Field("127.0.0.1", description="address the gateway listens on; 0.0.0.0 for all")
     ingest_port: int = Field(8000, ge=0, le=65535, description="port of the gateway; 0 picks one")
     ingest_workers: int = Field(1, ge=1, le=64, description="processes that share the gateway's port")
+    ingest_share_port: bool = Field(False, description="true: other gateways may listen on the same port")
     ingest_max_body_bytes: int = Field(
         512 * 1024, ge=1024, le=5 * 1024 * 1024, description="largest body of a call, after inflating"
     )

@@ -1,4 +1,4 @@
-"""What JSON may hide: each kind is found, sound JSON is not refused, and the quick look never misses what the exact one finds."""
+"""What JSON may hide is found, sound JSON is let through, and the quick look misses nothing of the exact one."""
 
 import json
 import math

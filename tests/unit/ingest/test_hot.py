@@ -1,4 +1,4 @@
-"""The ingest paths as SDKs see them: statuses, bodies and headers, over the ASGI application with a log that can fail."""
+"""The ingest paths as SDKs see them: statuses, bodies and headers, over a log that can fail."""
 
 import asyncio
 import base64

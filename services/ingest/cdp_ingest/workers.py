@@ -1,0 +1,146 @@
+"""A number of workers -> as many gateway processes on one port, watched and replaced, with their metrics added up."""
+
+import asyncio
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from cdp_ingest.adapters.uvicorn import bound
+from cdp_runtime.backoff import Backoff
+from cdp_runtime.logs import get_logger
+
+_log = get_logger(__name__)
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_LIVED_LONG = 30.0
+
+
+class GatewayWorkers:
+    """The process that only watches: each worker is a process of its own, and the kernel shares connections out."""
+
+    name = "ingest"
+
+    def __init__(self, host: str, port: int, workers: int) -> None:
+        self._host, self._port = host, port
+        self._metrics_dir = Path(tempfile.mkdtemp(prefix="cdp-ingest-metrics-"))
+        self._workers = [_Worker(number, self._metrics_dir) for number in range(1, workers + 1)]
+        self._reserved: socket.socket | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Holds the port without listening, so that a taken one is told once. Raises OSError."""
+        if self._port:
+            bound(self._host, self._port, shared=False).close()
+        self._reserved = bound(self._host, self._port, shared=True)
+        port = self._reserved.getsockname()[1]
+        self._tasks = [asyncio.create_task(worker.run(port)) for worker in self._workers]
+
+    async def run(self) -> None:
+        await asyncio.gather(*self._tasks)
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._reserved is not None:
+            self._reserved.close()
+        shutil.rmtree(self._metrics_dir, ignore_errors=True)
+
+    def faults(self) -> Mapping[str, str]:
+        """One working gateway is enough to be ready; the others' faults are in their logs and metrics."""
+        if any(worker.is_ready for worker in self._workers):
+            return {}
+        return {"workers": "no worker of the gateway is ready"}
+
+    def metrics(self) -> bytes:
+        """The sums over all workers, also those that have ended, in the Prometheus text format."""
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=str(self._metrics_dir))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+class _Worker:
+    """One gateway process and its successors."""
+
+    def __init__(self, number: int, metrics_dir: Path) -> None:
+        self._number, self._metrics_dir = number, metrics_dir
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self.is_ready = False
+
+    async def run(self, port: int) -> None:
+        """Keeps one process alive until :meth:`stop`."""
+        attempt = 0
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            admin_port = _free_port()
+            started = loop.time()
+            self._process = await self._spawn(port, admin_port)
+            watching = asyncio.create_task(self._watch(admin_port))
+            code = await self._process.wait()
+            watching.cancel()
+            self.is_ready = False
+            mark_process_dead(self._process.pid, str(self._metrics_dir))  # type: ignore[no-untyped-call]
+            if self._stopping:
+                return
+            attempt = 0 if loop.time() - started > _LIVED_LONG else attempt + 1
+            _log.error("worker_ended", worker=self._number, code=code, attempt=attempt)
+            await asyncio.sleep(Backoff(base=0.1, cap=5.0).delay(attempt))
+
+    async def stop(self) -> None:
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(28):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+
+    async def _spawn(self, port: int, admin_port: int) -> asyncio.subprocess.Process:
+        environment = {
+            **os.environ,
+            "CDP_INGEST_PORT": str(port),
+            "CDP_INGEST_WORKERS": "1",
+            "CDP_INGEST_SHARE_PORT": "true",
+            "CDP_ADMIN_PORT": str(admin_port),
+            "CDP_ADMIN_HOST": "127.0.0.1",
+            "PROMETHEUS_MULTIPROC_DIR": str(self._metrics_dir),
+        }
+        program = str(Path(sys.executable).with_name("cdp"))
+        return await asyncio.create_subprocess_exec(program, "run", "ingest", env=environment, preexec_fn=_die_together)
+
+    async def _watch(self, admin_port: int) -> None:
+        """Asks the worker every half second whether it is ready."""
+        async with httpx.AsyncClient(timeout=2.0) as client:
+            while True:
+                try:
+                    answer = await client.get(f"http://127.0.0.1:{admin_port}/readyz")
+                    self.is_ready = answer.status_code == 200
+                except httpx.HTTPError:
+                    self.is_ready = False
+                await asyncio.sleep(0.5)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _die_together() -> None:
+    """Runs in the new process: a worker must not outlive a watcher that was killed. Linux only; elsewhere it may."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)

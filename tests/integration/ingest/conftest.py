@@ -1,0 +1,222 @@
+"""A gateway with real Kafka and Postgres behind real HTTP: in the test's own process, or as a process to be killed."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from cdp_devstack.background import BackgroundStack
+from cdp_devstack.parts import Part, free_ports
+from cdp_eventlog.kafka import KafkaRangeReader
+from cdp_eventlog.log import Partition
+from cdp_eventlog.topics import create_topics
+from cdp_ingest.service import IngestService
+from cdp_ingest.settings import IngestSettings
+from cdp_runtime.auth import hash_token
+from cdp_runtime.migrate import migrate_postgres
+from cdp_schemas.codec import Codec
+from cdp_schemas.events import ReceivedEvent, RefusedEvent
+from cdp_schemas.topics import EVENTS_RECEIVED, EVENTS_RECEIVED_DLQ, all_topics
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where Kafka and Postgres are, with topics and tables in place."""
+
+    kafka: str
+    postgres: str
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CDP_")}
+        return {**kept, "CDP_KAFKA_BOOTSTRAP_SERVERS": self.kafka, "CDP_POSTGRES_URL": self.postgres, **extra}
+
+    async def source(self, **settings: Any) -> tuple[str, str]:
+        """A new workspace with one source; returns the workspace and the write key."""
+        name = f"ws-{uuid4().hex[:10]}"
+        key = f"key-{name}"
+        async with await psycopg.AsyncConnection.connect(self.postgres) as connection:
+            await connection.execute(
+                "INSERT INTO ingest.sources (workspace_id, source_id, name, write_key_hash, write_key_last4, settings)"
+                " VALUES (%s, 'source', 'Shop', %s, %s, %s)",
+                (name, hash_token(key), key[-4:], json.dumps(settings)),
+            )
+        return name, key
+
+    async def stored(self, workspace: str) -> list[ReceivedEvent]:
+        """Every event of a workspace in the log."""
+        codec = Codec(ReceivedEvent)
+        return [
+            e for value in await self._values(EVENTS_RECEIVED) if (e := codec.decode(value)).workspace_id == workspace
+        ]
+
+    async def refused(self, workspace: str) -> list[RefusedEvent]:
+        codec = Codec(RefusedEvent)
+        values = await self._values(EVENTS_RECEIVED_DLQ)
+        return [event for value in values if (event := codec.decode(value)).workspace_id == workspace]
+
+    async def counted(self, workspace: str) -> int:
+        """What the gateways say that they accepted."""
+        async with await psycopg.AsyncConnection.connect(self.postgres) as connection:
+            sql = "SELECT coalesce(sum(count), 0)::bigint FROM ingest.accepted WHERE workspace_id = %s"
+            row = await (await connection.execute(sql, (workspace,))).fetchone()
+        return 0 if row is None else int(row[0])
+
+    async def _values(self, topic: str) -> list[bytes]:
+        reader = KafkaRangeReader(self.kafka)
+        try:
+            partitions = [Partition(topic, number) for number in range(all_topics()[topic].partitions)]
+            found = [await reader.read(partition, 0, 10**12) for partition in partitions]
+        finally:
+            await reader.close()
+        return [record.value for records in found for record in records]
+
+
+@pytest.fixture(scope="session")
+async def parts(kafka_url: str, postgres_url: str) -> Parts:
+    await create_topics(kafka_url)
+    await migrate_postgres(postgres_url)
+    return Parts(kafka_url, postgres_url)
+
+
+@dataclass
+class Gateway:
+    """A running gateway and a client for it."""
+
+    url: str
+    service: IngestService
+    client: httpx.AsyncClient
+
+    async def post(self, path: str, body: Any, key: str | None = None, **options: Any) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        auth = None if key is None else (key, "")
+        return await self.client.post(self.url + path, content=content, auth=auth, **options)
+
+
+def settings(parts: Parts, **changes: Any) -> IngestSettings:
+    values = {"kafka_bootstrap_servers": parts.kafka, "postgres_url": parts.postgres, "ingest_port": 0, **changes}
+    return IngestSettings(**values)
+
+
+async def running(chosen: IngestSettings) -> tuple[Gateway, asyncio.Task[None]]:
+    """A gateway in this process; its start may still be waiting for Kafka."""
+    service = IngestService(chosen)
+    starting = asyncio.create_task(service.start())
+    async with asyncio.timeout(10):
+        while service.port == 0:
+            await asyncio.sleep(0.01)
+    client = httpx.AsyncClient(timeout=30)
+    return Gateway(f"http://127.0.0.1:{service.port}", service, client), starting
+
+
+async def stopped(gateway: Gateway, starting: asyncio.Task[None]) -> None:
+    await gateway.client.aclose()
+    await gateway.service.stop()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+
+
+@pytest.fixture(scope="session")
+async def gateway(parts: Parts) -> AsyncIterator[Gateway]:
+    gateway, starting = await running(settings(parts))
+    await starting
+    yield gateway
+    await stopped(gateway, starting)
+
+
+@dataclass
+class GatewayProcess:
+    """``cdp run ingest`` as a process of its own."""
+
+    environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    url: str = ""
+    admin: str = ""
+    _read: int = 0  # bytes of the log that belong to the process before
+
+    def start(self) -> None:
+        program = str(Path(sys.executable).with_name("cdp"))
+        self._read = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen([program, "run", "ingest"], env=self.environment, stderr=output)
+        self.admin = self._said(r'"admin": "(http://[^"]+)"')
+        self.url = f"http://127.0.0.1:{self.environment['CDP_INGEST_PORT']}"
+        until(self.is_ready, 90)
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.admin}/readyz").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def ended(self, seconds: float = 40) -> int:
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(20)
+
+    def _said(self, pattern: str) -> str:
+        found: list[str] = []
+
+        def said() -> bool:
+            found[:] = re.findall(pattern, self.log.read_text()[self._read :])
+            return bool(found)
+
+        until(said, 90)
+        return found[-1]
+
+
+@pytest.fixture
+def process(parts: Parts, tmp_path: Path, free_port: int) -> Iterator[GatewayProcess]:
+    """Not started yet, so that a test can change its environment."""
+    process = GatewayProcess(parts.environment(CDP_INGEST_PORT=str(free_port)), tmp_path / "gateway.log")
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def free_port() -> int:
+    return free_ports(1)[0]
+
+
+@pytest.fixture
+def broker(local_parts: BackgroundStack, parts: Parts) -> Iterator[BackgroundStack]:
+    """The stack whose Kafka a test may kill; it runs again afterwards."""
+    yield local_parts
+    local_parts.restart(Part.KAFKA)
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {condition}")
+        time.sleep(0.05)
+
+
+def track(user: str, message_id: str | None = None) -> dict[str, Any]:
+    return {"type": "track", "event": "E", "userId": user, "messageId": message_id or uuid4().hex, "context": {}}
+
+
+def ids(events: Sequence[ReceivedEvent]) -> list[str]:
+    return [event.message_id for event in events]
