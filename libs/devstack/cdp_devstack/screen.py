@@ -56,6 +56,7 @@ def addresses(environment: Mapping[str, str], programs: list[Program], ports: Ma
     if programs:
         table.add_row("gateway (send events here)", gateway)
         table.add_row("API", f"{door}/api/cdp   docs: {door}/docs")
+        table.add_row("stand-in for platforms", f"http://127.0.0.1:{ports['CDP_STANDIN_PORT']}")
         table.add_row("workspace", WORKSPACE)
         table.add_row("write key", WRITE_KEY)
         table.add_row("API token", API_TOKEN)
@@ -63,8 +64,8 @@ def addresses(environment: Mapping[str, str], programs: list[Program], ports: Ma
         if name in environment:
             table.add_row(label, f"{environment[name]}   {name}")
     for program in programs:
-        admin = f"http://127.0.0.1:{program.admin_port}/metrics" if program.admin_port else "no admin port"
-        table.add_row(f"cdp {' '.join(program.command.argv[-2:])}", admin)
+        if program.admin_port:
+            table.add_row(f"cdp run {program.name}", f"http://127.0.0.1:{program.admin_port}/metrics")
     return table
 
 

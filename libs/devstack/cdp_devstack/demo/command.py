@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -102,7 +102,7 @@ def _show(door: FrontDoor, api: str, segments: Sequence[Any], audience: Any, cro
         lambda: door.get(f"/audiences/{audience['id']}/status"),
         lambda found: _acknowledged(found) >= wanted,
     )
-    _print_profile(profile)
+    _print_profile(door.get(f"/profiles/{profile['id']}"), {segment["id"]: segment["name"] for segment in segments})
     _print_results(segments, sizes, _acknowledged(status))
     _print_urls(api, profile, segments, audience)
 
@@ -111,14 +111,14 @@ def _acknowledged(status: Any) -> int:
     return sum(destination["acknowledged"] for destination in status["destinations"])
 
 
-def _print_profile(profile: Any) -> None:
+def _print_profile(profile: Any, names: Mapping[str, str]) -> None:
     table = Table(title=f"One profile from two devices: {profile['id']}", title_justify="left", show_header=False)
     table.add_row("identifiers", ", ".join(f"{kind}={value}" for kind, value in profile["externalIds"].items()))
     attributes = {k: v for k, v in profile["attributes"].items() if v and k not in {"customFields", "tags"}}
     table.add_row("attributes", ", ".join(f"{name}={value}" for name, value in attributes.items()))
     computed = profile["computed"]
     table.add_row("lifetime value", f"{computed['ltv']} {computed['currency']} in {computed['purchaseCount']} orders")
-    table.add_row("segments", ", ".join(profile["segments"]) or "none")
+    table.add_row("segments", ", ".join(names.get(ref, ref) for ref in profile["segments"]) or "none")
     console.print(table)
 
 
