@@ -126,8 +126,9 @@ class Activation:
             "memberships-changed": self._shell.fault() if self._shell else "not connected yet",
             "profiles-updated": self._consumer.fault() if self._consumer else "not connected yet",
         }
-        for partition, lag in self._consumer.lag().items() if self._consumer else ():
-            CONSUMER_LAG.labels(_PROFILES_GROUP, partition.topic, str(partition.number)).set(lag)
+        for group, reader in ((_PROFILES_GROUP, self._consumer), (_GROUP, self._shell)):
+            for partition, lag in reader.lag().items() if reader else ():
+                CONSUMER_LAG.labels(group, partition.topic, str(partition.number)).set(lag)
         return {part: fault for part, fault in found.items() if fault}
 
 

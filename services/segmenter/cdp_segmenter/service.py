@@ -9,6 +9,7 @@ from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
+from cdp_runtime.metrics import CONSUMER_LAG
 from cdp_runtime.postgres import Pool, lazy_pool, open_pool
 from cdp_runtime.settings import load
 from cdp_schemas.topics import PROFILES_RECORDED
@@ -98,6 +99,8 @@ class Segmenter:
             "kafka": self._producer.fault(),
             "profiles-recorded": self._shell.fault() if self._shell else "not connected yet",
         }
+        for partition, lag in self._shell.lag().items() if self._shell else ():
+            CONSUMER_LAG.labels(_GROUP, partition.topic, str(partition.number)).set(lag)
         return {part: fault for part, fault in found.items() if fault}
 
 
