@@ -1,0 +1,187 @@
+"""The segments API over real stores, behind the front door's own error answers."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from tests.fakes.segmenter import did, profile
+
+from cdp_analytics_api.door import faults
+from cdp_runtime.auth import SCOPES, Principal
+from cdp_schemas.profiles import parse_profile_ref, profile_ref
+from cdp_segmenter.api import SegmentsApi
+
+from .conftest import Room
+
+pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
+ADA, BOB = profile("ada"), profile("bob")
+RICH = {"operator": "AND", "conditions": [{"field": "computed.ltv", "operator": ">", "value": 100}]}
+
+
+class OneToken:
+    """Every token is a workspace's name; ``read-`` before it leaves only the reading scopes."""
+
+    async def principal(self, token: str) -> Principal | None:
+        scopes = SCOPES if not token.startswith("read-") else {s for s in SCOPES if s.endswith(":read")}
+        return Principal(token.removeprefix("read-"), "token", frozenset(scopes))
+
+
+async def resolve(workspace_id: str, refs: Sequence[str]) -> Mapping[str, UUID]:
+    known = {"email:ada@example.com": ADA.profile_id, "email:bob@example.com": BOB.profile_id}
+    found = {ref: known.get(ref) or parse_profile_ref(ref) for ref in refs}
+    return {ref: one for ref, one in found.items() if one in (ADA.profile_id, BOB.profile_id)}
+
+
+async def profiles(workspace_id: str, ids: Sequence[UUID]) -> Mapping[UUID, dict[str, Any]]:
+    return {one: {"id": profile_ref(one)} for one in ids}
+
+
+@pytest.fixture
+async def door(room: Room) -> AsyncIterator[httpx.AsyncClient]:
+    app = FastAPI()
+    app.state.authenticator = OneToken()
+    app.state.facets = {"resolve": resolve, "profiles": profiles}
+    faults.install(app)
+    app.include_router(SegmentsApi(room.desk).router())
+    headers = {"Authorization": f"Bearer {room.workspace}"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://door", headers=headers
+    ) as client:
+        yield client
+
+
+async def made(door: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+    answer = await door.post("/segments", json={"type": "rule-based", **body})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["data"]
+
+
+async def data(door: httpx.AsyncClient, path: str, **query: Any) -> Any:
+    answer = await door.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
+
+
+async def test_a_segment_from_creation_to_deletion(room: Room, door: httpx.AsyncClient) -> None:
+    await room.knows(replace(ADA, ltv_minor=20_000), BOB)
+    made_now = await made(door, name="Rich", rules=RICH)
+    assert (made_now["status"], made_now["progress"]) == ("building", 0)
+    assert made_now["english"] == "computed.ltv is more than 100"
+    await room.build()
+    path = f"/segments/{made_now['id']}"
+    size = await data(door, f"{path}/size")
+    assert size == {"id": made_now["id"], "size": 1, "status": "ready", "progress": 1.0}
+    members = await data(door, f"{path}/members", include="profile")
+    assert [(row["id"], row["profile"]["id"]) for row in members["items"]] == [(profile_ref(ADA.profile_id),) * 2]
+    assert [row["name"] for row in await data(door, "/profiles/email:ada@example.com/segments")] == ["Rich"]
+    changed = await door.put(path, json={"name": "Richer", "rules": {**RICH, "operator": "NOT"}})
+    assert (changed.json()["data"]["version"], changed.json()["data"]["status"]) == (2, "building")
+    renamed = await door.put(path, json={"name": "Poor", "rules": {**RICH, "operator": "NOT"}})
+    assert (renamed.json()["data"]["version"], renamed.json()["data"]["name"]) == (2, "Poor")
+    assert (await door.delete(path)).status_code == 200
+    assert (await door.get(path)).status_code == 404
+
+
+async def test_faults_name_their_paths(door: httpx.AsyncClient) -> None:
+    conditions = [
+        {"field": "computed.ltv", "operator": "~~", "value": 1},
+        {"field": "computed.nope", "operator": "=", "value": 1},
+        {"event": "purchase", "window": "P1M"},
+        {"field": "attributes.name", "operator": "matches", "value": "("},
+        {"field": "attributes.age", "operator": ">", "value": "ten", "valeu": 1},
+    ]
+    body = {"name": "bad", "rules": {"operator": "AND", "conditions": conditions}}
+    answer = await door.post("/segments", json=body)
+    assert answer.status_code == 422
+    assert {detail["path"] for detail in answer.json()["error"]["details"]} == {
+        "rules.conditions[0].operator",
+        "rules.conditions[1].field",
+        "rules.conditions[2].window",
+        "rules.conditions[3].value",
+        "rules.conditions[4].value",
+        "rules.conditions[4].valeu",
+    }
+    later = await door.post("/segments", json={"name": "rfm", "type": "rfm", "rules": {"recency": {"min": 4}}})
+    assert later.status_code == 422
+    assert "rule-based, behavioral, manual" in later.json()["message"]
+
+
+async def test_a_circle_is_refused_by_its_names(door: httpx.AsyncClient) -> None:
+    first = await made(door, name="first", rules=RICH)
+    second = await made(door, name="second", rules={"segment": first["id"]})
+    answer = await door.put(f"/segments/{first['id']}", json={"name": "first", "rules": {"segment": second["id"]}})
+    assert answer.status_code == 422
+    assert f"{first['id']} -> {second['id']} -> {first['id']}" in answer.json()["message"]
+    refused = await door.delete(f"/segments/{first['id']}")
+    assert (refused.status_code, second["id"] in refused.json()["message"]) == (409, True)
+    unknown = await door.post("/segments", json={"name": "x", "rules": {"segment": "segment-nope"}})
+    assert (unknown.status_code, "segment-nope" in unknown.json()["message"]) == (422, True)
+
+
+async def test_a_preview_stores_nothing(room: Room, door: httpx.AsyncClient) -> None:
+    await room.knows(replace(ADA, events=(did("Order Completed"),)), BOB)
+    body = {"rules": {"event": "purchase", "count": {"min": 1}, "timeWindow": 90}}
+    answer = await door.post("/segments/preview", json=body)
+    assert answer.json()["data"] == {
+        "size": 1,
+        "sample": [profile_ref(ADA.profile_id)],
+        "english": 'did "purchase" at least 1 time in the last 90 days',
+    }
+    assert (await data(door, "/segments"))["total"] == 0
+
+
+async def test_an_explanation_shows_what_was_seen(room: Room, door: httpx.AsyncClient) -> None:
+    conditions = [*RICH["conditions"], {"event": "purchase", "count": {"min": 2}}]  # type: ignore[misc]
+    await room.knows(replace(ADA, ltv_minor=12_345, events=(did("Order Completed"),)))
+    segment = await made(door, name="Regulars", rules={"operator": "AND", "conditions": conditions})
+    await room.build()
+    why = await data(door, f"/segments/{segment['id']}/members/email:ada@example.com/explain")
+    assert (why["member"], why["holds"]) == (False, False)
+    assert [(one["holds"], one["seen"]) for one in why["because"]["conditions"]] == [(True, "123.45"), (False, "1")]
+    nobody = await door.get(f"/segments/{segment['id']}/members/email:nobody@example.com/explain")
+    assert nobody.status_code == 404
+
+
+async def test_manual_members_come_and_go_by_hand(room: Room, door: httpx.AsyncClient) -> None:
+    await room.knows(ADA, BOB)
+    segment = await made(door, name="Friends", type="manual")
+    path = f"/segments/{segment['id']}/members"
+    added = await door.post(path, json={"profileIds": ["email:ada@example.com", profile_ref(BOB.profile_id)]})
+    assert added.json()["data"]["size"] == 2
+    assert (await door.post(path, json={"profileIds": ["email:ada@example.com"]})).json()["data"]["size"] == 2
+    unknown = await door.post(path, json={"profileIds": ["email:nobody@example.com"]})
+    assert unknown.json()["error"]["details"][0]["path"] == "profileIds[0]"
+    assert (await door.delete(f"{path}/email:ada@example.com")).json()["data"]["size"] == 1
+    rules = await made(door, name="Rich", rules=RICH)
+    refused = await door.post(f"/segments/{rules['id']}/members", json={"profileIds": ["email:ada@example.com"]})
+    assert refused.status_code == 409
+    assert (await door.put(f"/segments/{segment['id']}", json={"name": "x", "rules": RICH})).status_code == 422
+
+
+async def test_pages_follow_one_another(room: Room, door: httpx.AsyncClient) -> None:
+    crowd = [replace(profile(f"p{n}"), ltv_minor=20_000) for n in range(5)]
+    await room.knows(*crowd)
+    segment = await made(door, name="Rich", rules=RICH)
+    await room.build()
+    path, seen, cursor = f"/segments/{segment['id']}/members", [], None
+    while True:
+        page = await data(door, path, limit=2, **({"cursor": cursor} if cursor else {}))
+        seen += [row["id"] for row in page["items"]]
+        cursor = page["nextCursor"]
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted(profile_ref(facts.profile_id) for facts in crowd)
+    assert [row["id"] for row in (await data(door, path, limit=10, offset=3))["items"]] == seen[3:]
+    assert (await door.get(path, params={"cursor": "!"})).status_code == 422
+
+
+async def test_a_name_is_taken_once_and_tokens_have_their_scopes(room: Room, door: httpx.AsyncClient) -> None:
+    await made(door, name="Rich", rules=RICH)
+    assert (await door.post("/segments", json={"name": "RICH", "rules": RICH})).status_code == 409
+    reader = {"Authorization": f"Bearer read-{room.workspace}"}
+    assert (await door.post("/segments", json={"name": "x", "rules": RICH}, headers=reader)).status_code == 403
+    assert (await door.get("/segments", headers={"Authorization": "Bearer another"})).json()["data"]["total"] == 0
