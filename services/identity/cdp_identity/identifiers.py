@@ -48,7 +48,7 @@ class Identifier(NamedTuple):
     node_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Spelling:
     """How identifiers are read: region of phone numbers without +, and further values that mean nobody."""
 
@@ -58,6 +58,14 @@ class Spelling:
 
 def identifier(workspace_id: str, kind: str, value: Any, spelling: Spelling) -> Identifier | None:
     """A normalised identifier; None when the value means nobody or cannot be one of its kind."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return _identifier(workspace_id, kind, value, spelling)
+
+
+# most events come from somebody who was here a moment ago
+@lru_cache(maxsize=32768)
+def _identifier(workspace_id: str, kind: str, value: str | int, spelling: Spelling) -> Identifier | None:
     text = normalise(kind, value, spelling)
     return None if text is None else Identifier(kind, text, node_id(workspace_id, kind, text))
 

@@ -7,10 +7,19 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from cdp_identity import orders
 from cdp_identity.adapters import postgres_sql as sql
+from cdp_identity.adapters.postgres_arrays import (
+    arrays,
+    booleans,
+    documents,
+    numbers,
+    octets,
+    texts,
+    times,
+    uuids,
+)
 from cdp_identity.adapters.postgres_rows import link_row, node_row, profile_row, profile_updates
 from cdp_identity.golden import Sum, from_micros, to_micros
 from cdp_identity.graph import Pair
@@ -29,6 +38,13 @@ from cdp_runtime.postgres import Pool, retryable
 from cdp_schemas.profiles import ProfileUpdated
 
 _DAY: Final = timedelta(days=1)
+_NODE: Final = (texts, uuids, uuids, texts, texts, times, times, octets)
+_LINK: Final = (texts, uuids, uuids, times, texts, texts, texts, texts)
+_ORDER: Final = (texts, texts, uuids, times, numbers, numbers, texts, octets)
+_PROFILE: Final = (
+    *(texts, uuids, numbers, times, times, times, times, times, times, times),
+    *(numbers, numbers, numbers, texts, documents, documents, documents),
+)
 _DATA: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 
@@ -72,7 +88,7 @@ class PostgresStore:
 
 async def golden_records(connection: psycopg.AsyncConnection[Any], profiles: Collection[Key]) -> list[ProfileUpdated]:
     """The profiles as they are now, their identifiers included; for the resolver and for the API."""
-    columns = _columns(sorted(profiles), 2)
+    columns = _keys(sorted(profiles))
     rows = [profile_row(row) async for row in await connection.execute(sql.PROFILES, columns)]
     nodes = [node_row(row) async for row in await connection.execute(sql.MEMBERS, columns * 2)]
     return profile_updates(rows, nodes)
@@ -93,11 +109,11 @@ class PostgresTransaction:
         return {partition: row[2] for partition, row in stored.items()}
 
     async def nodes(self, keys: Collection[Key]) -> dict[Key, NodeRow]:
-        rows = await self._rows(sql.NODES, _columns(keys, 2))
+        rows = await self._rows(sql.NODES, _keys(keys))
         return {(row[0], row[1]): node_row(row) for row in rows}
 
     async def links(self, pairs: Mapping[Pair, str]) -> dict[Pair, LinkRow]:
-        columns = _columns(((workspace, *pair) for pair, workspace in pairs.items()), 3)
+        columns = arrays(((workspace, *pair) for pair, workspace in pairs.items()), texts, uuids, uuids)
         return {row.link.pair: row for row in map(link_row, await self._rows(sql.LINKS, columns))}
 
     async def remember(self, messages: Sequence[Message], window: timedelta) -> set[int]:
@@ -106,7 +122,7 @@ class PostgresTransaction:
         known = await self._met(messages, window)
         fresh = [message for at, message in enumerate(messages) if at not in known]
         rows = ((m.id, from_micros(m.arrived), m.offset, m.partition) for m in sorted(fresh))
-        taken = {row[0] for row in await self._rows(sql.REMEMBER, _columns(rows, 4))}
+        taken = {row[0] for row in await self._rows(sql.REMEMBER, arrays(rows, uuids, times, numbers, numbers))}
         if len(taken) < len(fresh):
             # a repeat of the same offset, or another worker was quicker: only a fresh look can tell
             return known | await self._met(messages, window)
@@ -115,42 +131,43 @@ class PostgresTransaction:
     async def _met(self, messages: Sequence[Message], window: timedelta) -> set[int]:
         arrivals = [from_micros(message.arrived) for message in messages]
         days = _days(min(arrivals) - window, max(arrivals) + window)
-        columns = _columns(((m.id, at, m.offset, m.partition) for m, at in zip(messages, arrivals, strict=True)), 4)
+        rows = ((m.id, at, m.offset, m.partition) for m, at in zip(messages, arrivals, strict=True))
+        columns = arrays(rows, uuids, times, numbers, numbers)
         return {row[0] - 1 for row in await self._rows(sql.MET, [*columns, days, window, window])}
 
     async def orders(self, keys: Collection[OrderKey]) -> dict[OrderKey, OrderRow]:
-        columns = _columns(sorted(keys), 2)
+        columns = arrays(sorted(keys), texts, texts)
         await self._connection.execute(sql.RESERVE_ORDERS, columns)
         rows = await self._rows(sql.LOCK_ORDERS, columns)
         return {(row[0], row[1]): OrderRow(row[0], row[1], orders.decode(row[2])) for row in rows if row[2]}
 
     async def lock(self, profiles: Collection[Key], new: Collection[Key], now: datetime) -> dict[Key, ProfileRow]:
         if new:
-            await self._connection.execute(sql.MAKE_PROFILES, [now, now, *_columns(sorted(new), 2)])
-        rows = await self._rows(sql.LOCK_PROFILES, _columns(sorted({*profiles, *new}), 2))
+            await self._connection.execute(sql.MAKE_PROFILES, [now, now, *_keys(sorted(new))])
+        rows = await self._rows(sql.LOCK_PROFILES, _keys(sorted({*profiles, *new})))
         return {(row[0], row[1]): profile_row(row) for row in rows}
 
     async def members(self, profiles: Collection[Key]) -> list[NodeRow]:
-        return [node_row(row) for row in await self._rows(sql.MEMBERS, _columns(profiles, 2) * 2)]
+        return [node_row(row) for row in await self._rows(sql.MEMBERS, _keys(profiles) * 2)]
 
     async def held_links(self, nodes: Collection[Key]) -> list[LinkRow]:
-        return [link_row(row) for row in await self._rows(sql.HELD_LINKS, _columns(nodes, 2))]
+        return [link_row(row) for row in await self._rows(sql.HELD_LINKS, _keys(nodes))]
 
     async def open_links(self, since: Mapping[Key, int]) -> list[LinkRow]:
-        columns = _columns(((*key, from_micros(at)) for key, at in since.items()), 3)
+        columns = arrays(((*key, from_micros(at)) for key, at in since.items()), texts, uuids, times)
         return [link_row(row) for row in await self._rows(sql.OPEN_LINKS, columns * 2)]
 
     async def neighbours(self, keys: Collection[Key]) -> dict[Key, UUID]:
-        rows = await self._rows(sql.NODES, _columns(keys, 2))
+        rows = await self._rows(sql.NODES, _keys(keys))
         return {(row[0], row[1]): row[2] for row in rows}
 
     async def save_orders(self, rows: Sequence[OrderRow]) -> None:
         if rows:
-            await self._connection.execute(sql.SAVE_ORDERS, _columns(map(_order_columns, rows), 8))
+            await self._connection.execute(sql.SAVE_ORDERS, arrays(map(_order_columns, rows), *_ORDER))
 
     async def sums(self, nodes: Collection[Key]) -> dict[Key, list[Sum]]:
         found: dict[Key, list[Sum]] = {}
-        for row in await self._rows(sql.SUMS, _columns(nodes, 2)) if nodes else []:
+        for row in await self._rows(sql.SUMS, _keys(nodes)) if nodes else []:
             times = (to_micros(row[6]), to_micros(row[7]))
             found.setdefault((row[0], row[1]), []).append(Sum(row[2], int(row[3]), int(row[4]), row[5], *times))
         return found
@@ -160,44 +177,48 @@ class PostgresTransaction:
 
     async def save_nodes(self, rows: Sequence[NodeRow], moved: Mapping[Key, UUID]) -> None:
         if rows:
-            await self._connection.execute(sql.SAVE_NODES, _columns(map(_node_columns, sorted(rows)), 8))
+            await self._connection.execute(sql.SAVE_NODES, arrays(map(_node_columns, sorted(rows, key=_key)), *_NODE))
         if moved:
-            columns = _columns(((*key, profile) for key, profile in moved.items()), 3)
+            columns = arrays(((*key, profile) for key, profile in moved.items()), texts, uuids, uuids)
             await self._connection.execute(sql.MOVE_NODES, columns)
 
     async def save_links(self, rows: Sequence[LinkRow]) -> None:
         if rows:
-            columns = _columns(map(_link_columns, sorted(rows, key=lambda row: row.link.pair)), 8)
+            columns = arrays(map(_link_columns, sorted(rows, key=lambda row: row.link.pair)), *_LINK)
             await self._connection.execute(sql.SAVE_LINKS, columns)
 
     async def save_profiles(self, records: Sequence[ProfileUpdated], gone: Collection[Key]) -> None:
         if gone:
-            await self._connection.execute(sql.DELETE_PROFILES, _columns(gone, 2))
+            await self._connection.execute(sql.DELETE_PROFILES, _keys(gone))
         if records:
-            await self._connection.execute(sql.SAVE_PROFILES, _columns(map(_profile_columns, records), 17))
+            await self._connection.execute(sql.SAVE_PROFILES, arrays(map(_profile_columns, records), *_PROFILE))
 
     async def save_consents(self, entries: Sequence[ConsentEntry]) -> None:
         if entries:
-            await self._connection.execute(sql.SAVE_CONSENTS, _columns(entries, 7))
+            await self._connection.execute(
+                sql.SAVE_CONSENTS, arrays(entries, texts, uuids, texts, booleans, times, texts, texts)
+            )
 
     async def erase(self, nodes: Sequence[NodeRow], erased_at: datetime) -> None:
-        columns = _columns(((row.workspace_id, row.node_id) for row in nodes), 2)
+        columns = _keys([(row.workspace_id, row.node_id) for row in nodes])
         await self._connection.execute(sql.ERASE_NODES, [erased_at, *columns])
         for statement in sql.ERASE_REST:
             await self._connection.execute(statement, columns)
 
     async def advance(self, progress: Mapping[int, Progress]) -> None:
         rows = ((partition, *done) for partition, done in sorted(progress.items()))
-        await self._connection.execute(sql.ADVANCE, _columns(rows, 3))
+        await self._connection.execute(sql.ADVANCE, arrays(rows, numbers, numbers, octets))
 
     async def _rows(self, statement: Any, parameters: Sequence[Any]) -> list[Any]:
         return await (await self._connection.execute(statement, parameters)).fetchall()
 
 
-def _columns(rows: Any, width: int) -> list[list[Any]]:
-    """Rows as one list per column, for unnest."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return columns or [[] for _ in range(width)]
+def _keys(keys: Collection[Key]) -> list[str]:
+    return arrays(keys, texts, uuids)
+
+
+def _key(row: NodeRow) -> Key:
+    return row.workspace_id, row.node_id
 
 
 def _days(first: datetime, last: datetime) -> list[date]:
@@ -231,7 +252,5 @@ def _profile_columns(record: ProfileUpdated) -> tuple[Any, ...]:
         *(record.workspace_id, record.profile_id, record.version, record.created_at, record.updated_at),
         *(record.first_seen, record.last_seen, record.consent_at, revenue.first_order_at, revenue.last_order_at),
         *(revenue.ltv_minor, revenue.refunded_minor, revenue.order_count, revenue.currency),
-        Jsonb(record.traits) if record.traits else None,
-        Jsonb(record.consent) if record.consent else None,
-        Jsonb(revenue.by_currency) if revenue.by_currency else None,
+        *(record.traits or None, record.consent or None, revenue.by_currency or None),
     )
