@@ -3,7 +3,12 @@
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
 from urllib.parse import parse_qs
+
+
+_LONGEST: Final = 512
 
 
 def header_keys(headers: Mapping[bytes, bytes]) -> list[str]:
@@ -11,7 +16,7 @@ def header_keys(headers: Mapping[bytes, bytes]) -> list[str]:
     scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
     match scheme.lower():
         case b"basic":
-            key = _user_name(value)
+            key = _user_name(value) if len(value) <= _LONGEST else ""
         case b"bearer":
             key = value.decode("latin-1").strip()
         case _:
@@ -26,6 +31,7 @@ def query_keys(query: bytes) -> list[str]:
     return [key for key in parse_qs(query.decode("latin-1")).get("writeKey", []) if key]
 
 
+@lru_cache(maxsize=4096)
 def _user_name(value: bytes) -> str:
     try:
         return b64decode(value.strip(), validate=False).decode().partition(":")[0].strip()

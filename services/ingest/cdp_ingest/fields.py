@@ -9,7 +9,7 @@ from cdp_ingest.envelope import EMPTY, is_object
 from cdp_ingest.refusals import EVENT_MALFORMED, FIELD_INVALID, FIELD_TOO_LONG, Fault
 
 MAX_TEXT: Final = 512  # characters of an id or a name: what a store's index takes
-_ABSENT: Final = Raw(b"")
+ABSENT: Final = Raw(b"")
 Scalar = str | int | float | None
 
 
@@ -28,13 +28,13 @@ class Fields(Struct, rename="camel", frozen=True, gc=False):
     session_id: Scalar = None
     timestamp: Scalar = None
     original_timestamp: Scalar = None
-    sent_at: Raw = _ABSENT
+    sent_at: Raw = ABSENT
     name: Scalar = None
     category: Scalar = None
-    properties: Raw = _ABSENT
-    traits: Raw = _ABSENT
-    context: Raw = _ABSENT
-    integrations: Raw = _ABSENT
+    properties: Raw = ABSENT
+    traits: Raw = ABSENT
+    context: Raw = ABSENT
+    integrations: Raw = ABSENT
 
 
 class FaultyField(Exception):
@@ -68,7 +68,8 @@ def identifier(value: Scalar, path: str) -> str | None:
     """An id as text; None when it is absent or blank. Raises FaultyField when it is too long."""
     if value is None:
         return None
-    if not isinstance(value, str):
+    if type(value) is not str:
+        assert not isinstance(value, str)
         return str(int(value)) if value == int(value) else str(value)
     if len(value) > MAX_TEXT:
         raise FaultyField(Fault(FIELD_TOO_LONG, path, f"It has {len(value)} characters, the limit is {MAX_TEXT}."))
@@ -77,6 +78,8 @@ def identifier(value: Scalar, path: str) -> str | None:
 
 def json_object(raw: Raw, path: str) -> bytes:
     """The bytes of an object; ``{}`` when it is absent or null. Raises FaultyField when it is something else."""
+    if raw is ABSENT:
+        return EMPTY
     data = bytes(raw)
     if is_object(data):
         return data

@@ -36,7 +36,7 @@ class Limits:
     rate: Rate = UNLIMITED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Origin:
     """Whose call it is and how it came; ``call`` is what the path names, if it names one."""
 

@@ -10,6 +10,7 @@ from cdp_runtime.auth import hash_token
 
 _UNKNOWN_SECONDS: Final = 5.0
 _MOST_KEYS: Final = 10_000
+_LONGEST_KEY: Final = 256
 
 
 @dataclass(slots=True)
@@ -33,15 +34,16 @@ class RememberedSources:
 
     async def find(self, write_key: str) -> Source | None:
         """None only after an authoritative look. Raises LookupImpossible."""
-        key = hash_token(write_key)
-        entry = self._entries.get(key)
+        entry = self._entries.get(write_key)
         if entry is not None:
             fresh = self._monotonic() < entry.until
             if fresh or entry.source is not None:
                 if not fresh:
-                    self._look(key)
+                    self._look(write_key)
                 return entry.source
-        return await asyncio.shield(self._look(key))
+        if len(write_key) > _LONGEST_KEY:
+            return None
+        return await asyncio.shield(self._look(write_key))
 
     def fault(self) -> str | None:
         """Why the last look into the table failed; None when it did not."""
@@ -67,7 +69,7 @@ class RememberedSources:
 
     async def _lookup(self, key: str) -> Source | None:
         try:
-            source = await self._table.source(key)
+            source = await self._table.source(hash_token(key))
         except LookupImpossible as error:
             self._fault = str(error)
             if key in self._entries:
