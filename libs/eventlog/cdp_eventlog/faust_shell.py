@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 
 from cdp_eventlog.log import LogUnavailable, Partition, Record
 
@@ -61,7 +62,11 @@ class FaustShell:
         """Records behind the end of the log, per owned partition, as of the last fetch."""
         consumer: Any = self._app.consumer if self._app.started else None
         lags: dict[Partition, int] = {}
-        for tp in consumer.assignment() if consumer else ():
+        try:
+            owned = consumer.assignment() if consumer else ()
+        except ConsumerNotStarted:  # it runs in a thread of its own, which is not there yet or not any more
+            return lags
+        for tp in owned:
             partition, end = Partition(tp.topic, tp.partition), consumer.highwater(tp)
             if end is not None:
                 here = self._next.get(partition) or consumer._committed_offset[tp] or 0

@@ -43,6 +43,7 @@ async def test_every_message_reaches_the_handler_and_a_failed_batch_comes_again(
 
     shell = FaustShell(f"app-{topic}", kafka_url, [topic], handle, data_dir=tmp_path, max_batch=20)
     await shell.start()
+    assert shell.lag() == {}  # its consumer is still on the way
     await until(lambda: len(done) >= 50, 30)
     assert done == [b"%d" % n for n in range(50)]
     assert shell.fault() is None
