@@ -32,9 +32,10 @@ WHERE c.workspace_id = %(workspace)s AND c.active AND a.segment_ids && %(segment
 """
 _FLOORS: Final = """
 WITH known AS (
-    SELECT f.workspace_id, f.profile_id, f.deleted FROM activation.profile_floors f
-    JOIN unnest(%(workspaces)s::text[], %(profiles)s::uuid[]) AS u(workspace_id, profile_id)
-    USING (workspace_id, profile_id)
+    SELECT f.* FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[]) AS u(workspace_id, profile_id)
+    CROSS JOIN LATERAL (
+        SELECT f.workspace_id, f.profile_id, f.deleted FROM activation.profile_floors f
+        WHERE f.workspace_id = u.workspace_id AND f.profile_id = u.profile_id OFFSET 0) AS f
 ), changed AS (
     INSERT INTO activation.profile_floors AS f (workspace_id, profile_id, version, deleted, merged)
     SELECT u.workspace_id, u.profile_id, u.version, u.deleted, u.merged
@@ -53,9 +54,11 @@ WHERE c.deleted OR k.deleted
 """
 _HOLDING: Final = """
 SELECT DISTINCT d.workspace_id, d.audience_id, d.destination_id
-FROM activation.deliveries d
-JOIN unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[], %(fingerprints)s::bytea[])
-    AS u(workspace_id, profile_id, version, fingerprint) USING (workspace_id, profile_id)
+FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[], %(fingerprints)s::bytea[])
+    AS u(workspace_id, profile_id, version, fingerprint)
+CROSS JOIN LATERAL (
+    SELECT x.* FROM activation.deliveries x
+    WHERE x.workspace_id = u.workspace_id AND x.profile_id = u.profile_id OFFSET 0) AS d
 WHERE d.desired AND d.min_version < u.version AND d.fingerprint IS DISTINCT FROM u.fingerprint
 """
 _CHANGED: Final = """
@@ -66,7 +69,10 @@ SET pending = true, sequence = d.sequence + 1, min_version = u.version, next_att
 FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[], %(fingerprints)s::bytea[],
             %(refused)s::boolean[], %(deleted)s::boolean[])
     AS u(workspace_id, profile_id, version, fingerprint, refused, deleted)
-WHERE d.workspace_id = u.workspace_id AND d.profile_id = u.profile_id AND d.desired AND NOT u.deleted
+CROSS JOIN LATERAL (
+    SELECT x.ctid AS place FROM activation.deliveries x
+    WHERE x.workspace_id = u.workspace_id AND x.profile_id = u.profile_id OFFSET 0) AS found
+WHERE d.ctid = found.place AND d.desired AND NOT u.deleted
   AND d.min_version < u.version AND d.fingerprint IS DISTINCT FROM u.fingerprint
 """
 _ALL_CONNECTIONS: Final = """

@@ -9,34 +9,42 @@ _CLAIMED: Final = """d.profile_id, d.sequence, d.desired, d.acknowledged, d.sent
     greatest(d.min_version, coalesce((SELECT f.version FROM activation.profile_floors f
         WHERE f.workspace_id = d.workspace_id AND f.profile_id = d.profile_id), 0)) AS min_version"""
 
+# Joins of a list with the ledger go row by row through the primary key: on a table whose statistics are not there yet
+# the planner believes that an audience has one member and compares every row with every other. OFFSET 0 and ctid
+# leave it no choice.
+_FOUND: Final = f"""CROSS JOIN LATERAL (
+    SELECT x.ctid AS place FROM activation.deliveries x
+    WHERE {_D_ROW.replace("d.", "x.")} AND x.profile_id = u.profile_id OFFSET 0) AS found"""  # noqa: S608
+
 TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 6261))"
 
 CLAIM: Final = f"""
 WITH due AS (
-    SELECT profile_id FROM activation.deliveries
+    SELECT ctid AS place FROM activation.deliveries
     WHERE {_ROW} AND pending AND priority = %(priority)s AND next_attempt_at <= %(now)s
     ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE activation.deliveries d SET claim = %(claim)s, claimed_sequence = d.sequence
-FROM due WHERE {_D_ROW} AND d.profile_id = due.profile_id
+FROM due WHERE d.ctid = due.place
 RETURNING {_CLAIMED}
 """  # noqa: S608
 
 PAGE: Final = f"""
 WITH page AS (
-    SELECT profile_id FROM activation.deliveries
+    SELECT ctid AS place FROM activation.deliveries
     WHERE {_ROW} AND desired AND profile_id > %(after)s
     ORDER BY profile_id LIMIT %(limit)s FOR UPDATE
 )
 UPDATE activation.deliveries d SET claim = %(claim)s, claimed_sequence = d.sequence
-FROM page WHERE {_D_ROW} AND d.profile_id = page.profile_id
+FROM page WHERE d.ctid = page.place
 RETURNING {_CLAIMED}
 """  # noqa: S608
 
 WRITE_AHEAD: Final = f"""
 UPDATE activation.deliveries d SET sent = u.sent, keys = u.keys::bigint[], acknowledged = false, outcome = 'sending'
 FROM unnest(%(profiles)s::uuid[], %(sent)s::bytea[], %(keys)s::text[]) AS u(profile_id, sent, keys)
-WHERE {_D_ROW} AND d.profile_id = u.profile_id AND d.claim = %(claim)s
+{_FOUND}
+WHERE d.ctid = found.place AND d.claim = %(claim)s
 """  # noqa: S608
 
 RECORD: Final = f"""
@@ -56,7 +64,8 @@ FROM unnest(%(profiles)s::uuid[], %(sequences)s::bigint[], %(acknowledged)s::boo
             %(keys)s::text[], %(at)s::timestamptz[], %(attempts)s::int[], %(since)s::timestamptz[],
             %(outcomes)s::text[], %(classes)s::text[], %(errors)s::text[], %(fingerprints)s::bytea[])
     AS u(profile_id, sequence, acknowledged, sent, keys, at, attempts, since, outcome, class, error, fingerprint)
-WHERE {_D_ROW} AND d.profile_id = u.profile_id AND d.claim = %(claim)s
+{_FOUND}
+WHERE d.ctid = found.place AND d.claim = %(claim)s
 """  # noqa: S608
 
 REPORT: Final = """

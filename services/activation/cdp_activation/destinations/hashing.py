@@ -6,6 +6,7 @@ value. An empty string means that nothing useful was left: the identifier is dro
 
 import re
 import unicodedata
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -47,6 +48,7 @@ def google_email(value: str) -> str:
     return f"{local}@{domain}" if local else ""
 
 
+@lru_cache(maxsize=16_384)  # one round asks for each number several times
 def phone_e164(value: str, region: str) -> str:
     """E.164 with +: Google, Klaviyo, Braze, HubSpot. ``region`` is that of numbers written without +."""
     try:
@@ -63,6 +65,7 @@ def phone_digits(value: str, region: str) -> str:
     return value.strip() if is_hash(value) else phone_e164(value, region).removeprefix("+")
 
 
+@lru_cache(maxsize=4096)
 def name(value: str) -> str:
     """Lower case, without punctuation and outer space; letters of every script stay."""
     if is_hash(value):
@@ -73,6 +76,7 @@ def name(value: str) -> str:
     return re.sub(r"\s+", " ", "".join(kept)).strip()
 
 
+@lru_cache(maxsize=4096)
 def letters(value: str) -> str:
     """Lower case, letters only: city and state."""
     if is_hash(value):
