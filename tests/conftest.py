@@ -13,6 +13,9 @@ import pytest
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.errors import PartUnavailable
 from cdp_devstack.parts import Part, Ports
+from tests.millrace import millrace
+
+__all__ = ["millrace"]  # fixtures that live beside what they are about
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def members(millrace: Millrace, segment: Any) -> set[str]:
 
 def delivered(millrace: Millrace, audience: Any) -> set[str]:
     page = millrace.data(f"/audiences/{audience['id']}/deliveries", limit=1000)
-    return {item["profileId"] for item in page["items"] if item["state"] == "acknowledged"}
+    return {item["profileId"] for item in page["items"] if item["acknowledged"]}
 
 
 def arrives(millrace: Millrace, user: str, ltv: float, where: Any) -> Any:
@@ -83,7 +83,7 @@ def test_segment_python_two_devices_become_one_profile(millrace: Millrace, big_s
     client.shutdown()
     assert failures == []
     profile = arrives(millrace, user, 300.05, big_spenders)
-    assert profile["computed"]["purchaseCount"] == 3 or profile["computed"]["purchaseCount"] == 2
+    assert profile["computed"]["purchaseCount"] == 3
     assert set(profile["externalIds"]["anonymousIds"]) == set(devices)
     assert profile["attributes"]["email"] == f"{user}@example.com"
     for device in devices:
@@ -98,7 +98,7 @@ def test_segment_python_two_devices_become_one_profile(millrace: Millrace, big_s
 
 def test_rudder_python_reaches_the_same_place(millrace: Millrace, big_spenders: Any) -> None:
     user = person("grace")
-    client = rudder.Client("demo-write-key", host=millrace.gateway, gzip=True, flush_interval=0.1)
+    client = rudder.Client("demo-write-key", host=millrace.gateway, gzip=True, upload_interval=0.1)
     client.identify(user, traits={"email": f"{user}@example.com"}, anonymous_id=f"{user}-device")
     client.track(user, "Order Completed", {"order_id": f"{user}-1", "revenue": 999.99, "currency": "USD"})
     client.shutdown()
