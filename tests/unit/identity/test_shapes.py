@@ -1,0 +1,60 @@
+"""A golden record as clients see it."""
+
+from uuid import UUID
+
+from cdp_identity.shapes import ProfileBody, mask, profile_of
+from cdp_schemas.profiles import ProfileUpdated, Revenue
+
+from .received import NOON
+
+
+def record(**fields: object) -> ProfileUpdated:
+    return ProfileUpdated("demo", UUID(int=1), 1, NOON, **fields)
+
+
+def test_money_is_in_the_major_unit_of_its_currency() -> None:
+    revenue = Revenue("USD", 13009, 3, 100, NOON, NOON, {"USD": 13009, "JPY": 500})
+    computed = profile_of(record(revenue=revenue), []).computed
+    assert (computed.ltv, computed.aov, computed.purchase_count) == (130.09, 43.36, 3)
+    assert computed.ltv_by_currency == {"USD": 130.09, "JPY": 500.0}
+
+
+def test_well_known_traits_stand_by_name_and_all_others_are_custom() -> None:
+    traits = {"firstName": "Ada", "plan": "pro", "address": {"country": "GB", "city": "London"}, "tags": "vip"}
+    shown = profile_of(record(traits=traits, identifiers={"email": ["a@b.io"]}), []).model_dump(by_alias=True)
+    assert shown["attributes"] == {
+        "email": "a@b.io",
+        "phone": None,
+        "firstName": "Ada",
+        "country": "GB",
+        "city": "London",
+        "tags": ["vip"],
+        "customFields": {"plan": "pro", "address": {"country": "GB", "city": "London"}},
+    }
+
+
+def test_identifiers_of_kinds_that_may_be_many_are_lists() -> None:
+    identifiers = {"email": ["a@b.io", "c@d.io"], "user_id": ["ada"], "anonymous_id": ["x"], "crm": ["9"]}
+    assert profile_of(record(identifiers=identifiers), []).external_ids == {
+        "email": "a@b.io",
+        "emails": ["a@b.io", "c@d.io"],
+        "userId": "ada",
+        "anonymousIds": ["x"],
+        "crm": ["9"],
+    }
+
+
+def test_who_may_not_see_persons_sees_masks() -> None:
+    traits = {"firstName": "Ada", "plan": "pro", "birthday": "1815-12-10", "country": "GB"}
+    identifiers = {"email": ["ada@b.io"], "device_id": ["d1", "d2"]}
+    text = profile_of(record(traits=traits, identifiers=identifiers), [], sees_pii=False).model_dump_json(by_alias=True)
+    assert "Ada" not in text and "ada@" not in text and "1815" not in text and '"d1"' not in text
+    assert '"GB"' in text and '"pro"' in text
+    assert (mask("ada@b.io"), mask("+14155552671")) == ("a***@b.io", "+***")
+
+
+def test_traits_of_a_body_are_collected_from_its_three_places() -> None:
+    body = ProfileBody.model_validate(
+        {"firstName": "Ada", "attributes": {"lastName": None, "customFields": {"a": 1}}, "customFields": {"b": 2}}
+    )
+    assert body.traits() == {"firstName": "Ada", "lastName": None, "a": 1, "b": 2}
