@@ -1,8 +1,8 @@
 """The messages of many callers -> rounds: one batch per partition, one round trip for all who wait.
 
 aiokafka's own ``send`` costs 13-16 us per message, its murmur2 in plain Python several more. Here a message costs its
-bytes: while one round is on its way, what comes meanwhile gathers for the next, so a round grows with the load and an
-idle log answers at once.
+bytes: while one round is on its way, what comes meanwhile gathers for the next, so a round grows with the load. Rounds
+leave at least ``linger`` seconds apart: an idle log answers at once, and a busy one is not asked for every handful.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from cdp_eventlog.log import Outgoing
 
 _Place = tuple[str, int]
+_WORTH_SENDING: Final = 256 * 1024  # bytes; such a round waits for no more
 _FULL: Final = 16 * 1024 * 1024  # bytes; a round beyond that is cut, so that one request stays a bounded piece of work
 
 
@@ -45,8 +46,9 @@ class _Round:
 class Rounds:
     """Sends rounds one after another through one producer; the first failure ends it, for all who wait."""
 
-    def __init__(self, producer: AIOKafkaProducer, timeout: float) -> None:
-        self._producer, self._timeout = producer, timeout
+    def __init__(self, producer: AIOKafkaProducer, timeout: float, linger: float = 0.005) -> None:
+        self._producer, self._timeout, self._linger = producer, timeout, linger
+        self._next_at = 0.0
         self._waiting: list[_Round] = []
         self._sender: asyncio.Task[None] | None = None
         self._keyless = 0
@@ -70,7 +72,12 @@ class Rounds:
             await asyncio.wait({self._sender})
 
     async def _send_all(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
+            pause = self._next_at - loop.time()
+            if pause > 0 and self._waiting[0].size < _WORTH_SENDING:
+                await asyncio.sleep(pause)
+            self._next_at = loop.time() + self._linger
             current = self._waiting.pop(0)
             try:
                 async with asyncio.timeout(self._timeout):

@@ -1,10 +1,12 @@
 """Accepted events, call by call -> rows per source and minute, each with this run's total so far."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from cdp_ingest.ports import AcceptedRow
 
+_MINUTE: Final = timedelta(minutes=1)
 _Key = tuple[str, str, datetime]
 
 
@@ -15,10 +17,13 @@ class AcceptedCounts:
         self._run_id = run_id
         self._totals: dict[_Key, int] = {}
         self._changed: set[_Key] = set()
+        self._minute = datetime.min.replace(tzinfo=UTC)
 
     def add(self, workspace_id: str, source_id: str, received_at: datetime, events: int) -> None:
         """Counts the acknowledged events of one call in the minute of their arrival."""
-        key = (workspace_id, source_id, received_at.replace(second=0, microsecond=0))
+        if not self._minute <= received_at < self._minute + _MINUTE:
+            self._minute = received_at.replace(second=0, microsecond=0)
+        key = (workspace_id, source_id, self._minute)
         self._totals[key] = self._totals.get(key, 0) + events
         self._changed.add(key)
 

@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qs
 
-
 _LONGEST: Final = 512
 
 
