@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from cdp_identity import fold
+from cdp_identity import fold, traits
 from cdp_identity.batch import Mention, changed_consents
 from cdp_identity.fold import NodeState
 from cdp_identity.golden import Frame, Member, from_micros, golden_record
@@ -77,18 +77,20 @@ def _joined(data: bytes | None, mention: Mention, changes: Changes) -> bytes:
     changes.consents += changed_consents(mention, state.consent)
     state.join(mention.state)
     encoded = fold.encode(state)
-    if len(encoded) > STATE_BYTES:
-        # what is there stays; what came too late for the space is dropped and counted
-        new = [name for name in state.traits if name not in known]
-        changes.dropped_traits += len(new)
-        state.traits = {name: register for name, register in state.traits.items() if name in known}
-        encoded = fold.encode(state)
-        if len(encoded) > STATE_BYTES and data:
-            changes.dropped_traits += len(mention.state.traits) - len(new)
-            kept = fold.decode(data)
-            kept.join(NodeState(consent=mention.state.consent, sources=mention.state.sources))
-            encoded = fold.encode(kept)
-    return encoded
+    if len(encoded) <= STATE_BYTES:
+        return encoded
+    # what is there stays; new traits take what space is left, the rest is dropped and counted
+    kept = fold.decode(data) if data else NodeState()
+    kept.join(NodeState(consent=mention.state.consent, sources=mention.state.sources))
+    space = STATE_BYTES - len(fold.encode(kept))
+    new = sorted(mention.state.traits.items(), key=lambda item: (item[0] not in known, item[1].since(), item[0]))
+    for name, register in new:
+        space -= len(fold.encode(NodeState({name: register})))
+        if space >= 0:
+            kept.join(NodeState({name: register}))
+        else:
+            changes.dropped_traits += 1
+    return fold.encode(kept)
 
 
 def groups(nodes: Mapping[UUID, NodeRow], regrouped: Regrouping, mentions: Mapping[UUID, Mention]) -> dict[Key, Group]:
@@ -133,6 +135,9 @@ def fold_profile(group: Group, created_at: datetime, revenue: Revenue) -> Profil
         Member(row.node_id, row.kind, row.value, row.first_seen, row.last_seen, _state(row)) for row in group.nodes
     ]
     record = golden_record(Frame(*group.key, created_at), members, group.links, revenue)
+    if sum(len(row.state) for row in group.nodes if row.state) > STATE_BYTES:
+        # many nodes, each within its space, may together be more than a message takes
+        record = msgspec.structs.replace(record, traits=traits.fitting(record.traits, STATE_BYTES))
     return record if group.arrived is None else msgspec.structs.replace(record, received_at=from_micros(group.arrived))
 
 

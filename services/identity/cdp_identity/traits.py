@@ -71,6 +71,10 @@ class Register:
         )
         return Held(self.values[key], since, emitter, key)
 
+    def since(self) -> int:
+        """When anything was said first, in µs."""
+        return min(first for spans in self.said.values() for first, _ in spans.values())
+
     def _prune(self, emitter: int) -> None:
         spans = self.said[emitter]
         if len(spans) > VALUES_KEPT:
@@ -105,6 +109,16 @@ def read(registers: Mapping[str, Register]) -> dict[str, Any]:
     """The traits that hold, by name; removed ones (null) are left out."""
     held = {name: register.held().value for name, register in sorted(registers.items())}
     return {name: value for name, value in held.items() if value is not None}
+
+
+def fitting(held: Mapping[str, Any], space: int) -> dict[str, Any]:
+    """The traits, in the order of their names, that fit into ``space`` bytes of JSON."""
+    kept = {}
+    for name, value in sorted(held.items()):
+        space -= len(_encoder.encode(name)) + len(_encoder.encode(value)) + 2
+        if space >= 0:
+            kept[name] = value
+    return kept
 
 
 def _current(emitter: int, spans: Mapping[int, Span]) -> tuple[int, int]:

@@ -197,3 +197,16 @@ async def test_a_small_move_of_last_seen_writes_nothing_and_a_large_one_does(poo
     await resolve(log, pool, event(seconds=61, user_id="ada"), rules=rules)
     assert profiles(log)[ADA].last_seen == at(61)
     assert len(log.records(PROFILES_UPDATED)) == before + 2
+
+
+async def test_traits_without_end_are_dropped_beyond_64_kb_and_their_events_stored(pool: Pool) -> None:
+    log = MemoryLog()
+    many = [
+        event("identify", number, user_id="ada", traits={f"t{number}-{part}": "x" * 3000 for part in range(9)})
+        for number in range(6)
+    ]
+    await resolve(log, pool, *many, event("identify", 9, user_id="ada", traits={"t0-0": "changed"}))
+    known = profiles(log)[ADA].traits
+    assert outcomes(log) == ["stored"] * 7
+    assert 50_000 < sum(len(name) + len(value) for name, value in known.items()) <= 64 * 1024
+    assert known["t0-0"] == "changed"

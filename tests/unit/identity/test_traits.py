@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp_identity.fold import NodeState, decode, encode
-from cdp_identity.traits import EXPLICIT, Register, read
+from cdp_identity.traits import EXPLICIT, Register, fitting, read
 
 WEB, PHONE, SERVER = 11, 22, 33
 values = st.sampled_from([None, "free", "pro", 3, {"city": "Turin"}])
@@ -85,3 +85,8 @@ def test_a_trait_that_changes_with_every_call_stays_small() -> None:
     state = NodeState(traits={"lastLogin": register(*((WEB, f"day {day}", day) for day in range(1000)))})
     assert len(encode(state)) < 250
     assert read(state.traits) == {"lastLogin": "day 999"}
+
+
+def test_traits_beyond_the_space_are_left_out_by_name() -> None:
+    assert fitting({"c": 1, "b": "x" * 50, "a": [1, 2]}, 30) == {"a": [1, 2]}
+    assert fitting({"c": 1, "a": [1, 2]}, 30) == {"a": [1, 2], "c": 1}
