@@ -45,7 +45,9 @@ class Millrace:
             **{key: value for key, value in os.environ.items() if not key.startswith("CDP_") or key == "CDP_CACHE_DIR"},
             **{f"CDP_{name}_PORT": str(port) for name, port in self.ports.items()},
             "CDP_DATA_DIR": str(self.data_dir),
-            "CDP_INGEST_SCRIPTS_DIR": str(Path(__file__).parent / "e2e/js/node_modules/@segment/analytics-next/dist/umd"),
+            "CDP_INGEST_SCRIPTS_DIR": str(
+                Path(__file__).parent / "e2e/js/node_modules/@segment/analytics-next/dist/umd"
+            ),
         }
 
     @property
@@ -97,6 +99,15 @@ class Millrace:
                 return child
         raise AssertionError(f"no process {name} runs")
 
+    def all_ready(self, seconds: float = 120) -> None:
+        """Returns when every process says so on its admin port."""
+        for name in PROCESSES:
+            self.until(f"{name} is ready", lambda name=name: self._is_ready(name), bool, seconds)  # type: ignore[misc]
+
+    def _is_ready(self, name: str) -> bool:
+        port = self.find(name).environ()["CDP_ADMIN_PORT"]
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).is_success
+
     def api(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": "Bearer demo-api-token", **options.pop("headers", {})}
         url = f"http://127.0.0.1:{self.ports['API']}/api/cdp{path}"
@@ -118,7 +129,7 @@ class Millrace:
                 last = ask()
                 if good(last):
                     return last
-            except (httpx.HTTPError, AssertionError, KeyError) as error:
+            except (httpx.HTTPError, psutil.Error, AssertionError, KeyError) as error:
                 last = error  # type: ignore[assignment]
             time.sleep(0.2)
         pytest.fail(f"not within {seconds:.0f} s: {what}; last seen: {last}\n{self._tail()}", pytrace=False)
@@ -129,7 +140,11 @@ class Millrace:
     def _ready(self) -> bool:
         health = self.api("GET", "/health")
         gateway = httpx.get(f"{self.gateway}/health", timeout=2)
-        return health.is_success and gateway.status_code < 500 and "Ctrl-C stops everything" in self.log.read_text(errors="replace")
+        return (
+            health.is_success
+            and gateway.status_code < 500
+            and "Ctrl-C stops everything" in self.log.read_text(errors="replace")
+        )
 
     def _tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""

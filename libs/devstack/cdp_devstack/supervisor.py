@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,9 +18,10 @@ from cdp_devstack.programs import Program
 from cdp_devstack.stack import LocalStack
 
 LOOK_EVERY = 0.25
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 MOST_RESTARTS = 5
 WITHIN_SECONDS = 60.0
+SHORTEST_PAUSE = 0.25
 LONGEST_PAUSE = 8.0
 
 Say = Callable[[str, str], None]
@@ -109,15 +111,30 @@ class Supervisor:
             await asyncio.sleep(LOOK_EVERY)
             process = self._stack.process(part)
             if process and not process.is_running:
-                await self._wait_before_restart(part.value, process)
-                await self._stack.restart(part)
+                await self._restart(part, process)
+
+    async def _restart(self, part: Part, process: Process) -> None:
+        """A part may end again while it starts; it has its patience before the whole stack is given up."""
+        while True:
+            await self._wait_before_restart(part.value, process)
+            try:
+                return await self._stack.restart(part)
+            except StackError:
+                again = self._stack.process(part)
+                if again is None or again.is_running:
+                    raise
+                process = again
 
     async def _again(self, program: Program, process: Process) -> None:
         await self._wait_before_restart(program.name, process)
         self._launch(program)
 
     async def _wait_before_restart(self, name: str, process: Process) -> None:
-        pause = self._patience.setdefault(name, Patience()).pause(time.monotonic())
+        if process.returncode == -signal.SIGKILL:
+            # somebody else's doing, not a fault that would repeat itself: no reason to give up
+            pause: float | None = SHORTEST_PAUSE
+        else:
+            pause = self._patience.setdefault(name, Patience()).pause(time.monotonic())
         if pause is None:
             raise StackError(
                 f"{name} ended more than {MOST_RESTARTS} times within a minute (it said: {process.last_words(1)}): "
