@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, cast
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from cdp_ingest import clocks, envelope, hostile, rudder
 from cdp_ingest.envelope import EMPTY
@@ -20,7 +20,7 @@ from cdp_ingest.refusals import (
     Fault,
 )
 from cdp_schemas.codec import encode
-from cdp_schemas.events import EMPTY_OBJECT, Call, Channel, ClockVerdict, ReceivedEvent, routing_key
+from cdp_schemas.events import Call, Channel, ClockVerdict, ReceivedEvent, routing_key
 
 CALLS: Final = frozenset({"track", "identify", "page", "screen", "group", "alias"})
 NewId = Callable[[], str]
@@ -49,7 +49,7 @@ class Arrival:
     max_event_bytes: int = 32 * 1024
 
 
-class Accepted(NamedTuple):
+class Accepted(Struct, frozen=True, gc=False):
     """The value and key of a message for ``events-received``."""
 
     value: bytes
@@ -96,8 +96,12 @@ def accept_fields(
     """The message of an event whose fields were read. Raises FaultyField."""
     call = _call(fields, arrival)
     who = _Identity.of(fields, call)
-    context = envelope.merged_under(arrival.context, json_object(fields.context, "context"))
-    integrations = envelope.merged_under(arrival.integrations, json_object(fields.integrations, "integrations"))
+    context = bytes(json_object(fields.context, "context"))
+    if arrival.context is not EMPTY:
+        context = envelope.merged_under(arrival.context, context)
+    integrations = json_object(fields.integrations, "integrations")
+    if arrival.integrations is not EMPTY:
+        integrations = Raw(envelope.merged_under(arrival.integrations, bytes(integrations)))
     timestamp, verdict, original, sent_at = _times(fields, arrival, who, context, devices)
     message_id = identifier(fields.message_id, "messageId") or new_id()
     # in the order of ReceivedEvent: by keyword this one call would cost more than all the rest
@@ -120,10 +124,10 @@ def accept_fields(
         who.profile_id,
         who.device_id,
         _session(fields, context),
-        _raw(_properties(fields, call)),
-        _raw(rudder.traits_of(call, json_object(fields.traits, "traits"), context)),
-        _raw(envelope.with_absent(context, arrival.connection) if arrival.connection else context),
-        _raw(integrations),
+        _properties(fields, call),
+        rudder.traits_of(call, json_object(fields.traits, "traits"), context),
+        Raw(envelope.with_absent(context, arrival.connection) if arrival.connection else context),
+        integrations,
     )
     return Accepted(encode(message), routing_key(arrival.workspace_id, who.best or message_id), message_id)
 
@@ -132,11 +136,7 @@ class _Written(ReceivedEvent, rename="camel", frozen=True, gc=False, omit_defaul
     """What has its default is left out: a fifth less to write, to keep and to read, and the same to a reader."""
 
 
-def _raw(data: bytes) -> Raw:
-    return EMPTY_OBJECT if data is EMPTY else Raw(data)
-
-
-class _Identity(NamedTuple):
+class _Identity(Struct, frozen=True, gc=False):
     user_id: str | None
     anonymous_id: str | None
     previous_id: str | None
@@ -170,13 +170,6 @@ class _Identity(NamedTuple):
         )
 
 
-class _Times(NamedTuple):
-    timestamp: datetime
-    verdict: ClockVerdict
-    original: datetime | None
-    sent_at: datetime | None
-
-
 def _call(fields: Fields, arrival: Arrival) -> Call:
     call = arrival.call or fields.type
     if call not in CALLS:
@@ -191,13 +184,14 @@ def _event_name(fields: Fields, call: Call) -> str | None:
     return name
 
 
-def _properties(fields: Fields, call: Call) -> bytes:
+def _properties(fields: Fields, call: Call) -> Raw:
     """The properties; a page's or screen's name and category go into them, as the browser library does it."""
     properties = json_object(fields.properties, "properties")
     if call not in ("page", "screen") or (fields.name is None and fields.category is None):
         return properties
     beside = {"name": identifier(fields.name, "name"), "category": identifier(fields.category, "category")}
-    return envelope.with_absent(properties, {key: text for key, text in beside.items() if text is not None})
+    said = {key: text for key, text in beside.items() if text is not None}
+    return Raw(envelope.with_absent(bytes(properties), said))
 
 
 def _session(fields: Fields, context: bytes) -> str | None:
@@ -211,22 +205,25 @@ def _session(fields: Fields, context: bytes) -> str | None:
     return identifier(fields.session_id, "sessionId")
 
 
+_Times = tuple[datetime, ClockVerdict, datetime | None, datetime | None]
+
+
 def _times(
     fields: Fields, arrival: Arrival, who: _Identity, context: bytes, devices: clocks.DeviceClocks | None
 ) -> _Times:
-    original = _time(fields)
-    sent_at = arrival.sent_at
+    """The event's time with the verdict on it, its original time, and when it was sent."""
+    received_at, original, sent_at = arrival.received_at, _time(fields), arrival.sent_at
     if fields.sent_at is not ABSENT:
         sent_at = clocks.parse_lenient(fields.sent_at) or sent_at
     if sent_at is None:
-        return _Times(*clocks.event_times(original, None, arrival.received_at), original, None)
-    lag = arrival.received_at - sent_at
+        return (*clocks.event_times(original, None, received_at), original, None)
+    lag = received_at - sent_at
     usual = None
     if devices is not None and arrival.channel == "client" and who.anonymous_id:
-        usual = devices.observe((arrival.workspace_id, who.anonymous_id), lag, arrival.received_at)
+        usual = devices.observe((arrival.workspace_id, who.anonymous_id), lag, received_at)
     honest = lag <= clocks.TOLERANCE or _library(context) in clocks.HONEST_LIBRARIES
-    times = clocks.event_times(original, sent_at, arrival.received_at, honest=honest, usual_offset=usual)
-    return _Times(*times, original, sent_at)
+    times = clocks.event_times(original, sent_at, received_at, honest=honest, usual_offset=usual)
+    return (*times, original, sent_at)
 
 
 def _time(fields: Fields) -> datetime | None:

@@ -5,8 +5,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from cdp_ingest.envelope import EMPTY, is_object
 from cdp_ingest.refusals import EVENT_MALFORMED, FIELD_INVALID, FIELD_TOO_LONG, Fault
+from cdp_schemas.events import EMPTY_OBJECT
 
 MAX_TEXT: Final = 512  # characters of an id or a name: what a store's index takes
 ABSENT: Final = Raw(b"")
@@ -73,16 +73,16 @@ def identifier(value: Scalar, path: str) -> str | None:
         return str(int(value)) if value == int(value) else str(value)
     if len(value) > MAX_TEXT:
         raise FaultyField(Fault(FIELD_TOO_LONG, path, f"It has {len(value)} characters, the limit is {MAX_TEXT}."))
-    return None if not value or value.isspace() else value
+    return value if value and not value.isspace() else None
 
 
-def json_object(raw: Raw, path: str) -> bytes:
-    """The bytes of an object; ``{}`` when it is absent or null. Raises FaultyField when it is something else."""
+def json_object(raw: Raw, path: str) -> Raw:
+    """The object, as it came; ``EMPTY_OBJECT`` when it is absent or null. Raises FaultyField for anything else."""
     if raw is ABSENT:
-        return EMPTY
+        return EMPTY_OBJECT
     data = bytes(raw)
-    if is_object(data):
-        return data
+    if data[:1] == b"{":
+        return raw
     if not data or data == b"null":
-        return EMPTY
+        return EMPTY_OBJECT
     raise FaultyField(Fault(FIELD_INVALID, path, "Expected an object."))

@@ -120,7 +120,7 @@ class Gateway:
         return Taken(accepted, refused)
 
     async def _publish(self, source: Source, arrival: Arrival, taken: Taken) -> None:
-        messages = [Outgoing(EVENTS_RECEIVED, key, value) for value, key, _ in taken.accepted]
+        messages = [Outgoing(EVENTS_RECEIVED, event.key, event.value) for event in taken.accepted]
         messages += [_dead_letter(source, arrival, refused) for refused in taken.refused]
         if not messages:
             return

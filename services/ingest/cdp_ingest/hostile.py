@@ -25,10 +25,11 @@ _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NUMBER: Final = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
-# Every digit becomes 0, an exponent's letter e, and whatever may stand before a number a colon: then one search finds
-# the numbers that need a closer look, several times faster than a pattern over the bytes themselves.
-_CLASSES: Final = bytes.maketrans(b"123456789+-.E,[ \n\r\t", b"000000000000e::::::")
-_ODD_NUMBER: Final = re.compile(rb":0++(?:e|(?<=0{19}))")
+# Every digit or sign becomes 0, an exponent's letter e, and whatever may stand after a number a colon: then two
+# searches find the numbers that need a closer look, ten times faster than a pattern over the bytes themselves.
+_CLASSES: Final = bytes.maketrans(b"123456789+-.E,]} \n\r\t", b"000000000000e:::::::")
+_EXPONENT: Final = re.compile(rb"e0++:")
+_LONG: Final = b"0" * 19
 
 _anything: Final = msgspec.json.Decoder()
 
@@ -45,7 +46,8 @@ def is_suspicious(data: bytes) -> bool:
             return True
     if b"\\u" in data and _ESCAPES.search(data):
         return True
-    return _ODD_NUMBER.search(data.translate(_CLASSES)) is not None
+    numbers = data.translate(_CLASSES)
+    return _LONG in numbers or _EXPONENT.search(numbers) is not None
 
 
 def may_be_deep(event: bytes) -> bool:
