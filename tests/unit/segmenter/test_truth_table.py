@@ -12,8 +12,8 @@ from cdp_segmenter.rules.match import match
 from cdp_segmenter.rules.parse import parse
 from cdp_segmenter.rules.rewrite import simplified
 from cdp_segmenter.rules.scope import Scope
+from tests.fakes.segmenter import NOW, profile_id, write_facts
 
-from ...fakes.segmenter import NOW, profile_id, write_facts
 from .asking import members_in_store
 from .truth_table import CASES, Case
 

@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from cdp_segmenter.rules.facts import Facts
-
-from ...fakes.segmenter import DAY, MS, NOW, did, profile
+from tests.fakes.segmenter import DAY, MS, NOW, did, profile
 
 
 @dataclass(frozen=True)
@@ -185,6 +184,13 @@ TRAITS = [
         [NOTHING, traits(thing=None)],
         [traits(thing="x")],
         "attributes.thing is not known",
+    ),
+    Case(
+        "a nested thing exists",
+        is_("attributes.a.b", "exists"),
+        [traits(a={"b": 1}), traits(a={"b": {"c": 1}}), traits(a={"b": []})],
+        [traits(a=1), traits(a="x"), traits(a={"c": 1}), traits(a={"b": None}), traits(a=[{"b": 1}]), NOTHING],
+        "attributes.a.b is known",
     ),
     Case(
         "any of",
@@ -419,7 +425,8 @@ COMPUTED = [
             profile(identifiers={"email": ("a@b.c",)}),
             profile(identifiers={"email": ("a@b.c", "d@e.f"), "phone": ("1",)}),
         ],
-        'identifiers.email has all of "a@b.c", "d@e.f" and identifiers.email matches "^a" and identifiers.phone is not known',
+        'identifiers.email has all of "a@b.c", "d@e.f" and identifiers.email matches "^a" '
+        "and identifiers.phone is not known",
     ),
 ]
 
@@ -588,7 +595,8 @@ EVENTS = [
             buyer(did("Product Added", products=[{"price": 101, "color": "blue"}, {"price": 1, "color": "red"}])),
             *(buyer(did("Product Added", products={"price": 101, "color": "red"})), NOTHING),
         ],
-        'did "Product Added" where at least one of products has (price is more than 100 and color is "red") at least 1 time',
+        'did "Product Added" where at least one of products has (price is more than 100 and color is "red") '
+        "at least 1 time",
     ),
     Case(
         "all items, of which there must be one",

@@ -85,7 +85,9 @@ def reads_properties(leaf: EventCondition) -> bool:
 
 
 def _counted(bound: Bound, leaf: EventCondition, now: datetime) -> str:
-    conditions = [f"event IN {bound('Array(String)', stored_names(leaf))}"]
+    # a few equalities cost half of what looking into a set does, for each row and aggregate
+    named = " OR ".join(f"event = {bound('String', name)}" for name in stored_names(leaf))
+    conditions = [f"({named})"]
     if leaf.window is not None:
         conditions.append(f"timestamp > {instant_sql(bound, now - leaf.window)}")
     if leaf.filters is not None:

@@ -1,0 +1,41 @@
+"""Whatever is seen in whatever order, a membership's changes alternate and end with what was seen last."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdp_segmenter.membership import Place, Reason, changes, is_member, message_key
+
+AT = Reason(datetime(2026, 11, 20, tzinfo=UTC), "event")
+PLACES = st.builds(Place, st.sampled_from(["s1", "s2"]), st.integers(0, 3).map(lambda number: UUID(int=number)))
+
+
+@given(st.lists(st.frozensets(PLACES), max_size=12))
+def test_changes_alternate_and_replay_to_the_last_sight(sights: list[frozenset[Place]]) -> None:
+    ledger: dict[Place, int] = {}
+    log: dict[Place, list[str]] = {}
+    for seen in sights:
+        for change in changes(ledger, seen, {"s1": 1, "s2": 1}, AT, "w"):
+            place = Place(change.segment_id, change.profile_id)
+            assert change.sequence == ledger.get(place, 0) + 1
+            assert (change.change == "entered") is is_member(change.sequence)
+            ledger[place] = change.sequence
+            log.setdefault(place, []).append(change.change)
+    for told in log.values():
+        assert told == [("entered", "exited")[index % 2] for index in range(len(told))]
+    assert {place for place, sequence in ledger.items() if is_member(sequence)} == set(sights[-1] if sights else ())
+
+
+@given(st.frozensets(PLACES))
+def test_the_same_sight_again_changes_nothing(seen: frozenset[Place]) -> None:
+    ledger = dict.fromkeys(seen, 1)
+    assert changes(ledger, seen, {"s1": 1, "s2": 1}, AT, "w") == []
+
+
+def test_segments_that_were_not_looked_at_stay_as_they_are() -> None:
+    ledger = {Place("s1", UUID(int=1)): 1, Place("other", UUID(int=1)): 3}
+    (change,) = changes(ledger, (), {"s1": 4}, AT, "w")
+    assert (change.segment_id, change.segment_version, change.change, change.sequence) == ("s1", 4, "exited", 2)
+    assert message_key(change) == b"w|s1|00000000-0000-0000-0000-000000000001"
