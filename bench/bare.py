@@ -1,4 +1,4 @@
-"""The bare baseline of the gateway: a plain ASGI callable that reads a body, does the same sends, answers a constant."""
+"""The bare baseline of the gateway: a plain ASGI callable that reads a body, does the same sends, says yes."""
 
 import argparse
 import asyncio
