@@ -241,6 +241,13 @@ TRAITS = [
         'attributes.address.city is "Zürich" and attributes.pet name is "Rex"',
     ),
     Case(
+        "a dot in a name is no path",
+        is_("attributes.a.b", "=", 1),
+        [traits(a={"b": 1})],
+        [profile(traits={"a.b": 1}), profile(traits={"a": {"b.c": 1}}), NOTHING],
+        "attributes.a.b is 1",
+    ),
+    Case(
         "custom fields are traits",
         is_("attributes.customFields.industry", "=", "Tech"),
         [traits(industry="Tech")],

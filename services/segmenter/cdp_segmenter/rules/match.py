@@ -65,7 +65,7 @@ def seen(field: Field, facts: Facts, now: datetime) -> Any:
     """What the profile holds under a field; None when it is missing."""
     match field.space:
         case "attributes":
-            return trait(facts.traits, field.name)
+            return dig(facts.traits, tuple(field.name.split(".")))
         case "consent":
             return facts.consent.get(field.name)
         case "identifiers":
@@ -112,18 +112,6 @@ def dig(value: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
-
-
-def trait(traits: Any, name: str) -> Any:
-    """A trait by its dotted name; a key that holds a dot itself is the same as nesting, as in the store."""
-    if not isinstance(traits, dict):
-        return None
-    if traits.get(name) is not None:
-        return traits[name]
-    for key, inner in traits.items():
-        if name.startswith(f"{key}.") and (found := trait(inner, name[len(key) + 1 :])) is not None:
-            return found
-    return None
 
 
 def _holds(field: Field, comparison: Comparison, facts: Facts, now: datetime) -> bool:
