@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -19,6 +19,7 @@ from cdp_segmenter.sweep import Sweep
 
 _log = structlog.get_logger(__name__)
 _MEASURE_SECONDS = 5.0
+_PATIENCE_SECONDS = 10.0
 
 
 class Outbox(Protocol):
@@ -54,19 +55,23 @@ class Chores:
         self._agenda, self._clock, self._pace = agenda, clock, pace
         self._stopping = asyncio.Event()
         self._told = asyncio.Event()
+        self._running: asyncio.Future[Any] | None = None
         self._leads = False
 
     def wake(self) -> None:
         """There are changes to tell."""
         self._told.set()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        """Returns when the loops have ended, or soon: whatever is cut off is done again by the next process."""
         self._stopping.set()
         self._told.set()
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=_PATIENCE_SECONDS)
 
     async def run(self) -> None:
         """Until ``stop``. Raises what no waiting would cure."""
-        await asyncio.gather(
+        running = self._running = asyncio.gather(
             self._every(self._pace.poll, self._tell, self._told),
             self._every(self._pace.poll, self._build),
             self._every(self._pace.poll, self._requests),
@@ -74,6 +79,7 @@ class Chores:
             self._every(max(self._pace.reconcile / 60, self._pace.poll), self._reconcile),
             self._every(_MEASURE_SECONDS, self._measure),
         )
+        await running
 
     async def _tell(self) -> None:
         self._told.clear()
@@ -113,6 +119,8 @@ class Chores:
             try:
                 await work()
             except Exception as error:
+                if self._stopping.is_set():
+                    return
                 if not (retryable(error) or isinstance(error, LogUnavailable | StoreUnavailable | OutOfStep)):
                     raise
                 _log.warning("chore_waits", chore=work.__name__, reason=str(error))

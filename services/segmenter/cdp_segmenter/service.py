@@ -1,6 +1,5 @@
 """Settings and adapters -> the segmenter and its part of the front door: the only place that wires."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -84,8 +83,7 @@ class Segmenter:
         if self._shell:
             await self._shell.stop()
         if self._chores:
-            self._chores.stop()
-            await asyncio.sleep(0)
+            await self._chores.stop()
         await self._leader.stop()
         await self._producer.stop()
         await self._store.stop()
