@@ -32,7 +32,7 @@ def big_spenders(millrace: Millrace) -> Any:
             "name": person("Big spenders"),
             "segmentIds": [segment["id"]],
             "platforms": ["facebook"],
-            "config": {"facebook": {"customAudienceId": "120000000000042", "adAccountId": "act_1"}},
+            "config": {"facebook": {"customAudienceId": "120000000000001", "adAccountId": "act_1"}},
         },
     )
     assert audience.is_success, audience.text

@@ -138,7 +138,10 @@ class Flush:
         if in_doubt:
             await self._erasures.learn(self._stores.clock.now())
         erasures = await self._erasures.save(flush)
-        await _all(self._settle(intent, block, in_doubt) for intent, block in flush.blocks)
+        found: list[Block] = []
+        await _all(self._settle(intent, block, in_doubt, found) for intent, block in flush.blocks)
+        for block in found:
+            await self._settlement.repair(block)
         await self._insert_moves(flush)
         await self._insert_updates(flush)
         await self._erasures.learn(self._stores.clock.now())
@@ -148,12 +151,14 @@ class Flush:
         await self._publish(flush)
         await self._close(flush)
 
-    async def _settle(self, intent: Intent, block: Block, in_doubt: bool) -> None:
+    async def _settle(self, intent: Intent, block: Block, in_doubt: bool, found: list[Block]) -> None:
         async with self._inserting:
             if self._stores.clock.monotonic() - self._intended_at > _LEASE_S:
                 # this process may have stood still while another took over: ask before the token could be forgotten
                 await self._intend([self._claims[intent.partition]], [intent])
             settled = await self._settlement.settle(intent, block, in_doubt=in_doubt)
+        if settled is Settled.FOUND:
+            found.append(block)
         observe_block(block, settled, self._stores.clock.now())
 
     async def _insert_moves(self, flush: Draft) -> None:

@@ -22,7 +22,7 @@ class Settled(Enum):
     WRITTEN = "written"  # by a plain insert
     AGAIN = "again"  # by the same insert once more: the store knows whether it was new
     COMPLETED = "completed"  # by inserting only the rows that were missing, as a new generation
-    FOUND = "found"  # it was there already
+    FOUND = "found"  # it was there already; a view may have missed it
 
 
 class Settlement:
@@ -71,8 +71,14 @@ class Settlement:
             absent = [position for position, offset in enumerate(block.received) if offset in wanted]
             await self._write(block.only(absent, token(f"{block.table}:missing", bumped(intent))))
             return Settled.COMPLETED
-        await self._store.repair(block)
         return Settled.FOUND
+
+    async def repair(self, block: Block) -> None:
+        """Fills what a view missed of a block that was FOUND. Only after all blocks of its flush are settled:
+
+        a repair counts what the table holds, also rows of a neighbouring block that its view is still to get.
+        """
+        await self._patience.until_done(lambda: self._store.repair(block))
 
 
 def bumped(intent: Intent) -> Intent:
