@@ -20,6 +20,7 @@ from cdp_segmenter.sweep import Sweep
 _log = structlog.get_logger(__name__)
 _MEASURE_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
+_LONGEST_REST_SECONDS = 6.0
 
 
 class Outbox(Protocol):
@@ -97,8 +98,12 @@ class Chores:
 
     async def _swept(self) -> None:
         if self._leads:
+            started = self._clock.monotonic()
             await self._sweep.all()
             self.wake()
+            # a sweep reads every event in a window's reach: it may cost a tenth of the time, and nobody waits 10 s
+            taken = self._clock.monotonic() - started
+            await self._pause(min(9 * taken, _LONGEST_REST_SECONDS), self._stopping)
 
     async def _reconcile(self) -> None:
         if not self._leads:

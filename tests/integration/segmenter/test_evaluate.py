@@ -132,6 +132,22 @@ async def test_workers_at_once_tell_every_change_once(room: Room) -> None:
     assert (await room.desk.get(room.workspace, segment_id)).size == 10
 
 
+async def test_many_profiles_at_once_and_many_members_by_hand(room: Room) -> None:
+    crowd = [replace(profile(f"p{n}"), ltv_minor=20_000) for n in range(4500)]
+    everyone = [facts.profile_id for facts in crowd]
+    await room.knows(*crowd)
+    chosen = await room.segment(None, type_="manual")
+    both = await room.segment({"operator": "AND", "conditions": [RICH, {"segment": chosen}]})
+    await room.desk.change_members(room.workspace, chosen, everyone[:4200], inside=True)
+    await room.touch(everyone)
+    assert (await room.desk.get(room.workspace, both)).size == 4200
+    await room.desk.evaluate(room.workspace, both)
+    await room.build()
+    assert (await room.desk.get(room.workspace, both)).size == 4200
+    preview = await room.desk.preview(room.workspace, "rule-based", {"segment": both, "operator": "not_in"}, 5)
+    assert (preview.size, len(preview.sample)) == (300, 5)
+
+
 async def test_a_worker_that_is_out_of_step_writes_nothing(room: Room) -> None:
     segment_id = await room.segment(RICH)
     await room.knows(replace(ADA, ltv_minor=20_000))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_runtime.migrate import migrate_clickhouse
+from cdp_segmenter.due import due_sql
 from cdp_segmenter.rules.ast import Rule
 from cdp_segmenter.rules.check import InvalidRule
 from cdp_segmenter.rules.describe import describe
@@ -132,7 +133,7 @@ def parsed(given: dict[str, Any]) -> Rule | None:
         return None  # not every operator fits every field; what the parser refuses never reaches a reading
 
 
-EXAMPLES = 20
+EXAMPLES = 12
 RULES = st.recursive(
     CONDITIONS,
     lambda inner: st.fixed_dictionaries(
@@ -168,6 +169,7 @@ async def test_memory_and_clickhouse_agree(clickhouse_url: str) -> None:
 
 async def _agree(store: ClickHouse, workspace: str, rules: list[Rule], profiles: list[Facts]) -> None:
     await write_facts(store, workspace, profiles)
+    await _due_in_time(store, workspace, rules, profiles)
     for scope in (
         Scope(workspace, NOW),
         Scope(workspace, NOW + MS, profiles=tuple(facts.profile_id for facts in profiles[:10])),
@@ -189,3 +191,13 @@ async def _agree(store: ClickHouse, workspace: str, rules: list[Rule], profiles:
                 rule,
                 unlike[:1],
             )
+
+
+async def _due_in_time(store: ClickHouse, workspace: str, rules: list[Rule], profiles: list[Facts]) -> None:
+    """Whoever time alone moves between two moments is due between them."""
+    since, now = NOW - MS, NOW + MS
+    statement = due_sql(rules, workspace, since, now)
+    due = set((await store.columns(statement))["profile_id"]) if statement else set()
+    for rule in rules:
+        moved = {facts.profile_id for facts in profiles if match(rule, facts, since) is not match(rule, facts, now)}
+        assert moved <= due, (describe(rule), moved - due)
