@@ -85,7 +85,8 @@ def test_segment_python_two_devices_become_one_profile(millrace: Millrace, big_s
     profile = arrives(millrace, user, 300.05, big_spenders)
     assert profile["computed"]["purchaseCount"] == 3
     assert set(profile["externalIds"]["anonymousIds"]) == set(devices)
-    assert profile["attributes"]["email"] == f"{user}@example.com"
+    assert profile["externalIds"]["email"] == f"{user}@example.com", "an identifier is normalised"
+    assert profile["attributes"]["email"] == f"{user}@Example.com", "a trait stays as it was sent"
     for device in devices:
         assert millrace.profile(f"anonymous_id:{device}")["id"] == profile["id"]
     timeline = millrace.until(

@@ -9,7 +9,7 @@ import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.faults.load import Entry, Journal
 
-from cdp_schemas.topics import EVENTS_RECEIVED
+from cdp_schemas.topics import EVENTS_RECEIVED, all_topics
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,11 @@ def _same(row: dict[str, Any], entry: Entry | None) -> bool:
 
 async def received(bootstrap: str) -> int:
     """How many events the log holds that the gateway accepted, over all partitions and sources."""
+    partitions = [TopicPartition(EVENTS_RECEIVED, n) for n in range(all_topics()[EVENTS_RECEIVED].partitions)]
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    consumer.assign(partitions)
     await consumer.start()
     try:
-        numbers = consumer.partitions_for_topic(EVENTS_RECEIVED) or set()
-        partitions = [TopicPartition(EVENTS_RECEIVED, number) for number in numbers]
         return sum((await consumer.end_offsets(partitions)).values())
     finally:
         await consumer.stop()
