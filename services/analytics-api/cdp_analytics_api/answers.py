@@ -185,7 +185,9 @@ def _revenue(row: Row) -> CurrencyRevenue:
 
 def _minute(place: tuple[datetime, str], outcome: Mapping[str, int], accepted: Counts | None) -> UsageMinute:
     minute, source = place
-    came = None if accepted is None else accepted.get((source, minute), 0)
+    decided = sum(outcome.values())
+    # what is decided was accepted: the front door's own calls pass no gateway, and a killed one forgets its last second
+    came = None if accepted is None else max(decided, accepted.get((source, minute), 0))
     return UsageMinute(
         source_id=source,
         minute=minute,
@@ -194,7 +196,7 @@ def _minute(place: tuple[datetime, str], outcome: Mapping[str, int], accepted: C
         duplicate=outcome.get("duplicate", 0),
         quarantined=outcome.get("quarantined", 0),
         suppressed=outcome.get("suppressed", 0),
-        in_flight=None if came is None else came - sum(outcome.values()),
+        in_flight=None if came is None else came - decided,
     )
 
 

@@ -50,6 +50,8 @@ def test_usage_balances_and_shows_minutes_that_only_the_gateway_knows() -> None:
     web, ios = answers.usage(rows, {("web", MINUTE): 10, ("ios", MINUTE): 4})[::-1]
     assert (web.accepted, web.stored, web.duplicate, web.in_flight) == (10, 7, 2, 1)
     assert (ios.source_id, ios.accepted, ios.in_flight) == ("ios", 4, 4)
+    (forgotten,) = answers.usage(rows, {("web", MINUTE): 3})
+    assert (forgotten.accepted, forgotten.in_flight) == (9, 0), "what is decided was accepted, whoever counted it"
     unknown = answers.usage(rows, None)[0]
     assert (unknown.accepted, unknown.in_flight, unknown.stored) == (None, None, 7)
 
