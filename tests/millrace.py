@@ -62,7 +62,7 @@ class Millrace:
     def log(self) -> Path:
         return self.data_dir.parent / "up.log"
 
-    def start(self, *arguments: str, seconds: float = 150) -> None:
+    def start(self, *arguments: str, seconds: float = 300) -> None:
         """Runs ``cdp up`` until the front door and the gateway are ready."""
         command = [str(Path(sys.executable).parent / "cdp"), "up", *arguments]
         output = self.log.open("ab")
@@ -99,7 +99,7 @@ class Millrace:
                 return child
         raise AssertionError(f"no process {name} runs")
 
-    def all_ready(self, seconds: float = 120) -> None:
+    def all_ready(self, seconds: float = 240) -> None:
         """Returns when every process says so on its admin port."""
         for name in PROCESSES:
             self.until(f"{name} is ready", lambda name=name: self._is_ready(name), bool, seconds)  # type: ignore[misc]
@@ -119,7 +119,7 @@ class Millrace:
         assert answer.is_success, f"GET {path}: {answer.status_code} {answer.text}"
         return answer.json()["data"]
 
-    def until(self, what: str, ask: Callable[[], T], good: Callable[[T], bool], seconds: float = 30) -> T:
+    def until(self, what: str, ask: Callable[[], T], good: Callable[[T], bool], seconds: float = 60) -> T:
         """Asks until the answer is good; fails with the last answer after the deadline."""
         deadline, last = time.monotonic() + seconds, None
         while time.monotonic() < deadline:
@@ -134,7 +134,7 @@ class Millrace:
             time.sleep(0.2)
         pytest.fail(f"not within {seconds:.0f} s: {what}; last seen: {last}\n{self._tail()}", pytrace=False)
 
-    def profile(self, ref: str, good: Callable[[Any], bool] = lambda _: True, seconds: float = 30) -> Any:
+    def profile(self, ref: str, good: Callable[[Any], bool] = lambda _: True, seconds: float = 60) -> Any:
         return self.until(f"profile {ref}", lambda: self.data(f"/profiles/{ref}"), good, seconds)
 
     def _ready(self) -> bool:

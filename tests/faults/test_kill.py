@@ -34,7 +34,7 @@ def kill_when_alive(millrace: Millrace, victim: str) -> None:
     millrace.until(f"{victim} runs", lambda: millrace.kill(victim), bool, 60)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_kills_at_random_moments_lose_and_double_nothing(millrace: Millrace) -> None:
     seed = int(os.environ.get("CDP_FAULT_SEED", str(uuid.uuid4().int % 10**6)))
     prefix = f"kill{seed}"
