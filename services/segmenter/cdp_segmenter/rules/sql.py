@@ -1,15 +1,14 @@
 # ruff: noqa: S608 - every value is bound, every name quoted by `identifier`
 """All rules of a workspace -> one ClickHouse query: who is in which segment.
 
-Equal conditions of different segments are asked once. Each source (profiles, events, events with their properties)
-turns its conditions into bits of a few words per profile; the words of all sources are joined by OR; each segment is a
+Equal conditions of different segments are asked once. Each source (profiles, a few branches of the events) turns its conditions into bits of a few words per profile; the words of all sources are joined by OR; each segment is a
 boolean of bits. A condition that holds for a profile without events is asked in its opposite, so that no row means no.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeGuard
+from typing import Final
 from uuid import UUID
 
 from cdp_clickhouse.statement import Statement
@@ -30,6 +29,7 @@ from cdp_segmenter.rules.times import whole_ms
 
 Members = Mapping[str, Sequence[UUID]]
 WORD: Final = 64
+_BRANCHES: Final = 4
 _IDS_PER_ARRAY: Final = 2000  # a longer bound array would pass the server's limit of 128 KiB
 
 
@@ -79,11 +79,8 @@ class _Query:
 
     def statement(self, select: str) -> Statement:
         """``select`` over one row of words per existing profile."""
-        events = [
-            self._events(leaves, heavy)
-            for heavy in (False, True)
-            if (leaves := [leaf for leaf in self.bits if _is_event(leaf) and reads_properties(leaf) is heavy])
-        ]
+        leaves = [leaf for leaf in self.bits if isinstance(leaf, EventCondition)]
+        events = [self._events(some) for some in branches(leaves)]
         sources = " UNION ALL ".join((self._profiles(), *events))
         joined = ", ".join(
             f"{'groupBitOr' if events else ''}(b{word}) AS w{word}" for word in range(self._word_count())
@@ -127,23 +124,23 @@ class _Query:
             f"WHERE workspace_id = {self._workspace()}{self._only('profile_id')}"
         )
 
-    def _events(self, leaves: Sequence[EventCondition], heavy: bool) -> str:
-        aggregates = {leaf: event_aggregate(self.bound, leaf, self.now) for leaf in leaves}
+    def _events(self, leaves: Sequence[EventCondition]) -> str:
+        names = tuple(sorted({name for leaf in leaves for name in stored_names(leaf)}))
+        aggregates = {leaf: event_aggregate(self.bound, leaf, names, self.now) for leaf in leaves}
         columns = {text: f"a{index}" for index, text in enumerate(dict.fromkeys(aggregates.values()))}
         shown = {}
         for leaf in leaves:
             test = aggregate_condition(self.bound, leaf, columns[aggregates[leaf]], self.now)
             shown[self.bits[leaf]] = f"NOT {test}" if holds_without_events(leaf, self.now) else test
         totals = ", ".join(f"{text} AS {name}" for text, name in columns.items())
-        rows = self._event_rows(leaves, heavy)
+        rows = self._event_rows(leaves, names)
         return (
             f"SELECT profile_id, {self._words(shown)} FROM "
             f"(SELECT profile_id, {totals} FROM ({rows}) AS e GROUP BY profile_id) AS t"
         )
 
-    def _event_rows(self, leaves: Sequence[EventCondition], heavy: bool) -> str:
+    def _event_rows(self, leaves: Sequence[EventCondition], names: tuple[str, ...]) -> str:
         """The events that matter, each with the profile its node belongs to by now."""
-        names = tuple(sorted({name for leaf in leaves for name in stored_names(leaf)}))
         windows = [leaf.window for leaf in leaves]
         youngest = max((window for window in windows if window is not None), default=None)
         since = (
@@ -151,12 +148,17 @@ class _Query:
             if youngest is not None and None not in windows
             else ""
         )
-        properties = ", v.properties AS properties" if heavy else ""
+        properties = ", properties" if any(map(reads_properties, leaves)) else ""
+        bound_names = self.bound("Array(String)", names)
+        numbers = self.bound("Array(UInt16)", tuple(range(1, len(names) + 1)))
+        events = (
+            f"SELECT node_id, toUInt16(transform(event, {bound_names}, {numbers}, 0)) AS name, "
+            f"toUnixTimestamp64Milli(timestamp) AS ms{properties} FROM events "
+            f"WHERE workspace_id = {self._workspace()} AND event IN {bound_names}{since}{self._only_nodes()}"
+        )
         return (
-            f"SELECT {NODE_PROFILE} AS profile_id, v.event AS event, v.timestamp AS timestamp{properties} "
-            f"FROM events AS v {aliases_sql(self._workspace())} "
-            f"WHERE v.workspace_id = {self._workspace()} AND v.event IN {self.bound('Array(String)', names)}{since}"
-            f"{self._only_nodes()}"
+            f"SELECT {NODE_PROFILE} AS profile_id, name, ms{properties} "
+            f"FROM ({events}) AS v {aliases_sql(self._workspace())}"
         )
 
     def _only(self, column: str) -> str:
@@ -171,12 +173,12 @@ class _Query:
         """Nodes that are, or by an alias belong to, a profile in scope."""
         if self.scope.profiles is None and self.scope.buckets is None:
             return ""
-        own = self._only("v.node_id").removeprefix(" AND ")
+        own = self._only("node_id").removeprefix(" AND ")
         moved = (
             f"SELECT node_id FROM profile_aliases FINAL WHERE workspace_id = {self._workspace()}"
             f"{self._only('profile_id')}"
         )
-        return f" AND ({own} OR v.node_id IN ({moved}))"
+        return f" AND ({own} OR node_id IN ({moved}))"
 
     def _is_one_of(self, ids: Sequence[UUID]) -> str:
         parts = [
@@ -200,5 +202,20 @@ def _bits(conditions: Sequence[str]) -> str:
     return " + ".join(terms) or "toUInt64(0)"
 
 
-def _is_event(leaf: Condition) -> TypeGuard[EventCondition]:
-    return isinstance(leaf, EventCondition)
+def branches(leaves: Sequence[EventCondition]) -> list[list[EventCondition]]:
+    """Leaves that are answered together: those over the same events, in a few groups of about equal size.
+
+    One pass over all events would hold every aggregate for every profile, in far more memory than any cache; a pass per
+    event name would join the aliases as often. Properties are read for none but those who need them.
+    """
+    groups: list[list[EventCondition]] = []
+    for heavy in (False, True):
+        by_names: dict[tuple[str, ...], list[EventCondition]] = {}
+        for leaf in leaves:
+            if reads_properties(leaf) is heavy:
+                by_names.setdefault(stored_names(leaf), []).append(leaf)
+        some: list[list[EventCondition]] = [[] for _ in range(min(len(by_names), _BRANCHES))]
+        for chosen in sorted(by_names.values(), key=len, reverse=True):
+            min(some, key=len).extend(chosen)
+        groups += some
+    return groups
