@@ -39,6 +39,19 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+async def listens(port: int, seconds: float = 90) -> None:
+    """Returns when something accepts connections there; TimeoutError after the deadline."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
+
+
 class Process:
     """``cdp run activation`` or ``cdp run-local platforms``."""
 
@@ -77,6 +90,7 @@ async def environment(
     }
     platforms = Process(["run-local", "platforms"], {**values, "CDP_ADMIN_PORT": "0"})
     await platforms.start()
+    await listens(int(port))
     yield values
     await platforms.end(signal.SIGTERM)
 

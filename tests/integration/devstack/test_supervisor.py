@@ -74,9 +74,10 @@ async def test_a_program_that_does_not_want_to_stop_is_killed_with_its_children(
     supervisor = new_supervisor(tmp_path, [])
     await supervisor.start([program])
     await asyncio.sleep(0.5)
-    own = psutil.Process().children(recursive=True)
+    own = [child for child in psutil.Process().children(recursive=True) if child_line(child) == "sleep 61"]
     await supervisor.stop([program])
-    _, alive = psutil.wait_procs([child for child in own if "61" in child_line(child)], timeout=3)
+    assert own
+    _, alive = psutil.wait_procs(own, timeout=3)
     assert alive == []
 
 
