@@ -59,13 +59,13 @@ def event(number: str, chance: random.Random, people: int) -> dict[str, object]:
 
 
 def requests(count: int, batch: int, *, people: int = 20_000, run: int = 0) -> list[bytes]:
-    """Ready HTTP/1.1 requests: single events to /v1/track, batches to /v1/batch; ``run`` makes ids of their own."""
+    """Ready HTTP/1.1 requests: single events to the path of their call, batches to /v1/batch; ``run`` makes ids of their own."""
     chance = random.Random(SEED + run)
     made = []
     for number in range(count):
         if batch == 1:
-            body = json.dumps({**event(f"{run}-{number}", chance, people), "writeKey": "demo-write-key"})
-            made.append(_request("/v1/track", body))
+            one = event(f"{run}-{number}", chance, people)
+            made.append(_request(f"/v1/{one['type']}", json.dumps({**one, "writeKey": "demo-write-key"})))
         else:
             events = [event(f"{run}-{number}-{index}", chance, people) for index in range(batch)]
             made.append(_request("/v1/batch", json.dumps({"batch": events, "sentAt": events[0]["timestamp"]})))

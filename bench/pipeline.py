@@ -23,9 +23,9 @@ from cdp_schemas.nodes import node_id
 from cdp_schemas.segments import MembershipChanged
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
 
-BATCHES, SINGLES, BATCH = 360, 4_000, 100
+BATCHES, SINGLES, BATCH = 270, 3_000, 100
 WARMUP_RUN, MEASURED_RUN = 1, 2
-PROBES = 60
+PROBES = 50
 
 
 @contextmanager
