@@ -47,7 +47,7 @@ def rows(stack: Millrace) -> list[Row]:
         ours, bare = _in_turn(stack, bootstrap, requests, batch)
         require_steady(f"{name}'s bare baseline", bare.micros)
         ratio = ours.rate.median / bare.rate.median
-        goal_text = f"≥ {goal:,}/s, ≥ 0.6 of bare"
+        goal_text = f"≥ 0.6 of bare (release: ≥ {goal:,}/s)"
         made.append(Row(name, what, ours.rate.median, "events/s", bare.rate.median, ratio, goal_text, ratio >= 0.6))
         cost = bare.micros.median / ours.micros.median
         made.append(

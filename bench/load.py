@@ -59,7 +59,7 @@ def event(number: str, chance: random.Random, people: int) -> dict[str, object]:
 
 
 def requests(count: int, batch: int, *, people: int = 20_000, run: int = 0) -> list[bytes]:
-    """Ready HTTP/1.1 requests: single events to the path of their call, batches to /v1/batch; a ``run`` has its own ids."""
+    """Ready HTTP/1.1 requests: single events to the path of their call, batches to /v1/batch; a run has its own ids."""
     chance = random.Random(SEED + run)
     made = []
     for number in range(count):
