@@ -20,6 +20,9 @@ _INSERT_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
         "type_json_skip_duplicated_paths": 1,
         "input_format_try_infer_dates": 0,
         "input_format_try_infer_datetimes": 0,
+        # a boolean in a mixed array stays one: [true, 1] is not [1, 1]
+        "input_format_json_read_bools_as_numbers": 0,
+        "input_format_json_read_bools_as_strings": 0,
     }
 }
 _JSON_TYPE: Final = "JSON(max_dynamic_paths = 256)"
