@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from cdp_runtime.metrics import READY
+from cdp_runtime.server import GuestServer
 
 Scope = Mapping[str, Any]
 Faults = Callable[[], Mapping[str, str]]
@@ -27,8 +28,8 @@ class AdminServer:
         metrics: Callable[[], bytes] | None = None,
     ) -> None:
         self._host, self._port, self._faults = host, port, faults
-        self._metrics = metrics or (lambda: generate_latest(_registry()))
-        self._server: uvicorn.Server | None = None
+        self._metrics = metrics or (lambda: generate_latest(REGISTRY))
+        self._server: GuestServer | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
@@ -38,8 +39,7 @@ class AdminServer:
         config = uvicorn.Config(
             self._app, interface="asgi3", log_config=None, access_log=False, lifespan="off", ws="none"
         )
-        self._server = uvicorn.Server(config)
-        self._server.capture_signals = _no_signals  # type: ignore[assignment]
+        self._server = GuestServer(config)
         self._task = asyncio.create_task(self._server.serve([listener]))
         return port
 
@@ -66,23 +66,6 @@ class AdminServer:
         faults = dict(self._faults())
         READY.set(0 if faults else 1)
         return faults
-
-
-def _registry() -> CollectorRegistry:
-    return REGISTRY
-
-
-class _NoSignals:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _no_signals() -> _NoSignals:
-    """The process, not this server, answers signals."""
-    return _NoSignals()
 
 
 async def _answer(send: Any, status: int, content_type: str, body: bytes) -> None:

@@ -26,7 +26,7 @@ def all_settings() -> list[Setting]:
     for owner, settings_class in _classes():
         for name, field in settings_class.model_fields.items():
             variable = f"CDP_{name.upper()}"
-            default = "" if field.is_required() else _text(name, field.get_default(call_default_factory=True))
+            default = "" if field.is_required() else _text(field.get_default(call_default_factory=True))
             found.setdefault(variable, Setting(variable, default, field.description or "", owner))
     return list(found.values())
 
@@ -78,5 +78,5 @@ def _is_secret(variable: str) -> bool:
     return "SECRET" in variable or "PASSWORD" in variable or variable.endswith("_URL")
 
 
-def _text(name: str, value: Any) -> str:
+def _text(value: Any) -> str:
     return "" if value is None else str(value)

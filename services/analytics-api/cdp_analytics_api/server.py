@@ -1,22 +1,16 @@
 """An ASGI application -> a port; nothing here answers signals, the process does."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Generator
 
 import uvicorn
 from fastapi import FastAPI
 
+from cdp_runtime.server import GuestServer
+
 
 class PortTaken(OSError):
     """Another process listens there."""
-
-
-class _Quiet(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
 
 
 class HttpServer:
@@ -37,7 +31,7 @@ class HttpServer:
             timeout_graceful_shutdown=10,
             ws_ping_interval=20,
         )
-        self._server = _Quiet(config)
+        self._server = GuestServer(config)
         self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from psycopg.types.json import Jsonb
+from tests.millrace import free_port
 
 from cdp_activation.seed import seed_local
 from cdp_clickhouse.client import ClickHouse
@@ -32,11 +32,6 @@ from .conftest import FACEBOOK_AUDIENCE, Pool, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.clickhouse, pytest.mark.slow]
 PEOPLE = 400
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def listens(port: int, seconds: float = 90) -> None:

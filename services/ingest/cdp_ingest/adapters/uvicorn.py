@@ -2,10 +2,11 @@
 
 import asyncio
 import socket
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import uvicorn
+
+from cdp_runtime.server import GuestServer
 
 
 class HttpServer:
@@ -27,8 +28,7 @@ class HttpServer:
             timeout_keep_alive=65,
             timeout_graceful_shutdown=drain_seconds,
         )
-        self._server = uvicorn.Server(config)
-        self._server.capture_signals = _no_signals  # type: ignore[method-assign, assignment]
+        self._server = GuestServer(config)
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -72,7 +72,3 @@ def bound(host: str, port: int, *, shared: bool) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _no_signals() -> AbstractContextManager[None]:
-    return nullcontext()
