@@ -109,7 +109,7 @@ async def _compared(store: ClickHouse) -> Row:
             start = time.perf_counter()
             answers.append((await store.rows(statement))[0])
             taken.append(time.perf_counter() - start)
-        mine, theirs = ([answer[f"n{index}"] for index in range(RULES)] for answer in answers)
+        mine, theirs = answers[0]["sizes"], [answers[1][f"n{index}"] for index in range(RULES)]
         unlike = [index for index in range(RULES) if mine[index] != theirs[index]]
         assert not unlike, [(pairs[index], mine[index], theirs[index]) for index in unlike]
     seconds, bare = (sorted(taken)[ROUNDS // 2] for taken in timings)

@@ -18,7 +18,6 @@ from cdp_segmenter.adapters.postgres_catalogue import PostgresCatalogue
 from cdp_segmenter.adapters.postgres_leader import PostgresLeader
 from cdp_segmenter.adapters.postgres_memberships import PostgresLedger
 from cdp_segmenter.adapters.postgres_outbox import PostgresOutbox
-from cdp_segmenter.api import SegmentsApi
 from cdp_segmenter.build import Builder
 from cdp_segmenter.chores import Chores, Pace
 from cdp_segmenter.desk import Desk
@@ -109,6 +108,8 @@ def build() -> Segmenter:
 
 def build_api() -> ApiPart:
     """The part of the front door: stores that open lazily, so that the door starts while they are away."""
+    from cdp_segmenter.api import SegmentsApi  # the segmenter has no routes and does not load FastAPI
+
     settings = load(SegmenterSettings)
     pool = lazy_pool(settings.postgres_url, name="segmenter-api", max_size=12)
     store = ClickHouse(settings.clickhouse_url)

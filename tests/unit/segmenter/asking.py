@@ -7,7 +7,7 @@ from cdp_clickhouse.client import ClickHouse
 from cdp_segmenter.rules.ast import Rule
 from cdp_segmenter.rules.facts import Facts
 from cdp_segmenter.rules.scope import Scope
-from cdp_segmenter.rules.sql import WORD, members_sql
+from cdp_segmenter.rules.sql import members_sql
 
 
 async def members_in_store(
@@ -22,6 +22,6 @@ async def members_in_store(
     found: list[set[UUID]] = [set() for _ in rules]
     for row in rows:
         for index, members in enumerate(found):
-            if row[f"s{index // WORD}"] >> index % WORD & 1:
+            if row["verdicts"][index]:
                 members.add(row["profile_id"])
     return found

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import compress, repeat
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from cdp_clickhouse.statement import Statement
 from cdp_segmenter.rules.ast import Rule
 from cdp_segmenter.rules.facts import Event, Facts
 from cdp_segmenter.rules.scope import Scope
-from cdp_segmenter.rules.sql import WORD, Members, members_sql, preview_sql
+from cdp_segmenter.rules.sql import Members, members_sql, preview_sql
 
 _SURVIVORS: Final = """
 SELECT node_id, profile_id FROM profile_aliases FINAL
@@ -41,20 +42,12 @@ class ClickHouseCrowd:
         self._store = store
 
     async def members(self, rules: Sequence[Rule], scope: Scope, manual: Members) -> list[list[UUID]]:
-        found: list[list[UUID]] = [[] for _ in rules]
         if not rules:
-            return found
+            return []
         columns = await self._store.columns(members_sql(rules, scope, manual))
         profiles = columns["profile_id"]
-        for start in range(0, len(rules), WORD):
-            words = columns[f"s{start // WORD}"]
-            for profile_id, word in zip(profiles, words, strict=True):
-                rest = int(word)
-                while rest:
-                    lowest = rest & -rest
-                    found[start + lowest.bit_length() - 1].append(profile_id)
-                    rest ^= lowest
-        return found
+        by_rule = zip(*columns["verdicts"], strict=True) if profiles else repeat((), len(rules))
+        return [list(compress(profiles, verdicts)) for verdicts in by_rule]
 
     async def survivors(self, workspace_id: str, gone: Sequence[UUID]) -> Mapping[UUID, UUID]:
         rows = await self._store.rows(Statement(_SURVIVORS, {"workspace": workspace_id, "gone": list(gone)}))

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby
 from typing import Any, Final
 
 from cdp_schemas.event_names import names_matching
@@ -137,9 +136,9 @@ def _computed(bound: Bound, field: Field, leaf: TraitIs, now: datetime) -> str:
     comparison = leaf.comparison
     match field.name:
         case "ltv":
-            return micros_condition(bound, comparison, _LTV_MICROS)
+            return micros_condition(bound, comparison, _ltv_micros(bound))
         case "aov":
-            return micros_condition(bound, comparison, _LTV_MICROS, per="greatest(order_count, 1)")
+            return micros_condition(bound, comparison, _ltv_micros(bound), per="greatest(order_count, 1)")
         case "purchaseCount":
             return number_condition(bound, comparison, "order_count")
         case "daysSinceLastPurchase":
@@ -154,13 +153,8 @@ def _joined(separator: str, conditions: Iterable[str], nothing: str) -> str:
     return f"({separator.join(conditions) or nothing})"
 
 
-def _ltv_micros() -> str:
+def _ltv_micros(bound: Bound) -> str:
     """Millionths of the major unit: what amounts of any currency are compared in."""
-    cases = []
-    for digits, group in groupby(sorted(EXPONENTS, key=lambda code: (EXPONENTS[code], code)), EXPONENTS.__getitem__):
-        codes = ", ".join(f"'{code}'" for code in group)
-        cases.append(f"currency IN ({codes}), {10 ** (_MICRO_EXPONENT - digits)}")
-    return f"(toInt128(ltv_minor) * multiIf({', '.join(cases)}, {10 ** (_MICRO_EXPONENT - 2)}))"
-
-
-_LTV_MICROS: Final = _ltv_micros()
+    codes = bound("Array(String)", tuple(EXPONENTS))
+    factors = bound("Array(Int64)", tuple(10 ** (_MICRO_EXPONENT - digits) for digits in EXPONENTS.values()))
+    return f"toInt128(ltv_minor) * transform(currency, {codes}, {factors}, {10 ** (_MICRO_EXPONENT - 2)})"

@@ -2,7 +2,7 @@
 """All rules of a workspace -> one ClickHouse query: who is in which segment.
 
 Equal conditions of different segments are asked once. Each source (profiles, a few branches of the events) turns its
-conditions into bits of a few words per profile; the words of all sources are joined by OR; each segment is a boolean of
+conditions into bits of a few words per profile; the words of all sources are joined by OR; each verdict is a boolean of
 bits. A condition that holds for a profile without events is asked in its opposite, so that no row means no.
 """
 
@@ -35,33 +35,23 @@ _IDS_PER_ARRAY: Final = 2000  # a longer bound array would pass the server's lim
 
 
 def members_sql(rules: Sequence[Rule], scope: Scope, manual: Members | None = None) -> Statement:
-    """Rows ``profile_id, s0, s1, ...``: bit i of word w says whether the profile satisfies rule ``64 * w + i``.
+    """Rows ``profile_id, verdicts``: an array that holds 1 at each rule the profile satisfies, 0 elsewhere.
 
-    Only profiles that exist have a row; those that satisfy nothing have none. ``manual`` gives the members of the
-    manual segments that the rules refer to, at least those within the scope.
+    Only profiles that exist and satisfy at least one have a row. ``manual`` gives the members of the manual segments
+    that the rules refer to, at least those within the scope.
     """
-    query = _Query(rules, scope, manual or {})
-    words = [
-        f"{_bits([query.verdicts[i] for i in range(start, min(start + WORD, len(rules)))])} AS s{start // WORD}"
-        for start in range(0, len(rules), WORD)
-    ]
-    some = " OR ".join(f"s{index} != 0" for index in range(len(words)))
-    return query.statement(f"SELECT profile_id, {', '.join(words)} FROM {{source}} WHERE {some}")
+    return _Query(rules, scope, manual or {}).statement("SELECT profile_id, verdicts", " WHERE has(verdicts, 1)")
 
 
 def sizes_sql(rules: Sequence[Rule], scope: Scope, manual: Members | None = None) -> Statement:
-    """One row ``n0, n1, ...``: how many profiles satisfy each rule; ``profiles``: how many there are."""
-    query = _Query(rules, scope, manual or {})
-    counts = [f"countIf({verdict}) AS n{index}" for index, verdict in enumerate(query.verdicts)]
-    return query.statement(f"SELECT count() AS profiles, {', '.join(counts)} FROM {{source}}")
+    """One row ``profiles, sizes``: how many profiles there are, and how many satisfy each rule."""
+    return _Query(rules, scope, manual or {}).statement("SELECT count() AS profiles, sumForEach(verdicts) AS sizes")
 
 
 def preview_sql(rule: Rule, scope: Scope, manual: Members | None = None, sample: int = 10) -> Statement:
     """One row ``size, members``: how many profiles satisfy a rule, and some of them."""
-    query = _Query([rule], scope, manual or {})
-    (verdict,) = query.verdicts
-    some = f"groupArrayIf({int(sample)})(profile_id, {verdict})"
-    return query.statement(f"SELECT countIf({verdict}) AS size, {some} AS members FROM {{source}}")
+    some = f"groupArrayIf({int(sample)})(profile_id, verdicts[1])"
+    return _Query([rule], scope, manual or {}).statement(f"SELECT countIf(verdicts[1]) AS size, {some} AS members")
 
 
 @dataclass(slots=True)
@@ -78,17 +68,22 @@ class _Query:
         self.now = whole_ms(self.scope.now)
         self.verdicts = [self._verdict(simplified(rule)) for rule in self.rules]
 
-    def statement(self, select: str) -> Statement:
-        """``select`` over one row of words per existing profile."""
+    def statement(self, select: str, only: str = "") -> Statement:
+        """``select`` over ``profile_id, verdicts`` of every existing profile.
+
+        The verdicts are taken inside a lambda: each mention of a column of a subquery costs the server's analysis time
+        that grows with that subquery, and a hundred rules mention the words hundreds of times.
+        """
+        names = [f"w{word}" for word in range(self._word_count())]
         leaves = [leaf for leaf in self.bits if isinstance(leaf, EventCondition)]
         events = [self._events(some) for some in branches(leaves)]
         sources = " UNION ALL ".join((self._profiles(), *events))
-        joined = ", ".join(
-            f"{'groupBitOr' if events else ''}(b{word}) AS w{word}" for word in range(self._word_count())
-        )
+        joined = ", ".join(f"{'groupBitOr' if events else ''}(b{name[1:]}) AS {name}" for name in names)
         grouped = " GROUP BY profile_id HAVING bitTest(w0, 0)" if events else ""
-        source = f"(SELECT profile_id, {joined} FROM ({sources}) AS facts{grouped})"
-        return self.bound.statement(select.replace("{source}", source))
+        words = f"SELECT profile_id, {joined} FROM ({sources}) AS facts{grouped}"
+        verdicts = f"({', '.join(names)}) -> [{', '.join(self.verdicts)}]"
+        decided = f"arrayMap({verdicts}, {', '.join(f'[{name}]' for name in names)})[1] AS verdicts"
+        return self.bound.statement(f"{select} FROM (SELECT profile_id, {decided} FROM ({words})){only}")
 
     def _verdict(self, rule: Condition) -> str:
         match rule:
@@ -159,27 +154,37 @@ class _Query:
         )
         return (
             f"SELECT {NODE_PROFILE} AS profile_id, name, ms{properties} "
-            f"FROM ({events}) AS v {aliases_sql(self._workspace())}"
+            f"FROM ({events}) AS v {aliases_sql(self._workspace(), self._only_moves())}"
         )
 
     def _only(self, column: str) -> str:
+        within = self._within(column)
+        return f" AND {within}" if within else ""
+
+    def _within(self, column: str) -> str:
+        """Whether a profile's id is in scope; empty when every one is."""
         if self.scope.profiles is not None:
-            return f" AND {column} IN {self._ids(self.scope.profiles)}"
+            return f"{column} IN {self._ids(self.scope.profiles)}"
         if self.scope.buckets is not None:
             low, high = bucket_ends(*self.scope.buckets)
-            return f" AND {column} BETWEEN {self.bound('UUID', low)} AND {self.bound('UUID', high)}"
+            return f"{column} BETWEEN {self.bound('UUID', low)} AND {self.bound('UUID', high)}"
         return ""
 
     def _only_nodes(self) -> str:
         """Nodes that are, or by an alias belong to, a profile in scope."""
-        if self.scope.profiles is None and self.scope.buckets is None:
+        if not self._within("node_id"):
             return ""
-        own = self._only("node_id").removeprefix(" AND ")
         moved = (
             f"SELECT node_id FROM profile_aliases FINAL WHERE workspace_id = {self._workspace()}"
             f"{self._only('profile_id')}"
         )
-        return f" AND ({own} OR node_id IN ({moved}))"
+        return f" AND ({self._within('node_id')} OR node_id IN ({moved}))"
+
+    def _only_moves(self) -> str:
+        """The aliases of those nodes: into the scope, and of nodes that are named like a profile in it."""
+        if not self._within("node_id"):
+            return ""
+        return f" AND ({self._within('profile_id')} OR {self._within('node_id')})"
 
     def _is_one_of(self, ids: Sequence[UUID]) -> str:
         parts = [
@@ -197,10 +202,16 @@ class _Query:
 
 def _bits(conditions: Sequence[str]) -> str:
     """A word with bit i set where the i-th condition holds."""
-    terms = [
-        f"bitShiftLeft(toUInt64({condition}), {bit})" for bit, condition in enumerate(conditions) if condition != "0"
-    ]
-    return " + ".join(terms) or "toUInt64(0)"
+    terms = [f"multiply({condition}, {1 << bit})" for bit, condition in enumerate(conditions) if condition != "0"]
+    return _sum(terms) if terms else "toUInt64(0)"
+
+
+def _sum(terms: Sequence[str]) -> str:
+    """A balanced tree of sums: the server's time for a long chain of + grows with the square of its length."""
+    if len(terms) == 1:
+        return terms[0]
+    middle = len(terms) // 2
+    return f"plus({_sum(terms[:middle])}, {_sum(terms[middle:])})"
 
 
 def branches(leaves: Sequence[EventCondition]) -> list[list[EventCondition]]:
