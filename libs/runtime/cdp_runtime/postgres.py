@@ -1,4 +1,4 @@
-"""Postgres URL -> pools and engines that wait for the server instead of failing."""
+"""Postgres URL -> pools that wait for the server instead of failing."""
 
 import asyncio
 import logging
@@ -6,7 +6,6 @@ from typing import Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from cdp_runtime.backoff import Backoff
 
@@ -65,9 +64,3 @@ async def pool_fault(pool: Pool) -> str | None:
     except (psycopg.Error, PoolTimeout) as error:
         return f"Postgres does not answer: {str(error).strip() or type(error).__name__}"
     return None
-
-
-def engine(url: str, *, pool_size: int = 4) -> AsyncEngine:
-    """A SQLAlchemy engine (psycopg) for tables that are read and written row by row."""
-    dialect_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    return create_async_engine(dialect_url, pool_size=pool_size, pool_pre_ping=True, pool_timeout=5)

@@ -7,7 +7,6 @@ from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
 from cdp_identity.adapters.postgres import PostgresStore
 from cdp_identity.adapters.postgres_messages import keep_message_partitions
 from cdp_identity.adapters.postgres_reads import ProfileReads
-from cdp_identity.api import IdentityApi
 from cdp_identity.application import Rules
 from cdp_identity.identifiers import BLOCKED, Spelling
 from cdp_identity.ports import StoreUnavailable
@@ -129,6 +128,8 @@ def build_resolver() -> Service:
 
 def build_api() -> ApiPart:
     """Entry point ``identity`` of the front door. It starts while Postgres and Kafka are down."""
+    from cdp_identity.api import IdentityApi  # the resolver has no routes and does not load FastAPI
+
     settings = load(IdentitySettings)
     clock = SystemClock()
     pool = lazy_pool(settings.postgres_url, name="identity-api", min_size=1, max_size=8)

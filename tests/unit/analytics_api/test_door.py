@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from fastapi import APIRouter
-from sqlalchemy.exc import OperationalError
+from psycopg_pool import PoolTimeout
 
 from cdp_analytics_api.door.audit import AuditTrail, subject
 from cdp_analytics_api.door.faults import dependency_error, validation_error
@@ -62,7 +62,7 @@ def test_an_identifier_enters_the_audit_as_its_node() -> None:
         (StoreRefused("too slow", 159), 422, "too_heavy"),
         (LogUnavailable("away"), 503, "kafka_unavailable"),
         (psycopg.OperationalError("away"), 503, "postgres_unavailable"),
-        (OperationalError("SELECT 1", {}, psycopg.OperationalError("away")), 503, "postgres_unavailable"),
+        (PoolTimeout("no connection within 5 s"), 503, "postgres_unavailable"),
     ],
 )
 def test_an_outage_names_its_dependency(error: Exception, status: int, code: str) -> None:

@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError, WebSocketRequestValidatio
 from fastapi.responses import JSONResponse
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -48,7 +47,6 @@ _DEPENDENCIES: Final = (
     LogUnavailable,
     psycopg.Error,
     PoolTimeout,
-    DBAPIError,
     RedisError,
 )
 
@@ -80,9 +78,8 @@ def dependency_error(error: Exception) -> ApiError | None:
             return unavailable("kafka", f"Kafka does not take or give messages now: {error}")
         case RedisError():
             return unavailable("redis", f"Redis does not answer: {error}")
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if cause is not None and retryable(cause):
-        return unavailable("postgres", f"Postgres does not answer: {str(cause).strip() or type(cause).__name__}")
+    if retryable(error):
+        return unavailable("postgres", f"Postgres does not answer: {str(error).strip() or type(error).__name__}")
     return None
 
 
