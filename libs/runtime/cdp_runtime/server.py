@@ -1,8 +1,20 @@
-"""Uvicorn as a guest in a process of ours: signals are the process's own to answer."""
+"""An ASGI application -> a port: uvicorn (uvloop, httptools) as a guest in a process that answers signals itself."""
 
+import asyncio
+import socket
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, Final
 
 import uvicorn
+
+from cdp_runtime.deadline import with_deadline
+
+_BACKLOG: Final = 2048
+
+
+class PortTaken(OSError):
+    """Another process listens there."""
 
 
 class GuestServer(uvicorn.Server):
@@ -10,3 +22,77 @@ class GuestServer(uvicorn.Server):
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
+
+
+class HttpServer:
+    """Serves one application until it is stopped, with a deadline for slow requests and a bounded drain.
+
+    ``variable`` is the setting that names the port, for who has to change it. A ``shared`` port may have several
+    processes behind it. Requests have ``request_seconds`` for their head and for their body. WebSockets are answered
+    only with ``websockets``.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        *,
+        variable: str,
+        shared: bool = False,
+        websockets: bool = False,
+        drain_seconds: int = 20,
+        request_seconds: float = 30.0,
+    ) -> None:
+        self._listener = partial(bound, host, port, variable=variable, shared=shared)
+        config = uvicorn.Config(
+            app,
+            http=with_deadline(request_seconds),
+            # the sans-IO protocol: uvicorn's other one is written for an API that websockets has dropped
+            ws="websockets-sansio" if websockets else "none",
+            ws_ping_interval=20,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=65,
+            timeout_graceful_shutdown=drain_seconds,
+        )
+        self._server = GuestServer(config)
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self) -> int:
+        """Listens, and returns the port. Raises PortTaken."""
+        listener = self._listener()
+        listener.listen(_BACKLOG)  # connections wait from now on, until the loop turns to the server
+        self._serving = asyncio.create_task(self._server.serve([listener]))
+        port: int = listener.getsockname()[1]
+        return port
+
+    async def run(self) -> None:
+        """Until :meth:`stop`. Raises what ended the server."""
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
+
+    async def stop(self) -> None:
+        """Takes no new connections, answers open requests, closes what is idle."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+
+
+def bound(host: str, port: int, *, variable: str, shared: bool) -> socket.socket:
+    """A socket on a port, not yet listening, ``shared`` with other processes or alone. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(f"{variable}: cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    return listener

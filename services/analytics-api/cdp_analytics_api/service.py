@@ -26,7 +26,6 @@ from cdp_analytics_api.routes.events import events_router
 from cdp_analytics_api.routes.live import live_router
 from cdp_analytics_api.routes.quarantine import quarantine_router
 from cdp_analytics_api.routes.system import system_router
-from cdp_analytics_api.server import HttpServer
 from cdp_analytics_api.settings import AnalyticsApiSettings
 from cdp_analytics_api.stream import LiveStream
 from cdp_analytics_api.tokens import TokenAuthenticator
@@ -36,6 +35,7 @@ from cdp_runtime.api import ApiPart
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
 from cdp_runtime.postgres import Pool, lazy_pool
+from cdp_runtime.server import HttpServer
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ
@@ -120,7 +120,9 @@ class AnalyticsApi:
         mine = ApiPart(self.name, own.router, own.start, own.stop, own.faults)
         self._parts = [RunningPart(part) for part in (mine, *parts)]
         self.app = build_app(self._parts, _door(settings, self._adapters, authenticator))
-        self._server = HttpServer(self.app, settings.api_host, settings.api_port)
+        self._server = HttpServer(
+            self.app, settings.api_host, settings.api_port, variable="CDP_API_PORT", websockets=True, drain_seconds=10
+        )
 
     async def start(self) -> None:
         """Opens the door at once, whatever is down. Raises PortTaken."""

@@ -10,7 +10,6 @@ import psycopg
 from cdp_eventlog.kafka import KafkaProducer
 from cdp_ingest.adapters.postgres import PostgresAccepted, PostgresSources
 from cdp_ingest.adapters.redis import RedisSpending
-from cdp_ingest.adapters.uvicorn import HttpServer
 from cdp_ingest.answers import Cors
 from cdp_ingest.api import events_router
 from cdp_ingest.connection import networks
@@ -22,13 +21,14 @@ from cdp_ingest.recording import KEPT, CountRecorder, LimitSharer
 from cdp_ingest.settings import IngestSettings
 from cdp_ingest.sources import RememberedSources
 from cdp_ingest.web import Site, build_web
-from cdp_ingest.workers import GatewayWorkers
+from cdp_ingest.workers import PORT, GatewayWorkers
 from cdp_runtime import metrics
 from cdp_runtime.api import ApiPart
 from cdp_runtime.auth import hash_token
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
 from cdp_runtime.postgres import lazy_pool
+from cdp_runtime.server import HttpServer
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
 
@@ -56,15 +56,19 @@ class IngestService:
         limits = _limits(settings)
         gateway = Gateway(self._log, counts, limits, self._clock, lambda: str(uuid4()), limiter)
         self._server = HttpServer(
-            self._app(gateway, limits), settings.ingest_host, settings.ingest_port, shared=settings.ingest_share_port
+            self._app(gateway, limits),
+            settings.ingest_host,
+            settings.ingest_port,
+            variable=PORT,
+            shared=settings.ingest_share_port,
+            request_seconds=settings.ingest_request_seconds,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self.port = 0
 
     async def start(self) -> None:
-        """Listens, then connects. Raises OSError when the port is taken."""
-        self.port = self._server.bind()
-        self._server.serve()
+        """Listens, then connects. Raises PortTaken."""
+        self.port = self._server.start()
         _log.info("gateway_listening", host=self._settings.ingest_host, port=self.port)
         await self._pool.open(wait=False)
         await self._log.start()
@@ -74,7 +78,7 @@ class IngestService:
         self._tasks = [asyncio.create_task(task) for task in work]
 
     async def run(self) -> None:
-        await self._server.wait()
+        await self._server.run()
 
     async def stop(self) -> None:
         """Answers what is open, then writes the last counts."""
@@ -108,7 +112,7 @@ class IngestService:
         origins = settings.ingest_credential_origins.split(",")
         app.cors = Cors(frozenset(origin.strip().encode() for origin in origins if origin.strip()))
         app.proxies = networks(settings.ingest_trusted_proxies.split(","))
-        app.body_timeout = settings.ingest_body_seconds
+        app.body_timeout = settings.ingest_request_seconds
         return app
 
 

@@ -32,7 +32,9 @@ class IngestSettings(ServiceSettings):
     ingest_burst_events: float = Field(0, ge=0, description="events a source may send at once; 0 is twice the rate")
     ingest_share_limits: bool = Field(False, description="true: all gateways share the sources' limits through Redis")
     ingest_ack_seconds: float = Field(10, gt=0, le=60, description="longest wait for Kafka before the answer is 503")
-    ingest_body_seconds: float = Field(30, gt=0, description="longest wait for a body before the answer is 408")
+    ingest_request_seconds: float = Field(
+        30, gt=0, description="longest wait for a request's head, and again for its body, before the answer is 408"
+    )
     ingest_source_cache_seconds: float = Field(30, ge=0, description="how long a write key is trusted without a look")
     ingest_trusted_proxies: str = Field(
         "127.0.0.0/8,::1/128", description="CIDR blocks whose X-Forwarded-For tells a client's address"

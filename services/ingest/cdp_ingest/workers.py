@@ -15,13 +15,14 @@ import httpx
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from cdp_ingest.adapters.uvicorn import bound
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.logs import get_logger
+from cdp_runtime.server import bound
 
 _log = get_logger(__name__)
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _LIVED_LONG = 30.0
+PORT = "CDP_INGEST_PORT"
 
 
 class GatewayWorkers:
@@ -37,10 +38,10 @@ class GatewayWorkers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Holds the port without listening, so that a taken one is told once. Raises OSError."""
+        """Holds the port without listening, so that a taken one is told once. Raises PortTaken."""
         if self._port:
-            bound(self._host, self._port, shared=False).close()
-        self._reserved = bound(self._host, self._port, shared=True)
+            bound(self._host, self._port, variable=PORT, shared=False).close()
+        self._reserved = bound(self._host, self._port, variable=PORT, shared=True)
         port = self._reserved.getsockname()[1]
         self._tasks = [asyncio.create_task(worker.run(port)) for worker in self._workers]
 
@@ -112,7 +113,7 @@ class _Worker:
     async def _spawn(self, port: int, admin_port: int) -> asyncio.subprocess.Process:
         environment = {
             **os.environ,
-            "CDP_INGEST_PORT": str(port),
+            PORT: str(port),
             "CDP_INGEST_WORKERS": "1",
             "CDP_INGEST_SHARE_PORT": "true",
             "CDP_ADMIN_PORT": str(admin_port),

@@ -10,9 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from cdp_analytics_api.server import HttpServer, PortTaken
 from cdp_analytics_api.service import AnalyticsApi
 from cdp_clickhouse.client import ClickHouse
 from cdp_runtime.metrics import API_LIMITER_FAILURES
@@ -127,10 +125,3 @@ async def test_a_question_that_reads_too_much_is_422(urls: dict[str, str], store
     async with running({**urls, "api_query_rows": 10}) as (_, client):
         answer = await client.get("/events", headers={"Authorization": "Bearer heavy"})
         assert (answer.status_code, answer.json()["code"]) == (422, "too_heavy")
-
-
-async def test_a_taken_port_is_one_sentence() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(PortTaken, match=f"CDP_API_PORT: cannot listen on 127.0.0.1:{port}"):
-            HttpServer(FastAPI(), "127.0.0.1", port).start()

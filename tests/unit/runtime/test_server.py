@@ -1,0 +1,161 @@
+"""The HTTP server over raw sockets: who dribbles is closed, who is merely idle is not."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from cdp_runtime import deadline
+from cdp_runtime.server import HttpServer, PortTaken
+
+SECONDS = 0.3
+WHOLE = b"POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the body; /early without waiting for it, a WebSocket with what it is told."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+        return
+    body = b""
+    while scope["path"] != "/early":
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    length = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Line:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.closed = asyncio.create_task(self._watch())
+        self.heard = b""
+
+    async def _watch(self) -> None:
+        try:
+            while data := await self.reader.read(65536):
+                self.heard += data
+        except ConnectionError:
+            return
+
+    async def hears(self, answer: bytes) -> None:
+        async with asyncio.timeout(5):
+            while answer not in self.heard:
+                await asyncio.sleep(0.01)
+        self.heard = b""
+
+    async def dribble(self, data: bytes) -> None:
+        """A byte now and then, for ever."""
+        for byte in data * 1000:
+            if self.closed.done():
+                return
+            self.writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    monkeypatch.setattr(deadline, "_APPLICATION_FIRST", 0.1)
+    server = HttpServer(echo, "127.0.0.1", 0, variable="PORT", websockets=True, request_seconds=SECONDS)
+    yield server.start()
+    await server.stop()
+
+
+@pytest.fixture
+async def line(port: int) -> AsyncIterator[Line]:
+    line = Line(*await asyncio.open_connection("127.0.0.1", port))
+    yield line
+    line.writer.close()
+    await line.closed
+
+
+async def is_closed_in_time(line: Line, dribbled: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    dribbling = asyncio.create_task(line.dribble(dribbled))
+    await asyncio.wait_for(asyncio.shield(line.closed), 5)
+    assert SECONDS * 0.9 < loop.time() - started < 3
+    await dribbling
+
+
+async def test_a_client_that_dribbles_its_header_is_told_and_closed(line: Line) -> None:
+    line.writer.write(b"POST /whole HTTP/1.1\r\nX: ")
+    await is_closed_in_time(line, b"a")
+    assert line.heard.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_the_second_request_of_a_connection_has_a_deadline_too(line: Line) -> None:
+    line.writer.write(WHOLE)
+    await line.hears(b"\r\n\r\n{}")
+    line.writer.write(b"POST /whole HTTP/1.1\r\nX: ")
+    await is_closed_in_time(line, b"a")
+    assert line.heard.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_client_that_dribbles_its_body_is_told_and_closed(line: Line) -> None:
+    line.writer.write(b"POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+    await is_closed_in_time(line, b"b")
+    assert line.heard.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("before", [b"", WHOLE])
+async def test_bytes_that_begin_no_request_do_not_hold_a_connection(line: Line, before: bytes) -> None:
+    line.writer.write(before)
+    if before:
+        await line.hears(b"{}")
+    await is_closed_in_time(line, b"\r\n")
+    assert b"HTTP/1.1 200" not in line.heard
+
+
+async def test_a_body_that_nobody_waits_for_any_more_holds_no_connection(line: Line) -> None:
+    line.writer.write(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+    await is_closed_in_time(line, b"b")
+    assert line.heard.startswith(b"HTTP/1.1 200 ") and b"408" not in line.heard
+
+
+async def test_idle_connections_are_kept_before_and_between_requests(line: Line) -> None:
+    for _ in range(3):
+        await asyncio.sleep(2 * SECONDS)
+        line.writer.write(WHOLE)
+        await line.hears(b"\r\n\r\n{}")
+    assert not line.closed.done()
+
+
+async def test_a_request_in_pieces_within_the_deadline_is_answered(line: Line) -> None:
+    for _ in range(5):
+        for start in range(0, len(WHOLE), 20):
+            line.writer.write(WHOLE[start : start + 20])
+            await asyncio.sleep(0.02)
+        await line.hears(b"\r\n\r\n{}")
+
+
+async def test_a_websocket_is_not_a_slow_request(line: Line) -> None:
+    key = base64.b64encode(b"0" * 16)
+    head = (
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
+    )
+    line.writer.write(head[:60])
+    await asyncio.sleep(0.05)
+    line.writer.write(head[60:])
+    await line.hears(b"101 Switching")
+    await asyncio.sleep(3 * SECONDS)
+    line.writer.write(b"\x81\x82\0\0\0\0hi")
+    await line.hears(b"\x81\x02hi")
+
+
+async def test_a_taken_port_names_its_variable(port: int) -> None:
+    with pytest.raises(PortTaken, match=f"PORT: cannot listen on 127.0.0.1:{port}: Address already in use"):
+        HttpServer(echo, "127.0.0.1", port, variable="PORT").start()
