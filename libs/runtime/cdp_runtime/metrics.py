@@ -23,6 +23,9 @@ FRESHNESS: Final = Histogram(
 INGEST_CALLS: Final = Counter("cdp_ingest_calls_total", "Calls to the gateway by the status answered", ["status"])
 INGEST_ACCEPTED: Final = Counter("cdp_ingest_events_accepted_total", "Events acknowledged by the log and answered 200")
 INGEST_REFUSED: Final = Counter("cdp_ingest_events_refused_total", "Events set apart as dead letters", ["reason"])
+INGEST_BARED: Final = Counter(
+    "cdp_ingest_events_bared_total", "Accepted changes of consent of which, for lack of consent, nothing else was kept"
+)
 INGEST_REJECTED: Final = Counter("cdp_ingest_calls_refused_total", "Calls answered with an error", ["reason"])
 INGEST_UNCERTAIN: Final = Counter(
     "cdp_ingest_events_uncertain_total", "Events answered 503 that the log may have nevertheless; the client resends"

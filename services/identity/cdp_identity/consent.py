@@ -1,7 +1,7 @@
 """What each node of a profile was told about consent -> what is allowed: a merge never allows more."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from cdp_identity.traits import Register
@@ -48,23 +48,3 @@ def _overrules(grant: tuple[UUID, Granted], refuser: UUID, refusal: Granted, joi
         return False
     since_joined = joined_at(granter, refuser)
     return since_joined is not None and answer.since >= since_joined
-
-
-def preferences(context: Any, management: Any) -> dict[str, bool]:
-    """``context.consent.categoryPreferences`` and RudderStack's ``context.consentManagement`` -> purpose -> allowed.
-
-    A purpose that is both allowed and denied is denied.
-    """
-    found: dict[str, bool] = {}
-    categories = context.get("categoryPreferences") if isinstance(context, dict) else None
-    for purpose, allowed in categories.items() if isinstance(categories, dict) else ():
-        if isinstance(allowed, bool):
-            found[purpose] = allowed
-    if isinstance(management, dict):
-        found |= dict.fromkeys(_names(management.get("allowedConsentIds")), True)
-        found |= dict.fromkeys(_names(management.get("deniedConsentIds")), False)
-    return {purpose: allowed for purpose, allowed in found.items() if 0 < len(purpose) <= 128}
-
-
-def _names(value: Any) -> list[str]:
-    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from cdp_identity import consent, orders
+from cdp_identity import orders
 from cdp_identity.golden import to_micros
 from cdp_identity.graph import rank
 from cdp_identity.identifiers import (
@@ -24,6 +24,7 @@ from cdp_identity.identifiers import (
 )
 from cdp_identity.orders import OrderEvent, Place
 from cdp_identity.traits import EXPLICIT
+from cdp_schemas.consent import preferences
 from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.profiles import parse_profile_ref
 
@@ -173,7 +174,7 @@ def _traits(event: ReceivedEvent, context: _Context, traits: dict[str, Any]) -> 
 
 
 def _consent(event: ReceivedEvent, context: _Context) -> dict[str, bool]:
-    carried = consent.preferences(context.consent, context.consent_management)
+    carried = preferences(context.consent, context.consent_management)
     if event.type != "consent":
         return carried
     said: dict[str, bool] = _decode(_object_decoder, event.properties, "properties")

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, cast
 import msgspec
 from msgspec import Raw, Struct
 
-from cdp_ingest import clocks, envelope, hostile, rudder
+from cdp_ingest import clocks, consent, envelope, hostile, rudder
 from cdp_ingest.envelope import EMPTY
 from cdp_ingest.fields import ABSENT, FaultyField, Fields, Scalar, identifier, json_object, read_fields
 from cdp_ingest.refusals import (
@@ -47,6 +47,7 @@ class Arrival:
     connection: Mapping[str, str] = field(default_factory=dict)
     suspicious: bool = True
     max_event_bytes: int = 32 * 1024
+    required_consent: tuple[str, ...] = ()
 
 
 class Accepted(Struct, frozen=True, gc=False):
@@ -55,6 +56,7 @@ class Accepted(Struct, frozen=True, gc=False):
     value: bytes
     key: bytes
     message_id: str
+    is_whole: bool = True  # False for a change of consent of which nothing else may be kept
 
 
 class Refused(NamedTuple):
@@ -99,8 +101,11 @@ def accept_fields(
     context = bytes(json_object(fields.context, "context"))
     if arrival.context is not EMPTY:
         context = envelope.merged_under(arrival.context, context)
-    integrations = json_object(fields.integrations, "integrations")
-    if arrival.integrations is not EMPTY:
+    kept, about, is_whole = fields, context, True
+    if arrival.required_consent:
+        kept, about, is_whole = consent.gated(fields, call, context, arrival.required_consent)
+    integrations = json_object(kept.integrations, "integrations")
+    if arrival.integrations is not EMPTY and is_whole:
         integrations = Raw(envelope.merged_under(arrival.integrations, bytes(integrations)))
     timestamp, verdict, original, sent_at = _times(fields, arrival, who, context, devices)
     message_id = identifier(fields.message_id, "messageId") or new_id()
@@ -123,13 +128,13 @@ def accept_fields(
         who.group_id,
         who.profile_id,
         who.device_id,
-        _session(fields, context),
-        _properties(fields, call),
-        rudder.traits_of(call, json_object(fields.traits, "traits"), context),
-        Raw(envelope.with_absent(context, arrival.connection) if arrival.connection else context),
+        _session(kept, about),
+        _properties(kept, call),
+        rudder.traits_of(call, json_object(kept.traits, "traits"), about),
+        Raw(envelope.with_absent(about, arrival.connection) if arrival.connection and is_whole else about),
         integrations,
     )
-    return Accepted(encode(message), routing_key(arrival.workspace_id, who.best or message_id), message_id)
+    return Accepted(encode(message), routing_key(arrival.workspace_id, who.best or message_id), message_id, is_whole)
 
 
 class _Written(ReceivedEvent, rename="camel", frozen=True, gc=False, omit_defaults=True):

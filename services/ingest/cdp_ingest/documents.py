@@ -21,11 +21,11 @@ _BACKOFF: Final[Mapping[str, Any]] = {
 }
 
 
-def segment_settings(write_key: str, host: str, scheme: str) -> dict[str, Any]:
+def segment_settings(write_key: str, source: Source, host: str, scheme: str) -> dict[str, Any]:
     """One document for all of Segment's SDKs; ``host`` is where this gateway is reached, without scheme.
 
     ``Segment.io`` must be there, or the browser library sends to Segment's own host. No field is null or a list where
-    Kotlin expects an object.
+    Kotlin expects an object. A consent library reads from it which categories it has to ask for.
     """
     return {
         "integrations": {"Segment.io": _segment_io(write_key, host, scheme)},
@@ -38,7 +38,7 @@ def segment_settings(write_key: str, host: str, scheme: str) -> dict[str, Any]:
         "enabledMiddleware": {},
         "metrics": {"sampleRate": 0},
         "edgeFunction": {},
-        "consentSettings": {"allCategories": [], "hasUnmappedDestinations": True},
+        "consentSettings": {"allCategories": list(source.required_consent), "hasUnmappedDestinations": True},
         "legacyVideoPluginsEnabled": False,
         "remotePlugins": [],
     }

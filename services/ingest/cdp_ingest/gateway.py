@@ -105,6 +105,7 @@ class Gateway:
             connection=origin.connection,
             suspicious=hostile.is_suspicious(body),
             max_event_bytes=self._limits.max_event_bytes,
+            required_consent=origin.source.required_consent,
         )
 
     def _judged(self, judge: Judge, call: Call, arrival: Arrival) -> Taken:
@@ -138,6 +139,8 @@ class Gateway:
         if taken.accepted:
             metrics.INGEST_ACCEPTED.inc(len(taken.accepted))
             self._counts.add(arrival.workspace_id, arrival.source_id, arrival.received_at, len(taken.accepted))
+        if arrival.required_consent:
+            metrics.INGEST_BARED.inc(sum(not event.is_whole for event in taken.accepted))
         for refused in taken.refused:
             metrics.INGEST_REFUSED.labels(refused.fault.refusal.label).inc()
 

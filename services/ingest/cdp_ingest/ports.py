@@ -8,13 +8,17 @@ from typing import Any, NamedTuple, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where events come from: one write key of one workspace."""
+    """Where events come from: one write key of one workspace.
+
+    An event is kept only when its context grants every category of ``required_consent``.
+    """
 
     workspace_id: str
     source_id: str
     name: str
     enabled: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
+    required_consent: tuple[str, ...] = ()
 
 
 class LookupImpossible(Exception):

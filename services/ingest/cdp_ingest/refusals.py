@@ -69,5 +69,6 @@ TIMESTAMP_INVALID: Final = Refusal("timestamp_invalid", 200, "The event's time c
 TYPE_UNKNOWN: Final = Refusal("type_unknown", 200, "The event's type is not a call that a source can make.")
 EVENT_NAME_MISSING: Final = Refusal("event_name_missing", 200, "A track call needs the name of its event.")
 IDENTITY_MISSING: Final = Refusal("identity_missing", 200, "The event names nobody: it needs a userId or anonymousId.")
+CONSENT_MISSING: Final = Refusal("consent", 200, "The event lacks consent that its source needs to keep it.")
 
 ALL: Final[tuple[Refusal, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Refusal))

@@ -34,10 +34,11 @@ def build_web(sources: Sources, site: Site) -> FastAPI:
 
     @app.get("/v1/projects/{write_key}/settings")
     async def settings(write_key: str, request: Request) -> Response:
-        if await _known(sources, write_key) is None:
+        source = await _known(sources, write_key)
+        if source is None:
             return _error(404, "write_key_unknown", "No source has this write key.")
         host, scheme = _reached_at(request, site)
-        return _document(request, documents.segment_settings(write_key, host, scheme))
+        return _document(request, documents.segment_settings(write_key, source, host, scheme))
 
     @app.get("/sourceConfig")
     @app.get("/sourceConfig/")

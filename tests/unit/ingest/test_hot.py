@@ -19,6 +19,7 @@ from cdp_ingest.ports import Source
 from cdp_ingest.quota import InFlight, Limiter, Rate
 from cdp_ingest.sources import RememberedSources
 from cdp_ingest.web import Site, build_web
+from cdp_runtime.auth import hash_token
 from cdp_runtime.clock import ManualClock
 from cdp_schemas.codec import Codec
 from cdp_schemas.events import ReceivedEvent, RefusedEvent
@@ -109,6 +110,25 @@ async def test_the_write_key_is_found_wherever_an_sdk_puts_it(door: Door) -> Non
     ]
     assert all(is_success(answer) for answer in places)
     assert len(door.accepted()) == len(places)
+
+
+async def test_an_event_without_the_sources_consent_is_set_apart_with_200(door: Door) -> None:
+    door.table.sources[hash_token("strict")] = Source("demo", "s3", "Shop", required_consent=("analytics",))
+    preferences = {"consent": {"categoryPreferences": {"analytics": True}}}
+    events = [TRACK, {**TRACK, "messageId": "m2", "context": preferences}]
+    assert is_success(await door.post("/v1/batch", {"batch": events, "writeKey": "strict"}))
+    assert [event.message_id for event in door.accepted()] == ["m2"]
+    (refused,) = door.refused()
+    assert (refused.reason, refused.source_id, refused.message_id) == ("consent", "s3", "m")
+    assert (refused.path, json.loads(refused.raw)) == ("context.consent.categoryPreferences", TRACK)
+    assert refused.detail.endswith("Its source needs analytics; not granted: analytics.")
+
+
+async def test_a_batchs_own_context_grants_for_all_its_events(door: Door) -> None:
+    door.table.sources[hash_token("strict")] = Source("demo", "s3", "Shop", required_consent=("analytics",))
+    context = {"consent": {"categoryPreferences": {"analytics": True}}}
+    assert is_success(await door.post("/v1/batch", {"batch": [TRACK], "writeKey": "strict", "context": context}))
+    assert len(door.accepted()) == 1 and door.refused() == []
 
 
 async def test_a_call_without_or_with_a_wrong_key_is_401_and_stores_nothing(door: Door) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cdp_ingest.ports import Source
 from cdp_ingest.sources import RememberedSources
 from cdp_ingest.web import Site, build_web
+from cdp_runtime.auth import hash_token
 from tests.fakes.ingest import FakeSourceTable
 
 
@@ -38,6 +39,12 @@ async def test_the_settings_send_browsers_to_this_gateway_and_nowhere_else(web: 
     assert isinstance(answer.json()["plan"]["track"]["__default"], dict)
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "max-age" in answer.headers["cache-control"]
+
+
+async def test_a_consent_library_learns_which_categories_the_source_needs(web: Web) -> None:
+    web.table.sources[hash_token("strict")] = Source("demo", "s2", "Shop", required_consent=("analytics", "ads"))
+    answer = await web.client.get("/v1/projects/strict/settings")
+    assert answer.json()["consentSettings"]["allCategories"] == ["analytics", "ads"]
 
 
 async def test_a_public_host_and_a_proxys_scheme_are_told() -> None:

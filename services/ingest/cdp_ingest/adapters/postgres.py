@@ -11,7 +11,8 @@ from cdp_ingest.ports import AcceptedRow, LookupImpossible, Source
 from cdp_runtime.postgres import Pool, retryable
 
 _SOURCE = """
-SELECT workspace_id, source_id, name, enabled, settings FROM ingest.sources WHERE write_key_hash = %s
+SELECT workspace_id, source_id, name, enabled, settings, required_consent
+FROM ingest.sources WHERE write_key_hash = %s
 """
 _RECORD = """
 INSERT INTO ingest.accepted (workspace_id, source_id, minute, run_id, count)
@@ -38,7 +39,10 @@ class PostgresSources:
                 row = await cursor.fetchone()
         except (psycopg.Error, PoolTimeout, OSError) as error:
             raise LookupImpossible(f"Postgres does not answer: {str(error).strip() or type(error).__name__}") from error
-        return None if row is None else Source(*row)
+        if row is None:
+            return None
+        workspace_id, source_id, name, enabled, settings, required_consent = row
+        return Source(workspace_id, source_id, name, enabled, settings, tuple(required_consent))
 
 
 class PostgresAccepted:
