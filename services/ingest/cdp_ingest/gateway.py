@@ -1,27 +1,24 @@
 """The events of one call -> judged one by one, written to the log, counted; success only when all are acknowledged."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from cdp_eventlog.log import LogUnavailable, Outgoing, Producer
+from cdp_eventlog.log import Outgoing, Producer
 from cdp_ingest import clocks, hostile
 from cdp_ingest.accept import Accepted, Arrival, NewId, Refused, accept
 from cdp_ingest.counts import AcceptedCounts
 from cdp_ingest.decode import Call
 from cdp_ingest.envelope import EMPTY, is_object
 from cdp_ingest.ports import Source
-from cdp_ingest.quota import MOST_SECONDS, UNLIMITED, Limiter, Rate
-from cdp_ingest.refusals import BODY_TOO_LARGE, LOG_UNAVAILABLE, SOURCE_DISABLED, CallRefused
+from cdp_ingest.publishing import dead_letter, publish
+from cdp_ingest.quota import UNLIMITED, Limiter, Rate
+from cdp_ingest.refusals import BODY_TOO_LARGE, SOURCE_DISABLED, CallRefused
 from cdp_runtime import metrics
 from cdp_runtime.clock import Clock
-from cdp_runtime.logs import get_logger
-from cdp_schemas.codec import encode
-from cdp_schemas.events import Channel, RefusedEvent, routing_key
-from cdp_schemas.topics import EVENTS_RECEIVED, EVENTS_RECEIVED_DLQ
+from cdp_schemas.events import Channel
+from cdp_schemas.topics import EVENTS_RECEIVED
 
-_log = get_logger(__name__)
 _MOST_GROWTH: Final = 8  # a small body must not become many megabytes of messages
 Judge = Callable[[bytes, Arrival, NewId, clocks.DeviceClocks | None], Accepted | Refused]
 
@@ -122,18 +119,13 @@ class Gateway:
 
     async def _publish(self, source: Source, arrival: Arrival, taken: Taken) -> None:
         messages = [Outgoing(EVENTS_RECEIVED, event.key, event.value) for event in taken.accepted]
-        messages += [_dead_letter(source, arrival, refused) for refused in taken.refused]
+        messages += [
+            dead_letter(source.workspace_id, source.source_id, arrival.received_at, refused)
+            for refused in taken.refused
+        ]
         if not messages:
             return
-        started = self._clock.monotonic()
-        try:
-            await self._log.publish(messages)
-        except LogUnavailable as error:
-            metrics.INGEST_UNCERTAIN.inc(len(taken.accepted))
-            _log.warning("log_unavailable", reason=str(error), events=len(messages))
-            wait = min(MOST_SECONDS, max(1, math.ceil(error.retry_after)))
-            raise CallRefused(LOG_UNAVAILABLE, retry_after=wait) from error
-        metrics.INGEST_ACK_SECONDS.observe(self._clock.monotonic() - started)
+        await publish(self._log, messages, self._clock, accepted=len(taken.accepted))
 
     def _count(self, arrival: Arrival, taken: Taken) -> None:
         if taken.accepted:
@@ -158,18 +150,3 @@ def _rate(source: Source, default: Rate) -> Rate:
         return default
     burst = source.settings.get("burst")
     return Rate(per_second, burst if isinstance(burst, int | float) else 2 * per_second)
-
-
-def _dead_letter(source: Source, arrival: Arrival, refused: Refused) -> Outgoing:
-    message = RefusedEvent(
-        workspace_id=source.workspace_id,
-        source_id=source.source_id,
-        stage="ingest",
-        reason=refused.fault.refusal.label,
-        detail=refused.fault.message,
-        received_at=arrival.received_at,
-        raw=refused.raw,
-        path=refused.fault.path,
-        message_id=refused.message_id,
-    )
-    return Outgoing(EVENTS_RECEIVED_DLQ, routing_key(source.workspace_id, source.source_id), encode(message))

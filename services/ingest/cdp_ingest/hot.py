@@ -1,7 +1,7 @@
 """The ingest paths as one plain ASGI callable: a request in, the SDK's answer out; every other path goes on inward."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -19,6 +19,7 @@ from cdp_ingest.refusals import (
     WRITE_KEY_UNKNOWN,
     CallRefused,
 )
+from cdp_ingest.strangers import Strangers
 from cdp_runtime import metrics
 from cdp_schemas.events import Channel
 
@@ -64,6 +65,7 @@ class HotPaths:
         self.cors = Cors()
         self.proxies: tuple[connection.Network, ...] = ()
         self.body_timeout = 30.0
+        self.strangers: Strangers | None = None  # None: an unknown write key is refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,7 +110,12 @@ class HotPaths:
             call = decode.read_single(body)
         else:
             call = decode.read_batch(body, self._limits.max_batch_events)
-        source = await self._source(scope, headers, call)
+        keys = _keys(scope, headers, call)
+        source = await self._source(keys)
+        if source is None and keys and self.strangers is not None:
+            return await self.strangers.keep(keys[0], body)
+        if source is None:
+            raise CallRefused(WRITE_KEY_UNKNOWN if keys else WRITE_KEY_MISSING)
         facts = {}
         if route.channel == "client":
             facts = connection.client_facts((scope.get("client") or ("",))[0], headers, self.proxies)
@@ -118,21 +125,17 @@ class HotPaths:
             await self._gateway.take(origin, call, body)
         finally:
             self._in_flight.leave(source.source_id, len(body))
+        return None
 
-    async def _source(self, scope: Scope, headers: Headers, call: decode.Call) -> Source:
-        """The source of the first known key: header, body, first event, query. An OAuth Bearer token is no key."""
-        keys = credentials.header_keys(headers)
-        if not keys or headers.get(b"authorization", b"")[:6].lower() == b"bearer":
-            if key := decode.write_key_in(call):
-                keys.append(key)
-            keys += credentials.query_keys(scope.get("query_string", b""))
+    async def _source(self, keys: Sequence[str]) -> Source | None:
+        """The source of the first known key. None only after an authoritative look."""
         try:
             for key in keys:
                 if source := await self._sources.find(key):
                     return source
         except LookupImpossible as error:
             raise CallRefused(SOURCES_UNAVAILABLE) from error
-        raise CallRefused(WRITE_KEY_UNKNOWN if keys else WRITE_KEY_MISSING)
+        return None
 
     async def _body(self, receive: Receive, held: "_Held") -> bytes:
         message = await receive()
@@ -180,6 +183,16 @@ class _Held:
 
     def release(self) -> None:
         self._in_flight.release(self._size)
+
+
+def _keys(scope: Scope, headers: Headers, call: decode.Call) -> list[str]:
+    """What may be the write key: header, body, first event, query. An OAuth Bearer token is no key."""
+    keys = credentials.header_keys(headers)
+    if not keys or headers.get(b"authorization", b"")[:6].lower() == b"bearer":
+        if key := decode.write_key_in(call):
+            keys.append(key)
+        keys += credentials.query_keys(scope.get("query_string", b""))
+    return keys
 
 
 def _announced(headers: Headers) -> int:

@@ -20,6 +20,7 @@ from cdp_ingest.quota import InFlight, Limiter, Rate
 from cdp_ingest.recording import KEPT, CountRecorder, LimitSharer
 from cdp_ingest.settings import IngestSettings
 from cdp_ingest.sources import RememberedSources
+from cdp_ingest.strangers import Strangers
 from cdp_ingest.web import Site, build_web
 from cdp_ingest.workers import PORT, GatewayWorkers
 from cdp_runtime import metrics
@@ -112,6 +113,9 @@ class IngestService:
         origins = settings.ingest_credential_origins.split(",")
         app.cors = Cors(frozenset(origin.strip().encode() for origin in origins if origin.strip()))
         app.proxies = networks(settings.ingest_trusted_proxies.split(","))
+        if settings.ingest_unknown_keys == "quarantine":
+            budget = settings.ingest_unknown_bytes_per_second
+            app.strangers = Strangers(self._log, self._clock, Rate(budget, 60 * budget))
         app.body_timeout = settings.ingest_request_seconds
         return app
 

@@ -1,6 +1,7 @@
 """The gateway's environment variables."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -36,6 +37,12 @@ class IngestSettings(ServiceSettings):
         30, gt=0, description="longest wait for a request's head, and again for its body, before the answer is 408"
     )
     ingest_source_cache_seconds: float = Field(30, ge=0, description="how long a write key is trusted without a look")
+    ingest_unknown_keys: Literal["refuse", "quarantine"] = Field(
+        "refuse", description="calls with an unknown write key: refuse with 401, or answer 200 and keep as dead letters"
+    )
+    ingest_unknown_bytes_per_second: float = Field(
+        4096, gt=0, description="bytes kept of calls with unknown write keys in one worker, a minute's worth at once"
+    )
     ingest_trusted_proxies: str = Field(
         "127.0.0.0/8,::1/128", description="CIDR blocks whose X-Forwarded-For tells a client's address"
     )

@@ -5,7 +5,7 @@ import base64
 import gzip
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -18,6 +18,7 @@ from cdp_ingest.hot import ROUTES, HotPaths
 from cdp_ingest.ports import Source
 from cdp_ingest.quota import InFlight, Limiter, Rate
 from cdp_ingest.sources import RememberedSources
+from cdp_ingest.strangers import Strangers
 from cdp_ingest.web import Site, build_web
 from cdp_runtime.auth import hash_token
 from cdp_runtime.clock import ManualClock
@@ -110,6 +111,44 @@ async def test_the_write_key_is_found_wherever_an_sdk_puts_it(door: Door) -> Non
     ]
     assert all(is_success(answer) for answer in places)
     assert len(door.accepted()) == len(places)
+
+
+async def test_calls_with_an_unknown_key_can_be_kept_instead(door: Door) -> None:
+    door.app.strangers = Strangers(door.log, door.clock, Rate(10, 1000))
+    body = {"batch": [TRACK, "broken"], "writeKey": "soon-to-be"}
+    assert is_success(await door.post("/v1/b", body))
+    packed = gzip.compress(json.dumps(body).encode())
+    assert is_success(await door.post("/v1/b", packed, {"content-encoding": "gzip"}))
+    first, second = door.refused()
+    assert (first.workspace_id, first.reason, first.path) == ("", "write_key_unknown", "writeKey")
+    assert json.loads(first.raw) == json.loads(second.raw) == body
+    assert first.source_id == second.source_id and "soon" not in first.source_id + first.detail
+    assert door.accepted() == [] and door.counts.changed() == []
+    assert code(await door.post("/v1/b", {"batch": [TRACK]})) == (401, "write_key_missing")
+    assert is_success(await door.post("/v1/t", TRACK, BASIC))
+    assert len(door.accepted()) == 1
+
+
+async def test_strangers_together_have_a_budget_of_bytes(door: Door) -> None:
+    door.app.strangers = Strangers(door.log, door.clock, Rate(10, 1000))
+    large = {**TRACK, "properties": {"text": "x" * 2000}}
+    assert is_success(await door.post("/v1/t", {**large, "writeKey": "one"}))
+    answer = await door.post("/v1/t", {**large, "writeKey": "another"})
+    assert code(answer) == (429, "unknown_keys_limited")
+    assert 100 < int(answer.headers["retry-after"]) <= 300
+    assert is_success(await door.post("/v1/t", TRACK, BASIC)), "sources are not strangers"
+    door.clock.advance(timedelta(seconds=300))
+    assert is_success(await door.post("/v1/t", {**large, "writeKey": "another"}))
+    assert len(door.refused()) == 2
+
+
+async def test_a_strangers_call_is_no_success_while_the_log_or_the_table_is_away(door: Door) -> None:
+    door.app.strangers = Strangers(door.log, door.clock, Rate(10, 1000))
+    door.log.down = True
+    assert code(await door.post("/v1/t", {**TRACK, "writeKey": "no"})) == (503, "log_unavailable")
+    door.table.down = True
+    assert code(await door.post("/v1/t", {**TRACK, "writeKey": "nor this"})) == (503, "sources_unavailable")
+    assert door.log.published == []
 
 
 async def test_an_event_without_the_sources_consent_is_set_apart_with_200(door: Door) -> None:
