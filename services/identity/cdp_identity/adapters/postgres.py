@@ -10,16 +10,6 @@ import psycopg
 
 from cdp_identity import orders
 from cdp_identity.adapters import postgres_sql as sql
-from cdp_identity.adapters.postgres_arrays import (
-    arrays,
-    booleans,
-    documents,
-    numbers,
-    octets,
-    texts,
-    times,
-    uuids,
-)
 from cdp_identity.adapters.postgres_rows import link_row, node_row, profile_row, profile_updates
 from cdp_identity.golden import Sum, from_micros, to_micros
 from cdp_identity.graph import Pair
@@ -35,6 +25,7 @@ from cdp_identity.rows import (
     ProfileRow,
 )
 from cdp_runtime.postgres import Pool, retryable
+from cdp_runtime.postgres_arrays import arrays, booleans, documents, numbers, octets, texts, times, uuids
 from cdp_schemas.profiles import ProfileUpdated
 
 _DAY: Final = timedelta(days=1)

@@ -46,8 +46,9 @@ def documents(value: Any) -> str:
 def arrays(rows: Iterable[Sequence[Any]], *encoders: Encoder) -> list[str]:
     """Rows as one array literal per column; None is NULL. The statement says each column's type."""
     columns = list(zip(*rows, strict=True)) or [()] * len(encoders)
-    return [_array(column, encode) for column, encode in zip(columns, encoders, strict=True)]
+    return [array(column, encode) for column, encode in zip(columns, encoders, strict=True)]
 
 
-def _array(column: Sequence[Any], encode: Encoder) -> str:
+def array(column: Iterable[Any], encode: Encoder) -> str:
+    """One column as an array literal."""
     return "{" + ",".join(["NULL" if value is None else encode(value) for value in column]) + "}"
