@@ -32,7 +32,9 @@ class KafkaConsumer:
         max_records: int = 4000,
         poll_seconds: float = 0.25,
         fetch_bytes: int = 4 * 1024 * 1024,
+        gather_bytes: int = 1,
     ) -> None:
+        """With ``gather_bytes`` the broker answers when it has so much, or after 100 ms: fewer, fuller batches."""
         self._bootstrap = bootstrap
         self._topics = list(topics)
         self._handler = handler
@@ -44,6 +46,7 @@ class KafkaConsumer:
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "max_partition_fetch_bytes": fetch_bytes,
+            "fetch_min_bytes": gather_bytes,
             "fetch_max_wait_ms": 100,
             "session_timeout_ms": 10_000,
             "heartbeat_interval_ms": 2_000,

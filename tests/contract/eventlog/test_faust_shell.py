@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from cdp_eventlog.faust_shell import FaustShell
-from cdp_eventlog.kafka import KafkaProducer
+from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
 from cdp_eventlog.log import LogUnavailable, Outgoing, Record
 from cdp_eventlog.topics import create_topics
 
-from .test_log import PARTITIONS, card, until
+from .test_log import PARTITIONS, Collecting, card, until
 
 pytestmark = pytest.mark.kafka
 
@@ -77,3 +77,32 @@ async def test_what_was_not_finished_is_read_again_by_the_next_process(
     await until(lambda: len(seen) >= 50, 30)
     assert seen == [b"%d" % n for n in range(50)]
     await second.stop()
+
+
+async def test_a_batch_consumer_of_the_same_group_goes_on_where_the_shell_ended(
+    kafka_url: str, topic: str, tmp_path: Path
+) -> None:
+    """What an upgrade from a Faust agent to a BatchHandler finds."""
+    done: list[bytes] = []
+
+    async def handle(records: Sequence[Record]) -> None:
+        done.extend(record.value for record in records)
+
+    group = f"app-{topic}"
+    shell = FaustShell(group, kafka_url, [topic], handle, data_dir=tmp_path)
+    await shell.start()
+    await until(lambda: len(done) == 50, 30)
+    handler = Collecting()
+    consumer = KafkaConsumer(kafka_url, group, [topic], handler)
+    task = asyncio.create_task(consumer.run())
+    # the broker refuses the newcomer while the shell is a member: it comes again until the group is free
+    await until(lambda: "rotocol" in (consumer.fault() or ""), 20)
+    await shell.stop()
+    producer = KafkaProducer(kafka_url, client_id="test")
+    await producer.start()
+    await producer.publish([Outgoing(topic, b"k", b"new")])
+    await producer.stop()
+    await until(lambda: b"new" in [record.value for record in handler.seen], 30)
+    await consumer.stop()
+    await task
+    assert [record.value for record in handler.seen] == [b"new"]
