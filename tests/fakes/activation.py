@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from cdp_activation.profile import Profile
+from cdp_activation.projection import MembershipFact, ProfileFact
 
 
 class FakeProfileReader:
@@ -17,3 +18,20 @@ class FakeProfileReader:
 
     async def read(self, workspace_id: str, profile_ids: Sequence[UUID]) -> Mapping[UUID, Profile]:
         return {id_: self.store[workspace_id, id_] for id_ in profile_ids if (workspace_id, id_) in self.store}
+
+
+class FakeProjection:
+    """What was applied; ``changed`` is how much of the ledger each batch is said to change."""
+
+    def __init__(self, changed: int = 0) -> None:
+        self.changed = changed
+        self.memberships: list[MembershipFact] = []
+        self.profiles: list[ProfileFact] = []
+
+    async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
+        self.memberships.extend(changes)
+        return self.changed
+
+    async def apply_profiles(self, facts: Sequence[ProfileFact]) -> int:
+        self.profiles.extend(facts)
+        return self.changed

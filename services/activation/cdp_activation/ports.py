@@ -18,9 +18,8 @@ from cdp_activation.ledger import (
     Result,
 )
 from cdp_activation.profile import Profile
-from cdp_activation.projection import ProfileFact
+from cdp_activation.projection import MembershipFact, ProfileFact
 from cdp_schemas.deliveries import DeliveryReported
-from cdp_schemas.segments import MembershipChanged
 
 
 class CallFailed(Exception):
@@ -107,8 +106,9 @@ class Ledger(Protocol):
 class Projection(Protocol):
     """What is known of memberships and profiles, and what the ledger desires because of it."""
 
-    async def apply_memberships(self, changes: Sequence[MembershipChanged]) -> int:
-        """Keeps changes with a higher sequence than the known one; returns how many there were."""
+    async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
+        """Keeps changes with a higher sequence than the known one; returns how many members the ledger now wants or
+        wants no more because of them."""
 
     async def apply_profiles(self, facts: Sequence[ProfileFact]) -> int:
         """Keeps who must not be sent in older versions, and makes members pending whose data changed."""

@@ -1,34 +1,57 @@
-"""Profile messages -> the little that the projection keeps of them. Pure."""
+"""Messages -> the little of them that the projection keeps; the rest of their fields is not even read. Pure."""
 
-from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
 from uuid import UUID
 
+import msgspec
+
 from cdp_activation.profile import fingerprint, profile_of
-from cdp_schemas.profiles import ProfileUpdated
+
+_EMPTY: Final = msgspec.Raw(b"{}")
+_identifiers: Final = msgspec.json.Decoder(dict[str, list[str]])
+_traits: Final = msgspec.json.Decoder(dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileFact:
-    """One version of a profile. ``refused``: some purpose is not granted, so older versions must not be sent."""
+class MembershipFact(msgspec.Struct, rename="camel", frozen=True, gc=False):
+    """What memberships-changed says of one membership."""
+
+    workspace_id: str
+    segment_id: str
+    profile_id: UUID
+    change: Literal["entered", "exited"]
+    sequence: int
+    received_at: datetime | None = None
+
+
+class ProfileFact(msgspec.Struct, rename="camel", frozen=True):
+    """What profiles-updated says of one version of a profile; identifiers and traits stay as they came."""
 
     workspace_id: str
     profile_id: UUID
     version: int
-    fingerprint: bytes
-    deleted: bool
-    merged: bool
-    refused: bool
+    identifiers: msgspec.Raw = _EMPTY
+    traits: msgspec.Raw = _EMPTY
+    consent: dict[str, bool] = {}
+    deleted: bool = False
+    merged_into: UUID | None = None
 
+    @property
+    def merged(self) -> bool:
+        return self.merged_into is not None
 
-def fact_of(message: ProfileUpdated) -> ProfileFact:
-    """What the projection keeps of a golden record."""
-    profile = profile_of(message.profile_id, message.version, message.identifiers, message.traits, message.consent)
-    return ProfileFact(
-        message.workspace_id,
-        message.profile_id,
-        message.version,
-        fingerprint(profile),
-        message.deleted,
-        message.merged_into is not None,
-        not all(message.consent.values()),
-    )
+    @property
+    def refused(self) -> bool:
+        """Some purpose is not granted, so older versions must not be sent."""
+        return not all(self.consent.values())
+
+    def fingerprint(self) -> bytes:
+        """As of the whole profile. It costs more than all the rest: ask only for profiles that are somewhere.
+
+        Empty when identifiers or traits cannot be read: that counts as a change, and the column store tells which.
+        """
+        try:
+            identifiers, traits = _identifiers.decode(self.identifiers), _traits.decode(self.traits)
+        except msgspec.MsgspecError:
+            return b""
+        return fingerprint(profile_of(self.profile_id, self.version, identifiers, traits, self.consent))

@@ -32,11 +32,10 @@ from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.retry import RetryPolicy
 from cdp_activation.settings import ActivationSettings
 from cdp_activation.ssrf import TargetPolicy
-from cdp_activation.stream import Planner, ProfileStream
+from cdp_activation.stream import Handle, Interrupted, PatientStream, Planner
 from cdp_activation.upkeep import Upkeep
 from cdp_clickhouse.client import ClickHouse
 from cdp_eventlog.consumer import KafkaConsumer
-from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart
 from cdp_runtime.clock import SystemClock
@@ -48,6 +47,33 @@ from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
 
 _GROUP: Final = "activation"
 _PROFILES_GROUP: Final = "activation-profiles"
+_GATHER_BYTES: Final = 64 * 1024
+
+
+class Intake:
+    """One topic of the planner: its consumer group and its stream, run and asked together."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str, handle: Handle) -> None:
+        self.topic, self._group = topic, group
+        self._stream = PatientStream(handle)
+        self._consumer = KafkaConsumer(bootstrap, group, [topic], self._stream, gather_bytes=_GATHER_BYTES)
+
+    async def run(self) -> None:
+        try:
+            await self._consumer.run()
+        except Interrupted:
+            return
+
+    async def stop(self) -> None:
+        self._stream.stop()
+        await self._consumer.stop()
+
+    def fault(self) -> str | None:
+        return self._consumer.fault() or self._stream.fault()
+
+    def show_lag(self) -> None:
+        for partition, lag in self._consumer.lag().items():
+            CONSUMER_LAG.labels(self._group, partition.topic, str(partition.number)).set(lag)
 
 
 class Activation:
@@ -64,8 +90,7 @@ class Activation:
         self._pool: Pool | None = None
         self._deliverer: Deliverer | None = None
         self._upkeep: Upkeep | None = None
-        self._shell: FaustShell | None = None
-        self._consumer: KafkaConsumer | None = None
+        self._intakes: list[Intake] = []
 
     async def start(self) -> None:
         settings = self._settings
@@ -87,26 +112,24 @@ class Activation:
         self._upkeep = Upkeep(PostgresSweep(pool), ledger, PostgresOutbox(pool, self._producer), deliverer.wake)
         planner = Planner(PostgresProjection(pool), deliverer.wake)
         bootstrap = settings.kafka_bootstrap_servers
-        self._consumer = KafkaConsumer(bootstrap, _PROFILES_GROUP, [PROFILES_UPDATED], ProfileStream(planner))
-        self._shell = FaustShell(
-            _GROUP, bootstrap, [MEMBERSHIPS_CHANGED], planner.memberships, data_dir=settings.data_dir, max_batch=2000
-        )
-        await self._shell.start()
+        self._intakes = [
+            Intake(bootstrap, _GROUP, MEMBERSHIPS_CHANGED, planner.memberships),
+            Intake(bootstrap, _PROFILES_GROUP, PROFILES_UPDATED, planner.profiles),
+        ]
 
     async def run(self) -> None:
-        assert self._deliverer and self._upkeep and self._consumer
+        assert self._deliverer and self._upkeep
         settings = self._settings
         poll, sweep = settings.activation_poll_seconds, settings.activation_sweep_seconds
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._consumer.run())
+            for intake in self._intakes:
+                group.create_task(intake.run())
             group.create_task(self._deliverer.run())
             group.create_task(self._upkeep.run(poll_seconds=poll, sweep_seconds=sweep))
 
     async def stop(self) -> None:
-        if self._consumer:
-            await self._consumer.stop()
-        if self._shell:
-            await self._shell.stop()
+        for intake in self._intakes:
+            await intake.stop()
         if self._deliverer:
             await self._deliverer.stop()
         if self._upkeep:
@@ -123,12 +146,10 @@ class Activation:
             "postgres": self._deliverer.fault() if self._deliverer else "not connected yet",
             "clickhouse": self._store.fault(),
             "kafka": self._producer.fault(),
-            "memberships-changed": self._shell.fault() if self._shell else "not connected yet",
-            "profiles-updated": self._consumer.fault() if self._consumer else "not connected yet",
+            **{intake.topic: intake.fault() for intake in self._intakes},
         }
-        for group, reader in ((_PROFILES_GROUP, self._consumer), (_GROUP, self._shell)):
-            for partition, lag in reader.lag().items() if reader else ():
-                CONSUMER_LAG.labels(group, partition.topic, str(partition.number)).set(lag)
+        for intake in self._intakes:
+            intake.show_lag()
         return {part: fault for part, fault in found.items() if fault}
 
 

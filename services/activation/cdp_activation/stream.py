@@ -1,21 +1,27 @@
 """memberships-changed and profiles-updated -> the projection and the desired state of the ledger."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 
 from cdp_activation.ports import Projection
-from cdp_activation.projection import fact_of
+from cdp_activation.projection import MembershipFact, ProfileFact
 from cdp_eventlog.log import Partition, RangeReader, Record
+from cdp_runtime.backoff import Backoff
 from cdp_runtime.metrics import ACTIVATION_UNREADABLE
 from cdp_schemas.codec import Codec, InvalidMessage
-from cdp_schemas.profiles import ProfileUpdated
-from cdp_schemas.segments import MembershipChanged
 
 _log = structlog.get_logger(__name__)
-_memberships = Codec(MembershipChanged)
-_profiles = Codec(ProfileUpdated)
+_memberships: Final = Codec(MembershipFact)
+_profiles: Final = Codec(ProfileFact)
+_BACKOFF: Final = Backoff(base=0.2, cap=5.0)
+Handle = Callable[[Sequence[Record]], Awaitable[None]]
+
+
+class Interrupted(Exception):
+    """The process stops while a batch was waiting; it will be read again."""
 
 
 class Planner:
@@ -32,25 +38,59 @@ class Planner:
 
     async def profiles(self, records: Sequence[Record]) -> None:
         """A batch of profiles-updated."""
-        messages = _decoded(_profiles, records)
-        if messages and await self._projection.apply_profiles([fact_of(message) for message in messages]):
+        facts = _decoded(_profiles, records)
+        if facts and await self._projection.apply_profiles(facts):
             self._wake()
 
 
-class ProfileStream:
-    """The planner as a BatchHandler: profiles-updated has a message per profile and event, too many for Faust."""
+class PatientStream:
+    """One of the planner's handlers as a BatchHandler: a batch is repeated until its effects are durable.
 
-    def __init__(self, planner: Planner) -> None:
-        self._planner = planner
+    An outage pauses the topic and never skips; nothing that a batch contains ends the deliveries of this process.
+    """
+
+    def __init__(self, handle: Handle, backoff: Backoff = _BACKOFF) -> None:
+        self._handle, self._backoff = handle, backoff
+        self._stopping = asyncio.Event()
+        self._fault: str | None = None
+
+    def stop(self) -> None:
+        """Gives up waiting for what is down."""
+        self._stopping.set()
+
+    def fault(self) -> str | None:
+        """Why a batch is being repeated; None when none is."""
+        return self._fault
 
     async def assigned(self, partitions: Sequence[Partition], reader: RangeReader) -> Mapping[Partition, int | None]:
+        """Where the group was: a hint that may be late, for what is applied again changes nothing."""
         return dict.fromkeys(partitions)
 
     async def handle(self, batch: Mapping[Partition, Sequence[Record]]) -> None:
-        await self._planner.profiles([record for records in batch.values() for record in records])
+        """All partitions in one go. Raises Interrupted only while stopping."""
+        records = [record for records in batch.values() for record in records]
+        attempt = 0
+        while True:
+            try:
+                await self._handle(records)
+                self._fault = None
+                return
+            except Exception as error:
+                self._fault = f"a batch is being repeated: {error}"
+                await self._pause(attempt, len(records))
+                attempt += 1
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
         return None
+
+    async def _pause(self, attempt: int, records: int) -> None:
+        seconds = self._backoff.delay(attempt)
+        _log.exception("batch_is_repeated", records=records, seconds=round(seconds, 2))
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+        raise Interrupted(self._fault)
 
 
 def _decoded(codec: Codec[Any], records: Sequence[Record]) -> list[Any]:

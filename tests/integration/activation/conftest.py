@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,17 +31,20 @@ from cdp_activation.keys import Keyring
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.ports import Calls
 from cdp_activation.profile import Profile, profile_of
-from cdp_activation.projection import fact_of
 from cdp_activation.retry import RetryPolicy
 from cdp_activation.ssrf import TargetPolicy
 from cdp_activation.standin.app import ACCESS_TOKEN, WEBHOOK_SECRET, create_app
+from cdp_activation.stream import Planner
 from cdp_activation.upkeep import Upkeep
+from cdp_eventlog.log import Partition, Record
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.migrate import migrate_postgres
 from cdp_runtime.postgres import Pool, open_pool
 from cdp_runtime.secrets import SecretBox
+from cdp_schemas.codec import encode
 from cdp_schemas.profiles import ProfileUpdated
 from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
 
 SECRET = "a secret for tests that is long enough to be one"
 FACEBOOK_AUDIENCE = "120000000000001"
@@ -116,6 +119,11 @@ async def standin(tmp_path: Path) -> AsyncIterator[Standin]:
         yield running
 
 
+def records(topic: str, messages: Sequence[Any]) -> list[Record]:
+    """The messages as they are read from their topic."""
+    return [Record(Partition(topic, 0), at, None, encode(message), 0) for at, message in enumerate(messages)]
+
+
 @dataclass
 class World:
     """One workspace of its own: what a test does to it, and what it then asks."""
@@ -129,8 +137,8 @@ class World:
     box: SecretBox = field(default_factory=lambda: SecretBox(SECRET))
 
     @property
-    def projection(self) -> PostgresProjection:
-        return PostgresProjection(self.pool)
+    def planner(self) -> Planner:
+        return Planner(PostgresProjection(self.pool), lambda: None)
 
     @property
     def ledger(self) -> PostgresLedger:
@@ -199,7 +207,7 @@ class World:
                     self.workspace, segment, 1, profile.profile_id, change, self.sequences[name], datetime.now(UTC)
                 )
             )
-        await self.projection.apply_memberships(messages)
+        await self.planner.memberships(records(MEMBERSHIPS_CHANGED, messages))
 
     async def update(self, profile: Profile, **more: Any) -> None:
         """profiles-updated arrives for the profile as it is in the store, or as a deleted one."""
@@ -213,7 +221,7 @@ class World:
             consent=dict(profile.consent),
             **more,
         )
-        await self.projection.apply_profiles([fact_of(message)])
+        await self.planner.profiles(records(PROFILES_UPDATED, [message]))
 
     def worker(self, calls: Calls | None = None, **policies: Any) -> Deliverer:
         allowed = frozenset({self.standin.url.removeprefix("http://")})

@@ -16,6 +16,7 @@ from cdp_activation.ledger import Claimed, ConnectionKey, DestinationKey, Result
 from cdp_activation.plan import Entry
 from cdp_activation.retry import Progress
 from cdp_runtime.postgres import Pool
+from cdp_runtime.postgres_arrays import array, uuids
 from cdp_schemas.codec import encode
 from cdp_schemas.deliveries import DeliveryReported
 from cdp_schemas.events import routing_key
@@ -159,7 +160,7 @@ async def reconcile_in(
     parameters = {**_names(key), "limit": limit, "priority": 2 if live else 3}
     if only is None:
         return (await connection.execute(sql.RECONCILE_ALL, parameters)).rowcount
-    return (await connection.execute(sql.RECONCILE_SOME, {**parameters, "only": list(only)})).rowcount
+    return (await connection.execute(sql.RECONCILE_SOME, {**parameters, "only": array(only, uuids)})).rowcount
 
 
 async def _take_turn(connection: AsyncConnection[Any], key: ConnectionKey) -> None:

@@ -1,7 +1,8 @@
 """Messages about memberships and profiles -> the projection in Postgres and what the ledger desires, in one go."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,25 +11,29 @@ from psycopg.rows import dict_row
 
 from cdp_activation.adapters.postgres_ledger import reconcile_in
 from cdp_activation.ledger import ConnectionKey
-from cdp_activation.projection import ProfileFact
+from cdp_activation.projection import MembershipFact, ProfileFact
 from cdp_runtime.postgres import Pool
-from cdp_schemas.segments import MembershipChanged
+from cdp_runtime.postgres_arrays import array, arrays, booleans, numbers, octets, texts, times, uuids
 
+# the sequence makes a repeat a no-op; the answer names the connections that want what changed: mostly none
 _MEMBERSHIPS: Final = """
-INSERT INTO activation.memberships AS m
-    (workspace_id, segment_id, profile_id, sequence, member, changed_at, received_at)
-SELECT * FROM unnest(%(workspaces)s::text[], %(segments)s::text[], %(profiles)s::uuid[], %(sequences)s::bigint[],
-                     %(members)s::boolean[], %(times)s::timestamptz[], %(received)s::timestamptz[])
-ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE
-    SET sequence = excluded.sequence, member = excluded.member, changed_at = excluded.changed_at,
-        received_at = excluded.received_at
-    WHERE m.sequence < excluded.sequence
-RETURNING workspace_id, segment_id, profile_id
-"""
-_CONNECTIONS: Final = """
-SELECT c.audience_id, c.destination_id, a.segment_ids
-FROM activation.connections c JOIN activation.audiences a USING (workspace_id, audience_id)
-WHERE c.workspace_id = %(workspace)s AND c.active AND a.segment_ids && %(segments)s::text[]
+WITH changed AS (
+    INSERT INTO activation.memberships AS m
+        (workspace_id, segment_id, profile_id, sequence, member, received_at)
+    SELECT * FROM unnest(%(workspaces)s::text[], %(segments)s::text[], %(profiles)s::uuid[], %(sequences)s::bigint[],
+                         %(members)s::boolean[], %(received)s::timestamptz[])
+    ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE
+        SET sequence = excluded.sequence, member = excluded.member, received_at = excluded.received_at
+        WHERE m.sequence < excluded.sequence
+    RETURNING workspace_id, segment_id, profile_id
+)
+SELECT c.workspace_id, c.audience_id, c.destination_id, array_agg(DISTINCT changed.profile_id) AS profiles
+FROM activation.connections c
+JOIN activation.audiences a USING (workspace_id, audience_id)
+CROSS JOIN LATERAL unnest(a.segment_ids) AS s(segment_id)
+JOIN changed ON changed.workspace_id = c.workspace_id AND changed.segment_id = s.segment_id
+WHERE c.active
+GROUP BY c.workspace_id, c.audience_id, c.destination_id
 """
 _FLOORS: Final = """
 WITH known AS (
@@ -53,13 +58,13 @@ SELECT c.workspace_id, c.profile_id FROM changed c LEFT JOIN known k USING (work
 WHERE c.deleted OR k.deleted
 """
 _HOLDING: Final = """
-SELECT DISTINCT d.workspace_id, d.audience_id, d.destination_id
-FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[], %(fingerprints)s::bytea[])
-    AS u(workspace_id, profile_id, version, fingerprint)
+SELECT u.at::int, d.audience_id, d.destination_id, d.fingerprint
+FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[])
+    WITH ORDINALITY AS u(workspace_id, profile_id, version, at)
 CROSS JOIN LATERAL (
     SELECT x.* FROM activation.deliveries x
     WHERE x.workspace_id = u.workspace_id AND x.profile_id = u.profile_id OFFSET 0) AS d
-WHERE d.desired AND d.min_version < u.version AND d.fingerprint IS DISTINCT FROM u.fingerprint
+WHERE d.desired AND d.min_version < u.version
 """
 _CHANGED: Final = """
 UPDATE activation.deliveries d
@@ -80,10 +85,11 @@ SELECT DISTINCT d.workspace_id, d.audience_id, d.destination_id FROM activation.
 WHERE d.workspace_id = %(workspace)s AND d.profile_id = ANY(%(profiles)s::uuid[])
 UNION
 SELECT c.workspace_id, c.audience_id, c.destination_id
-FROM activation.memberships m
-JOIN activation.audiences a ON a.workspace_id = m.workspace_id AND m.segment_id = ANY(a.segment_ids)
-JOIN activation.connections c ON c.workspace_id = a.workspace_id AND c.audience_id = a.audience_id AND c.active
-WHERE m.workspace_id = %(workspace)s AND m.profile_id = ANY(%(profiles)s::uuid[]) AND m.member
+FROM activation.connections c JOIN activation.audiences a USING (workspace_id, audience_id)
+WHERE c.workspace_id = %(workspace)s AND c.active AND EXISTS (
+    SELECT 1 FROM activation.memberships m
+    WHERE m.workspace_id = c.workspace_id AND m.segment_id = ANY(a.segment_ids)
+      AND m.profile_id = ANY(%(profiles)s::uuid[]) AND m.member)
 """
 
 
@@ -93,81 +99,91 @@ class PostgresProjection:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def apply_memberships(self, changes: Sequence[MembershipChanged]) -> int:
+    async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
         async with self._pool.connection() as connection:
-            changed = await _rows(connection, _MEMBERSHIPS, _membership_columns(changes))
-            touched: dict[str, dict[str, set[UUID]]] = defaultdict(lambda: defaultdict(set))
-            for row in changed:
-                touched[row["workspace_id"]][row["segment_id"]].add(row["profile_id"])
-            for workspace in sorted(touched):
-                await _reconcile_segments(connection, workspace, touched[workspace])
-        return len(changed)
+            wanting = {_key(row): row["profiles"] for row in await _rows(connection, _MEMBERSHIPS, _members(changes))}
+            return sum([await _reconcile(connection, key, wanting[key]) for key in sorted(wanting)])
 
     async def apply_profiles(self, facts: Sequence[ProfileFact]) -> int:
-        columns = _profile_columns(facts)
+        newest = _newest(facts)
+        columns = _columns(newest)
         async with self._pool.connection() as connection:
-            gone_or_back: dict[str, set[UUID]] = defaultdict(set)
-            for row in await _rows(connection, _FLOORS, columns):
-                gone_or_back[row["workspace_id"]].add(row["profile_id"])
-            holding = await _rows(connection, _HOLDING, columns)
-            keys = {ConnectionKey(row["workspace_id"], row["audience_id"], row["destination_id"]) for row in holding}
-            everywhere: dict[ConnectionKey, set[UUID]] = {key: set() for key in keys}
-            for workspace, profiles in gone_or_back.items():
-                for row in await _rows(connection, _ALL_CONNECTIONS, {"workspace": workspace, "profiles": [*profiles]}):
-                    everywhere[ConnectionKey(row["workspace_id"], row["audience_id"], row["destination_id"])] = profiles
+            floors = await _rows(connection, _FLOORS, columns)
+            held = _differing(await _rows(connection, _HOLDING, columns), newest)
+            everywhere: dict[ConnectionKey, set[UUID]] = {key: set() for keys in held.values() for key in keys}
+            everywhere.update(await _connections_of(connection, floors))
             for key in sorted(everywhere):
-                only = sorted(everywhere[key])
-                await reconcile_in(connection, key, limit=len(only), only=only, live=True)
-            changed = (await connection.execute(_CHANGED, columns)).rowcount if keys else 0
-        return changed + sum(map(len, gone_or_back.values()))
+                await _reconcile(connection, key, everywhere[key])
+            changed = await _make_pending(connection, [newest[at] for at in held]) if held else 0
+        return changed + len(floors)
 
 
-async def _reconcile_segments(
-    connection: AsyncConnection[Any], workspace: str, touched: Mapping[str, set[UUID]]
-) -> None:
-    parameters = {"workspace": workspace, "segments": list(touched)}
-    connections = await _rows(connection, _CONNECTIONS, parameters)
-    for row in sorted(connections, key=lambda row: (row["audience_id"], row["destination_id"])):
-        profiles = set().union(*(touched.get(segment, set()) for segment in row["segment_ids"]))
-        key = ConnectionKey(workspace, row["audience_id"], row["destination_id"])
-        await reconcile_in(connection, key, limit=len(profiles), only=sorted(profiles), live=True)
+async def _connections_of(
+    connection: AsyncConnection[Any], floors: Sequence[Mapping[str, Any]]
+) -> dict[ConnectionKey, set[UUID]]:
+    """Where profiles that are gone, or back, may be or should be."""
+    gone_or_back: dict[str, set[UUID]] = defaultdict(set)
+    for row in floors:
+        gone_or_back[row["workspace_id"]].add(row["profile_id"])
+    found: dict[ConnectionKey, set[UUID]] = {}
+    for workspace, profiles in gone_or_back.items():
+        parameters = {"workspace": workspace, "profiles": array(profiles, uuids)}
+        found |= {_key(row): profiles for row in await _rows(connection, _ALL_CONNECTIONS, parameters)}
+    return found
 
 
-def _membership_columns(changes: Sequence[MembershipChanged]) -> dict[str, list[Any]]:
-    newest: dict[tuple[str, str, UUID], MembershipChanged] = {}
-    for change in changes:
-        name = (change.workspace_id, change.segment_id, change.profile_id)
-        if name not in newest or newest[name].sequence < change.sequence:
-            newest[name] = change
-    # one order everywhere, so that two workers never wait for one another in a circle
-    rows = [newest[name] for name in sorted(newest)]
-    return {
-        "workspaces": [row.workspace_id for row in rows],
-        "segments": [row.segment_id for row in rows],
-        "profiles": [row.profile_id for row in rows],
-        "sequences": [row.sequence for row in rows],
-        "members": [row.change == "entered" for row in rows],
-        "times": [row.at for row in rows],
-        "received": [row.received_at for row in rows],
-    }
+async def _reconcile(connection: AsyncConnection[Any], key: ConnectionKey, profiles: Iterable[UUID]) -> int:
+    only = sorted(profiles)
+    return await reconcile_in(connection, key, limit=len(only), only=only, live=True)
 
 
-def _profile_columns(facts: Sequence[ProfileFact]) -> dict[str, list[Any]]:
-    newest: dict[tuple[str, UUID], ProfileFact] = {}
-    for fact in facts:
-        name = (fact.workspace_id, fact.profile_id)
-        if name not in newest or newest[name].version < fact.version:
-            newest[name] = fact
-    rows = [newest[name] for name in sorted(newest)]
-    return {
-        "workspaces": [row.workspace_id for row in rows],
-        "profiles": [row.profile_id for row in rows],
-        "versions": [row.version for row in rows],
-        "fingerprints": [row.fingerprint for row in rows],
-        "deleted": [row.deleted for row in rows],
-        "merged": [row.merged for row in rows],
-        "refused": [row.refused for row in rows],
-    }
+async def _make_pending(connection: AsyncConnection[Any], facts: Sequence[ProfileFact]) -> int:
+    columns = {**_columns(facts), "fingerprints": array([fact.fingerprint() for fact in facts], octets)}
+    return (await connection.execute(_CHANGED, columns)).rowcount
+
+
+def _members(changes: Sequence[MembershipFact]) -> dict[str, str]:
+    rows = [
+        (one.workspace_id, one.segment_id, one.profile_id.hex, one.sequence, one.change == "entered", one.received_at)
+        for one in changes
+    ]
+    # one order everywhere, so that two workers never wait for one another in a circle; the last of a name is the newest
+    newest = {row[:3]: row for row in sorted(rows, key=itemgetter(0, 1, 2, 3))}
+    names = ("workspaces", "segments", "profiles", "sequences", "members", "received")
+    columns = arrays(newest.values(), texts, texts, str, numbers, booleans, times)
+    return dict(zip(names, columns, strict=True))
+
+
+def _newest(facts: Sequence[ProfileFact]) -> list[ProfileFact]:
+    named = [(fact.workspace_id, fact.profile_id.hex, fact.version, at) for at, fact in enumerate(facts)]
+    return [facts[at] for at in {row[:2]: row[3] for row in sorted(named)}.values()]
+
+
+def _columns(facts: Sequence[ProfileFact]) -> dict[str, str]:
+    rows = [
+        (fact.workspace_id, fact.profile_id, fact.version, fact.deleted, fact.merged, fact.refused) for fact in facts
+    ]
+    names = ("workspaces", "profiles", "versions", "deleted", "merged", "refused")
+    columns = arrays(rows, texts, uuids, numbers, booleans, booleans, booleans)
+    return dict(zip(names, columns, strict=True))
+
+
+def _differing(holding: Sequence[Mapping[str, Any]], facts: Sequence[ProfileFact]) -> dict[int, set[ConnectionKey]]:
+    """Which facts tell something new to a connection that holds their profile: index -> connections."""
+    fingerprints: dict[int, bytes] = {}
+    found: dict[int, set[ConnectionKey]] = defaultdict(set)
+    for row in holding:
+        at = row["at"] - 1
+        fact = facts[at]
+        if at not in fingerprints:
+            fingerprints[at] = fact.fingerprint()
+        if row["fingerprint"] != fingerprints[at]:
+            found[at].add(ConnectionKey(fact.workspace_id, row["audience_id"], row["destination_id"]))
+    return found
+
+
+def _key(row: Mapping[str, Any]) -> ConnectionKey:
+    return ConnectionKey(row["workspace_id"], row["audience_id"], row["destination_id"])
 
 
 async def _rows(
