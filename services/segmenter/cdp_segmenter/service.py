@@ -67,7 +67,7 @@ class Segmenter:
             _GROUP,
             settings.kafka_bootstrap_servers,
             [PROFILES_RECORDED],
-            RecordedStream(evaluator, chores.wake).handle,
+            RecordedStream(evaluator, chores.wake, clock).handle,
             data_dir=settings.data_dir,
             max_batch=settings.segmenter_batch_messages,
             within_seconds=settings.segmenter_batch_seconds,

@@ -1,14 +1,17 @@
-"""profiles-recorded -> the profiles of each workspace evaluated together."""
+"""profiles-recorded -> the profiles of each workspace evaluated together, paced by what that takes."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from cdp_eventlog.log import Record
+from cdp_runtime.clock import Clock
+from cdp_runtime.gathering import Gathering
 from cdp_runtime.metrics import SEGMENTER_UNREADABLE
 from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.profiles import ProfilesRecorded
-from cdp_segmenter.evaluate import Evaluator, Touched
+from cdp_segmenter.evaluate import IDS_PER_QUERY, Evaluator, Touched
 
 _log = structlog.get_logger(__name__)
 _codec = Codec(ProfilesRecorded)
@@ -17,14 +20,22 @@ _codec = Codec(ProfilesRecorded)
 class RecordedStream:
     """The handler that the Faust shell calls; idempotent, so a repeated batch changes nothing."""
 
-    def __init__(self, evaluator: Evaluator, wake: Callable[[], None]) -> None:
-        self._evaluator, self._wake = evaluator, wake
+    def __init__(
+        self, evaluator: Evaluator, wake: Callable[[], None], clock: Clock, gathering: Gathering | None = None
+    ) -> None:
+        self._evaluator, self._wake, self._clock = evaluator, wake, clock
+        self._gathering = gathering or Gathering(full=IDS_PER_QUERY)
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Returns when every change is committed to Postgres. Raises what the stores raise: the batch is repeated."""
-        for touched in together(_decoded(records)):
+        started = self._clock.monotonic()
+        evaluated = together(_decoded(records))
+        for touched in evaluated:
             if await self._evaluator.touched(touched):
                 self._wake()
+        seconds = self._clock.monotonic() - started
+        # a question about a hundred rules costs the store the same for one profile as for a thousand
+        await asyncio.sleep(self._gathering.wait(sum(len(one.profiles) for one in evaluated), seconds))
 
 
 def together(messages: Iterable[ProfilesRecorded]) -> list[Touched]:

@@ -3,7 +3,6 @@
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -13,7 +12,6 @@ from cdp_identity.recording.blocks import OUTCOME_COLUMNS, event_blocks, millise
 from cdp_identity.recording.draft import draft, erased_nodes, erased_profiles
 from cdp_identity.recording.erasure import standing
 from cdp_identity.recording.owners import RecentOwners
-from cdp_identity.recording.pacing import Pace
 from cdp_identity.recording.profiles import newest_moves, newest_updates, profile_block, range_token
 from cdp_identity.recording.protocol import Claim, Intent
 from cdp_identity.recording.touched import Touched
@@ -180,11 +178,3 @@ def test_owners_are_forgotten_after_two_turns():
     assert owners.owner("w", NODE) == OTHER
     owners.turn(122)
     assert owners.owner("w", NODE) is None
-
-
-@pytest.mark.parametrize(
-    ("count", "seconds", "pause"),
-    [(1, 0.05, 0.2), (4999, 0.4, 0.8), (10, 0.25, 0.5), (5000, 0.05, 0.0), (20_000, 3.0, 0.0)],
-)
-def test_small_flushes_gather_and_lag_waits_for_nothing(count, seconds, pause):
-    assert Pace(0.25, 5000).wait(count, seconds) == pytest.approx(pause)

@@ -9,13 +9,13 @@ from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
 from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
 from cdp_identity.recording.adapters.postgres import PostgresLedger
 from cdp_identity.recording.flush import Flush, Stores
-from cdp_identity.recording.pacing import Pace
 from cdp_identity.recording.patience import Patience, Stopping
 from cdp_identity.recording.ports import Fenced
 from cdp_identity.recording.settings import RecorderSettings
 from cdp_identity.recording.stream import RecorderStream
 from cdp_runtime import metrics
 from cdp_runtime.clock import SystemClock
+from cdp_runtime.gathering import Gathering
 from cdp_runtime.logs import get_logger
 from cdp_runtime.postgres import lazy_pool
 from cdp_runtime.settings import load
@@ -76,8 +76,8 @@ class RecorderService:
         settings, clock = self._settings, SystemClock()
         ledger = PostgresLedger(self._pool)
         stores = Stores(ledger, ClickHouseColumns(self._columns), ledger, self._producer, clock)
-        pace = Pace(settings.recorder_flush_seconds, settings.recorder_full_records)
-        stream = RecorderStream(Flush(stores, self._patience), self._patience, pace, clock)
+        gathering = Gathering(settings.recorder_flush_seconds, settings.recorder_full_records)
+        stream = RecorderStream(Flush(stores, self._patience), self._patience, gathering, clock)
         self._consumer = KafkaConsumer(
             settings.kafka_bootstrap_servers,
             settings.recorder_group,
