@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.errors import PartUnavailable
@@ -16,6 +17,14 @@ from cdp_devstack.parts import Part, Ports
 from tests.millrace import millrace
 
 __all__ = ["millrace"]  # fixtures that live beside what they are about
+
+# structlog's own way prints every variable of every frame, which takes seconds for each failure that a test provokes
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,9 @@ from typing import Any
 
 import structlog
 
+# where it went wrong, never with which values: those are keys, tokens and people, and a second of work to print
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 def configure(level: str = "info", style: str = "json", service: str = "") -> None:
     """Sends structlog and the standard library's logging to the same lines."""
@@ -18,9 +21,9 @@ def configure(level: str = "info", style: str = "json", service: str = "") -> No
         structlog.processors.StackInfoRenderer(),
     ]
     ending: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_TRACEBACKS, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
