@@ -1,11 +1,9 @@
 """A whole Millrace for tests: ``cdp up`` as a user starts it, on free ports and an empty folder."""
 
-import os
+import random
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +15,12 @@ import httpx
 import psutil
 import pytest
 
+from cdp_devstack.parts import free_ports
+from tests.processes import CDP, environment
+
 T = TypeVar("T")
 PORTS = ("INGEST", "API", "STANDIN", "KAFKA", "POSTGRES", "CLICKHOUSE", "REDIS")
 PROCESSES = ("ingest", "resolver", "recorder", "segmenter", "activation", "analytics-api")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @dataclass
@@ -32,8 +28,11 @@ class Millrace:
     """A running stack and the questions that tests ask it."""
 
     data_dir: Path
-    ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
+    ports: dict[str, int] = field(default_factory=lambda: dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    # a killed process leaves its port free for a moment, which another stack on the machine must not take
+    first_admin_port: int = field(default_factory=lambda: random.randrange(10_000, 30_000, 10))
     process: subprocess.Popen[bytes] | None = None
+    _admin: dict[str, str] = field(default_factory=dict)  # process -> its admin port; it stays over restarts
 
     @property
     def gateway(self) -> str:
@@ -41,14 +40,13 @@ class Millrace:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
-            **{key: value for key, value in os.environ.items() if not key.startswith("CDP_") or key == "CDP_CACHE_DIR"},
+        scripts = Path(__file__).parent / "e2e/js/node_modules/@segment/analytics-next/dist/umd"
+        return environment(
             **{f"CDP_{name}_PORT": str(port) for name, port in self.ports.items()},
-            "CDP_DATA_DIR": str(self.data_dir),
-            "CDP_INGEST_SCRIPTS_DIR": str(
-                Path(__file__).parent / "e2e/js/node_modules/@segment/analytics-next/dist/umd"
-            ),
-        }
+            CDP_ADMIN_PORT=str(self.first_admin_port),
+            CDP_DATA_DIR=str(self.data_dir),
+            CDP_INGEST_SCRIPTS_DIR=str(scripts),
+        )
 
     @property
     def postgres_url(self) -> str:
@@ -64,9 +62,8 @@ class Millrace:
 
     def start(self, *arguments: str, seconds: float = 300) -> None:
         """Runs ``cdp up`` until the front door and the gateway are ready."""
-        command = [str(Path(sys.executable).parent / "cdp"), "up", *arguments]
         output = self.log.open("ab")
-        self.process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
+        self.process = subprocess.Popen([CDP, "up", *arguments], env=self.environment, stdout=output, stderr=output)
         self.until("the stack is up", lambda: self._ready(), bool, seconds)
 
     def stop(self) -> int:
@@ -105,8 +102,9 @@ class Millrace:
             self.until(f"{name} is ready", lambda name=name: self._is_ready(name), bool, seconds)  # type: ignore[misc]
 
     def _is_ready(self, name: str) -> bool:
-        port = self.find(name).environ()["CDP_ADMIN_PORT"]
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).is_success
+        if name not in self._admin:
+            self._admin[name] = self.find(name).environ()["CDP_ADMIN_PORT"]
+        return httpx.get(f"http://127.0.0.1:{self._admin[name]}/readyz", timeout=2).is_success
 
     def api(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": "Bearer demo-api-token", **options.pop("headers", {})}

@@ -139,7 +139,8 @@ def _ports() -> dict[str, str]:
 
 
 def _admin_ports(count: int) -> list[int]:
-    ports = (port for port in range(FIRST_ADMIN_PORT, FIRST_ADMIN_PORT + 400) if is_free(port))
+    first = int(os.environ.get("CDP_ADMIN_PORT") or FIRST_ADMIN_PORT)  # stacks side by side begin at their own
+    ports = (port for port in range(first, first + 400) if is_free(port))
     return [port for port, _ in zip(ports, range(count), strict=False)]
 
 

@@ -1,10 +1,8 @@
 """The real process between real Kafka, Postgres, ClickHouse and the stand-in, killed in the middle."""
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,11 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from psycopg.types.json import Jsonb
-from tests.millrace import free_port
+from tests.processes import CdpProcess, environment
 
 from cdp_activation.seed import seed_local
 from cdp_clickhouse.client import ClickHouse
+from cdp_devstack.parts import free_ports
 from cdp_eventlog.log import Outgoing, Partition
 from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.reader import KafkaRangeReader
@@ -47,33 +46,11 @@ async def listens(port: int, seconds: float = 90) -> None:
                 return
 
 
-class Process:
-    """``cdp run activation`` or ``cdp run-local platforms``."""
-
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
-        self._arguments, self._environment = arguments, environment
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        code = "from cdp_runtime.cli import main; main()"
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, *self._arguments, env={**os.environ, **self._environment}
-        )
-
-    async def end(self, number: signal.Signals) -> int:
-        if self._process is None or self._process.returncode is not None:
-            return 0
-        self._process.send_signal(number)
-        return await asyncio.wait_for(self._process.wait(), 45)
-
-
 @pytest.fixture
-async def environment(
-    kafka_url: str, migrated: str, clickhouse_url: str, tmp_path: Path
-) -> AsyncIterator[dict[str, str]]:
+async def settings(kafka_url: str, migrated: str, clickhouse_url: str, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
     await migrate_clickhouse(clickhouse_url)
     await create_topics(kafka_url)
-    port = str(free_port())
+    port, admin = (str(port) for port in free_ports(2))
     values = {
         "CDP_KAFKA_BOOTSTRAP_SERVERS": kafka_url,
         "CDP_POSTGRES_URL": migrated,
@@ -81,13 +58,14 @@ async def environment(
         "CDP_DATA_DIR": str(tmp_path),
         "CDP_STANDIN_PORT": port,
         "CDP_ACTIVATION_ALLOWED_HOSTS": f"127.0.0.1:{port}",
-        "CDP_ADMIN_PORT": str(free_port()),
+        "CDP_ADMIN_PORT": admin,
     }
-    platforms = Process(["run-local", "platforms"], {**values, "CDP_ADMIN_PORT": "0"})
-    await platforms.start()
+    local = environment(**{**values, "CDP_ADMIN_PORT": "0"})
+    platforms = CdpProcess(("run-local", "platforms"), local, tmp_path / "platforms.log")
+    platforms.start()
     await listens(int(port))
     yield values
-    await platforms.end(signal.SIGTERM)
+    await asyncio.to_thread(platforms.end, signal.SIGTERM)
 
 
 async def store_profiles(url: str, workspace: str, ids: list[UUID]) -> None:
@@ -113,19 +91,19 @@ def entered(workspace: str, profile_id: UUID) -> Outgoing:
 
 
 @pytest.fixture
-async def process(environment: dict[str, str]) -> AsyncIterator[Process]:
-    process = Process(["run", "activation"], environment)
+def process(settings: dict[str, str], tmp_path: Path) -> Iterator[CdpProcess]:
+    process = CdpProcess(("run", "activation"), environment(**settings), tmp_path / "activation.log")
     yield process
-    await process.end(signal.SIGKILL)
+    process.close()
 
 
 async def test_a_process_killed_in_the_middle_loses_and_repeats_nothing(
-    environment: dict[str, str], process: Process, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, str], process: CdpProcess, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in environment.items():
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    await seed_local(environment["CDP_POSTGRES_URL"])
-    await seed_local(environment["CDP_POSTGRES_URL"])
+    await seed_local(settings["CDP_POSTGRES_URL"])
+    await seed_local(settings["CDP_POSTGRES_URL"])
     audience = f"audience-{uuid4().hex[:8]}"
     async with pool.connection() as connection:
         await connection.execute("UPDATE activation.destinations SET settings = settings || '{\"batchSize\": 20}'")
@@ -140,11 +118,11 @@ async def test_a_process_killed_in_the_middle_loses_and_repeats_nothing(
             [audience, Jsonb({"customAudienceId": FACEBOOK_AUDIENCE})],
         )
     ids = [uuid4() for _ in range(PEOPLE)]
-    await store_profiles(environment["CDP_CLICKHOUSE_URL"], "demo", ids)
-    await process.start()
-    producer = KafkaProducer(environment["CDP_KAFKA_BOOTSTRAP_SERVERS"], client_id="test")
+    await store_profiles(settings["CDP_CLICKHOUSE_URL"], "demo", ids)
+    process.start()
+    producer = KafkaProducer(settings["CDP_KAFKA_BOOTSTRAP_SERVERS"], client_id="test")
     await producer.start()
-    base = f"http://127.0.0.1:{environment['CDP_STANDIN_PORT']}"
+    base = f"http://127.0.0.1:{settings['CDP_STANDIN_PORT']}"
     async with httpx.AsyncClient(base_url=base, timeout=10) as client:
 
         async def members() -> set[str]:
@@ -156,18 +134,18 @@ async def test_a_process_killed_in_the_middle_loses_and_repeats_nothing(
 
         await producer.publish([entered("demo", profile_id) for profile_id in ids[: PEOPLE // 2]])
         await until(lambda: reached(20), 120)
-        await process.end(signal.SIGKILL)
+        await asyncio.to_thread(process.end, signal.SIGKILL)
         await producer.publish([entered("demo", profile_id) for profile_id in ids[PEOPLE // 2 :]])
-        await process.start()
+        process.start()
         wanted = {profile_ref(profile_id) for profile_id in ids}
         await until(lambda: same(members, wanted), 120)
-        ready = await client.get(f"http://127.0.0.1:{environment['CDP_ADMIN_PORT']}/readyz")
+        ready = await client.get(f"http://127.0.0.1:{settings['CDP_ADMIN_PORT']}/readyz")
         assert ready.status_code == 200, ready.text
-        metrics = (await client.get(f"http://127.0.0.1:{environment['CDP_ADMIN_PORT']}/metrics")).text
+        metrics = (await client.get(f"http://127.0.0.1:{settings['CDP_ADMIN_PORT']}/metrics")).text
         assert 'cdp_activation_deliveries_total{operation="add",outcome="delivered"' in metrics
-        await until(lambda: reported(environment["CDP_KAFKA_BOOTSTRAP_SERVERS"], set(ids)), 60)
+        await until(lambda: reported(settings["CDP_KAFKA_BOOTSTRAP_SERVERS"], set(ids)), 60)
     await producer.stop()
-    assert await process.end(signal.SIGTERM) == 0
+    assert await asyncio.to_thread(process.end, signal.SIGTERM) == 0
 
 
 async def same(members: Any, wanted: set[str]) -> bool:

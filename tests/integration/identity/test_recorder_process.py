@@ -1,11 +1,8 @@
 """`cdp run recorder` between the real Kafka, Postgres and ClickHouse, killed with -9 in the middle of its work."""
 
 import asyncio
-import os
 import random
 import signal
-import subprocess
-import sys
 import uuid
 from collections import Counter
 from datetime import UTC, datetime
@@ -13,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from tests.processes import CdpProcess, environment
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
@@ -46,7 +44,7 @@ async def store(clickhouse_url):
 
 
 @pytest.fixture
-async def environment(kafka_url, postgres_url, store):
+async def settings(kafka_url, postgres_url, store):
     """The recorder's settings; it starts at the present end of the topics."""
     await create_topics(kafka_url)
     await migrate_postgres(postgres_url)
@@ -61,7 +59,6 @@ async def environment(kafka_url, postgres_url, store):
                 (topic, number, end),
             )
     yield {
-        **os.environ,
         "CDP_KAFKA_BOOTSTRAP_SERVERS": kafka_url,
         "CDP_POSTGRES_URL": postgres_url,
         "CDP_CLICKHOUSE_URL": store.url,
@@ -71,29 +68,11 @@ async def environment(kafka_url, postgres_url, store):
     await pool.close()
 
 
-class Recorder:
-    """The process."""
-
-    def __init__(self, environment):
-        self._environment = environment
-        self._process = None
-
-    def start(self):
-        program = [sys.executable, "-m", "cdp_runtime.cli", "run", "recorder"]
-        self._process = subprocess.Popen(program, env=self._environment)
-
-    def end(self, number=signal.SIGKILL):
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(30)
-            self._process = None
-
-
 @pytest.fixture
-def recorder(environment):
-    process = Recorder(environment)
+def recorder(settings, tmp_path):
+    process = CdpProcess(("run", "recorder"), environment(**settings), tmp_path / "recorder.log")
     yield process
-    process.end()
+    process.close()
 
 
 async def end_offsets(kafka_url, topics):
@@ -154,7 +133,7 @@ async def test_kill_9_again_and_again_loses_and_doubles_nothing(recorder, store,
         )
         await asyncio.sleep(chance.uniform(0.05, 0.15))
         if number in strikes:
-            recorder.end()
+            recorder.end(signal.SIGKILL)
             recorder.start()
     stored = [e for e in sent if e.outcome == "stored"]
 

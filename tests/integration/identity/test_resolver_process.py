@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from tests.processes import CdpProcess, environment
 
 from cdp_eventlog.kafka import KafkaProducer
 from cdp_eventlog.topics import create_topics
@@ -27,23 +27,16 @@ pytestmark = [pytest.mark.postgres, pytest.mark.kafka]
 EVENTS = 1500
 
 
-@asynccontextmanager
-async def resolver(kafka_url: str, postgres_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    settings = {
-        "CDP_KAFKA_BOOTSTRAP_SERVERS": kafka_url,
-        "CDP_POSTGRES_URL": postgres_url,
-        "CDP_IDENTITY_BATCH_EVENTS": "50",
-        "CDP_LOG_LEVEL": "error",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cdp_runtime.cli", "run", "resolver", env={**os.environ, **settings}
+@pytest.fixture
+def resolver(kafka_url: str, identity_url: str, tmp_path: Path) -> Iterator[CdpProcess]:
+    settings = environment(
+        CDP_KAFKA_BOOTSTRAP_SERVERS=kafka_url,
+        CDP_POSTGRES_URL=identity_url,
+        CDP_IDENTITY_BATCH_EVENTS="50",
     )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await asyncio.wait_for(process.wait(), 20)
+    process = CdpProcess(("run", "resolver"), settings, tmp_path / "resolver.log")
+    yield process
+    process.close()
 
 
 async def until(claim: Callable[[], Any], deadline: float = 90) -> None:
@@ -53,7 +46,7 @@ async def until(claim: Callable[[], Any], deadline: float = 90) -> None:
 
 
 async def test_killed_and_started_again_it_resolves_every_event_once(
-    pool: Pool, identity_url: str, kafka_url: str
+    pool: Pool, kafka_url: str, resolver: CdpProcess
 ) -> None:
     await create_topics(kafka_url)
     producer = KafkaProducer(kafka_url, client_id="test")
@@ -80,25 +73,20 @@ async def test_killed_and_started_again_it_resolves_every_event_once(
             )
             return int((await found.fetchone())[0])
 
+    async def under_way() -> bool:
+        return await revenue() > 0
+
+    async def complete() -> bool:
+        return await revenue() >= EVENTS * 101
+
     try:
-        async with resolver(kafka_url, identity_url) as first:
-            await producer.publish([outgoing(one) for one in orders])
-
-            async def under_way() -> bool:
-                return await revenue() > 0
-
-            await until(under_way)
-            first.send_signal(signal.SIGKILL)
-            await first.wait()
-
-        async with resolver(kafka_url, identity_url) as second:
-
-            async def complete() -> bool:
-                return await revenue() >= EVENTS * 101
-
-            await until(complete)
-            second.terminate()
-            assert await asyncio.wait_for(second.wait(), 20) == 0
+        resolver.start()
+        await producer.publish([outgoing(one) for one in orders])
+        await until(under_way)
+        await asyncio.to_thread(resolver.end, signal.SIGKILL)
+        resolver.start()
+        await until(complete)
+        assert await asyncio.to_thread(resolver.end, signal.SIGTERM) == 0
     finally:
         await producer.stop()
 

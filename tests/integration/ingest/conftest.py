@@ -2,13 +2,7 @@
 
 import asyncio
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +11,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from tests.processes import CdpProcess, environment
 
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part, free_ports
@@ -40,8 +35,7 @@ class Parts:
     postgres: str
 
     def environment(self, **extra: str) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CDP_")}
-        return {**kept, "CDP_KAFKA_BOOTSTRAP_SERVERS": self.kafka, "CDP_POSTGRES_URL": self.postgres, **extra}
+        return environment(CDP_KAFKA_BOOTSTRAP_SERVERS=self.kafka, CDP_POSTGRES_URL=self.postgres, **extra)
 
     async def source(self, **settings: Any) -> tuple[str, str]:
         """A new workspace with one source; returns the workspace and the write key."""
@@ -136,60 +130,26 @@ async def gateway(parts: Parts) -> AsyncIterator[Gateway]:
     await stopped(gateway, starting)
 
 
-@dataclass
-class GatewayProcess:
-    """``cdp run ingest`` as a process of its own."""
+class GatewayProcess(CdpProcess):
+    """``cdp run ingest``, started until it is ready."""
 
     environment: dict[str, str]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    url: str = ""
-    admin: str = ""
-    _read: int = 0  # bytes of the log that belong to the process before
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.environment['CDP_INGEST_PORT']}"
 
     def start(self) -> None:
-        program = str(Path(sys.executable).with_name("cdp"))
-        self._read = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen([program, "run", "ingest"], env=self.environment, stderr=output)
-        self.admin = self._said(r'"admin": "(http://[^"]+)"')
-        self.url = f"http://127.0.0.1:{self.environment['CDP_INGEST_PORT']}"
-        until(self.is_ready, 90)
-
-    def is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.admin}/readyz").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def ended(self, seconds: float = 40) -> int:
-        assert self.process is not None
-        return self.process.wait(seconds)
-
-    def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(20)
-
-    def _said(self, pattern: str) -> str:
-        found: list[str] = []
-
-        def said() -> bool:
-            found[:] = re.findall(pattern, self.log.read_text()[self._read :])
-            return bool(found)
-
-        until(said, 90)
-        return found[-1]
+        super().start()
+        self.wait_until_ready()
 
 
 @pytest.fixture
 def process(parts: Parts, tmp_path: Path, free_port: int) -> Iterator[GatewayProcess]:
     """Not started yet, so that a test can change its environment."""
-    process = GatewayProcess(parts.environment(CDP_INGEST_PORT=str(free_port)), tmp_path / "gateway.log")
+    process = GatewayProcess(
+        ("run", "ingest"), parts.environment(CDP_INGEST_PORT=str(free_port)), tmp_path / "gateway.log"
+    )
     yield process
     process.close()
 
@@ -204,14 +164,6 @@ def broker(local_parts: BackgroundStack, parts: Parts) -> Iterator[BackgroundSta
     """The stack whose Kafka a test may kill; it runs again afterwards."""
     yield local_parts
     local_parts.restart(Part.KAFKA)
-
-
-def until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {condition}")
-        time.sleep(0.05)
 
 
 def track(user: str, message_id: str | None = None) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
+from tests.processes import until
 
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part
 
-from .conftest import Gateway, GatewayProcess, Parts, ids, running, settings, stopped, track, until
+from .conftest import Gateway, GatewayProcess, Parts, ids, running, settings, stopped, track
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 
