@@ -3,6 +3,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 UV := $(BIN)/uv
 PACKAGES := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+TOGETHER := $(MAKE) --no-print-directory --jobs=2 --output-sync
+WAITING := $(addprefix tests/integration/,ingest activation devstack)
+WHOLE := tests/e2e tests/faults
 EDITABLE := $(foreach p,$(PACKAGES),-e $(dir $(p)))
 
 help: ## list the targets
@@ -20,10 +23,22 @@ run: setup ## start everything, stream the demo shop, print the first result, st
 	@$(BIN)/cdp up --demo
 
 check: setup ## lint, types, import contracts, architecture tests
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/pytest -q tests/architecture
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(TOGETHER) types architecture
+
+types architecture: setup
+types:
+	@$(BIN)/mypy
+architecture:
+	@$(BIN)/pytest -q tests/architecture
 
 test: check ## everything: checks, unit, contract, integration, end to end, faults in short form
-	@$(BIN)/pytest -q tests --ignore=tests/architecture
+	@$(TOGETHER) test-waiting test-working && $(BIN)/pytest -q $(WHOLE)
+
+# two cores: one session mostly waits for processes that start and end, the other computes
+test-waiting:
+	@$(BIN)/pytest -q $(WAITING)
+test-working:
+	@$(BIN)/pytest -q tests $(addprefix --ignore=,tests/architecture $(WAITING) $(WHOLE))
 
 bench: setup ## measure the speeds beside their bare baselines
 	@$(BIN)/python -m bench
@@ -32,4 +47,4 @@ lock: ## resolve and pin the dependencies anew
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes --group dev \
 		$(foreach p,$(PACKAGES),--no-emit-package cdp-$(notdir $(patsubst %/,%,$(dir $(p))))) pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench lock
+.PHONY: help setup run check types architecture test test-waiting test-working bench lock
