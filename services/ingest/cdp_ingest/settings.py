@@ -41,7 +41,9 @@ class IngestSettings(ServiceSettings):
         "refuse", description="calls with an unknown write key: refuse with 401, or answer 200 and keep as dead letters"
     )
     ingest_unknown_bytes_per_second: float = Field(
-        4096, gt=0, description="bytes kept of calls with unknown write keys in one worker, a minute's worth at once"
+        4096,
+        gt=0,
+        description="bytes of such dead letters per second in one worker, a minute's worth at once",
     )
     ingest_trusted_proxies: str = Field(
         "127.0.0.0/8,::1/128", description="CIDR blocks whose X-Forwarded-For tells a client's address"

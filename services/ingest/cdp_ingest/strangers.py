@@ -18,7 +18,8 @@ _BUDGET: Final = "strangers"
 class Strangers:
     """Keeps bodies whole, as they came, so that they can be sent again once their source exists.
 
-    ``rate`` is in bytes, for all strangers together: whoever guesses keys can use it up, and fill nothing.
+    ``rate`` is in bytes of dead letters, for all strangers together: whoever guesses keys can use it up, and fill
+    nothing.
     """
 
     def __init__(self, log: Producer, clock: Clock, rate: Rate) -> None:
@@ -32,10 +33,10 @@ class Strangers:
             self._limiter.check(_BUDGET, self._rate, now)
         except CallRefused as error:
             raise CallRefused(UNKNOWN_KEYS_LIMITED, retry_after=error.retry_after) from error
-        # spent before the broker answers: while it is slow, others must not spend the same bytes
-        self._limiter.spend(_BUDGET, self._rate, len(body), now)
         fault = Fault(WRITE_KEY_UNKNOWN, "writeKey", f"It ends with {write_key[-4:]!r}.")
         source_id = f"key-{hash_token(write_key)[:12]}"  # the same for all calls with this key, without telling it
         letter = dead_letter(NO_WORKSPACE, source_id, self._clock.now(), Refused(body, fault))
+        # spent before the broker answers: while it is slow, others must not spend the same bytes
+        self._limiter.spend(_BUDGET, self._rate, len(letter.value), now)
         await publish(self._log, [letter], self._clock)
         metrics.INGEST_REFUSED.labels(WRITE_KEY_UNKNOWN.label).inc()

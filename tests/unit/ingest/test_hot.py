@@ -142,6 +142,13 @@ async def test_strangers_together_have_a_budget_of_bytes(door: Door) -> None:
     assert len(door.refused()) == 2
 
 
+async def test_small_bodies_cost_strangers_what_they_take_in_the_log(door: Door) -> None:
+    door.app.strangers = Strangers(door.log, door.clock, Rate(10, 1000))
+    answers = [(await door.post("/v1/b?writeKey=no", {})).status_code for _ in range(20)]
+    assert answers == sorted(answers) and {200, 429} == set(answers)
+    assert sum(len(letter.value) for letter in door.log.published) < 1500
+
+
 async def test_a_strangers_call_is_no_success_while_the_log_or_the_table_is_away(door: Door) -> None:
     door.app.strangers = Strangers(door.log, door.clock, Rate(10, 1000))
     door.log.down = True
