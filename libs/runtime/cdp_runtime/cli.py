@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cdp_runtime.commands import CommandRefused
 from cdp_runtime.run import UnknownService, run, service_names
 from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
@@ -112,9 +113,11 @@ def topics_create(
 def main() -> None:
     """Entry point: an expected fault is one sentence on standard error and exit code 1."""
     own = {"run", "run-local", "migrate", "seed", "config", "metrics", "topics"}
-    for entry in entry_points(group="cdp.commands"):
-        if sys.argv[1:2] and sys.argv[1] in own:
-            break  # `cdp run` must not pay for importing the local stack
+    contributed = entry_points(group="cdp.commands")
+    asked = next(iter(sys.argv[1:]), "")
+    for entry in contributed:
+        if asked != entry.name and (asked in own or asked in contributed.names):
+            continue  # `cdp run` must not pay for importing the local stack, nor one command for another
         command = entry.load()
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=entry.name)
@@ -122,7 +125,7 @@ def main() -> None:
             app.command(entry.name)(command)
     try:
         app()
-    except (BadSettings, UnknownService) as fault:
+    except (BadSettings, UnknownService, CommandRefused) as fault:
         _give_up(str(fault))
     except Exception as error:
         dependency = _DEPENDENCIES.get(type(error).__module__.partition(".")[0])

@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter
+from psycopg import AsyncConnection
 
 from cdp_analytics_api.adapters.clickhouse import ClickHouseDirectory, ClickHouseEventStore
 from cdp_analytics_api.adapters.kafka import KafkaEventTail
 from cdp_analytics_api.adapters.postgres.audit import PostgresAuditLog
 from cdp_analytics_api.adapters.postgres.idempotency import PostgresKeptAnswers
 from cdp_analytics_api.adapters.postgres.quarantine import PostgresQuarantine
-from cdp_analytics_api.adapters.postgres.tokens import PostgresTokens, seed_token
+from cdp_analytics_api.adapters.postgres.tokens import NewToken, PostgresTokens, create_token
+from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
 from cdp_analytics_api.adapters.redis import RedisRateLimiter
 from cdp_analytics_api.app import Door, build_app
 from cdp_analytics_api.door.audit import AuditTrail
@@ -32,6 +34,7 @@ from cdp_analytics_api.tokens import TokenAuthenticator
 from cdp_clickhouse.client import ClickHouse
 from cdp_eventlog.kafka import KafkaConsumer
 from cdp_runtime.api import ApiPart
+from cdp_runtime.auth import SCOPES
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
 from cdp_runtime.postgres import Pool, lazy_pool
@@ -155,8 +158,10 @@ def build() -> Service:
 
 
 async def seed_local(postgres_url: str) -> None:
-    """The local stack's API token, with every scope of the workspace ``demo``. Entry point group ``cdp.seeds``."""
-    await seed_token(postgres_url, "demo", "local stack", "demo-api-token")
+    """The workspace ``demo`` and its API token with every scope, for local stacks. Entry point group ``cdp.seeds``."""
+    async with await AsyncConnection.connect(postgres_url) as connection:
+        await create_workspace(connection, "demo", "Demo shop")
+        await create_token(connection, NewToken("demo", "local stack", "demo-api-token", sorted(SCOPES)))
 
 
 def _adapters(settings: AnalyticsApiSettings) -> _Adapters:

@@ -1,15 +1,17 @@
 """Settings -> the gateway process, its part of the front door, and the local stack's source."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
 
 from cdp_eventlog.kafka import KafkaProducer
 from cdp_ingest.adapters.postgres import PostgresAccepted, PostgresSources
-from cdp_ingest.adapters.redis import RedisSpending
+from cdp_ingest.adapters.postgres_sources import NewSource, create_source
 from cdp_ingest.answers import Cors
 from cdp_ingest.api import events_router
 from cdp_ingest.connection import networks
@@ -25,13 +27,15 @@ from cdp_ingest.web import Site, build_web
 from cdp_ingest.workers import PORT, GatewayWorkers
 from cdp_runtime import metrics
 from cdp_runtime.api import ApiPart
-from cdp_runtime.auth import hash_token
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
 from cdp_runtime.postgres import lazy_pool
 from cdp_runtime.server import HttpServer
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
+
+if TYPE_CHECKING:
+    from cdp_ingest.adapters.redis import RedisSpending
 
 _log = get_logger(__name__)
 
@@ -52,7 +56,7 @@ class IngestService:
         counts = AcceptedCounts(uuid4().hex)
         self._recorder = CountRecorder(counts, PostgresAccepted(self._pool), self._clock)
         limiter = Limiter()
-        self._spending = RedisSpending(settings.redis_url) if settings.ingest_share_limits else None
+        self._spending = _spending(settings)
         self._sharer = LimitSharer(limiter, self._spending) if self._spending is not None else None
         limits = _limits(settings)
         gateway = Gateway(self._log, counts, limits, self._clock, lambda: str(uuid4()), limiter)
@@ -160,6 +164,14 @@ class EventsApi:
         return {"rows": await self._table.read(workspace_id, start)}
 
 
+def _spending(settings: IngestSettings) -> RedisSpending | None:
+    if not settings.ingest_share_limits:
+        return None
+    from cdp_ingest.adapters.redis import RedisSpending  # Redis's client is a third of all that a gateway loads
+
+    return RedisSpending(settings.redis_url)
+
+
 def build() -> Service:
     """The gateway from the environment: one process, or one that watches many. Raises BadSettings."""
     settings = load(IngestSettings)
@@ -180,13 +192,8 @@ async def seed_local(postgres_url: str) -> None:
     """The source of the local stack: workspace ``demo``, write key ``demo-write-key``. Does nothing elsewhere."""
     if load(IngestSettings).environment != "local":
         return
-    key = "demo-write-key"
     async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
-        await connection.execute(
-            "INSERT INTO ingest.sources (workspace_id, source_id, name, write_key_hash, write_key_last4)"
-            " VALUES ('demo', 'source-demo', 'Demo shop', %s, %s) ON CONFLICT DO NOTHING",
-            (hash_token(key), key[-4:]),
-        )
+        await create_source(connection, NewSource("demo", "source-demo", "Demo shop", "demo-write-key"))
 
 
 def _producer(settings: IngestSettings, client_id: str) -> KafkaProducer:

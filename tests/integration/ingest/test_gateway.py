@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from cdp_ingest.adapters.postgres import PostgresAccepted, PostgresSources
+from cdp_ingest.adapters.postgres_sources import NewSource, create_source
 from cdp_ingest.adapters.redis import RedisSpending
 from cdp_ingest.hot import ROUTES
 from cdp_ingest.ports import AcceptedRow
@@ -54,6 +55,42 @@ async def test_accepted_events_are_counted_in_postgres_and_bad_ones_kept_apart(g
     async with asyncio.timeout(15):
         while await parts.counted(workspace) != 20:
             await asyncio.sleep(0.1)
+
+
+async def test_a_source_that_needs_consent_keeps_what_was_granted_and_every_change(
+    gateway: Gateway, parts: Parts
+) -> None:
+    workspace, key = f"ws-{uuid4().hex[:10]}", uuid4().hex
+    async with await psycopg.AsyncConnection.connect(parts.postgres) as connection:
+        assert await create_source(connection, NewSource(workspace, "web", "Shop", key, ("analytics",)))
+    yes, no = ({"consent": {"categoryPreferences": {"analytics": granted}}} for granted in (True, False))
+    sent = [
+        {**track("u", "granted"), "context": yes},
+        {**track("u", "denied"), "context": no},
+        track("u", "silent"),
+        {"type": "identify", "userId": "u", "messageId": "withdrawn", "traits": {"age": 7}, "context": no},
+    ]
+    assert (await gateway.post("/v1/batch", {"batch": sent}, key)).status_code == 200
+    granted, withdrawn = sorted(await parts.stored(workspace), key=lambda event: event.message_id)
+    assert (granted.message_id, json.loads(bytes(granted.context))) == ("granted", yes)
+    assert (withdrawn.message_id, json.loads(bytes(withdrawn.context))) == ("withdrawn", no)
+    assert bytes(withdrawn.traits) == b"{}"
+    refused = await parts.refused(workspace)
+    assert {(event.message_id, event.reason) for event in refused} == {("denied", "consent"), ("silent", "consent")}
+    async with asyncio.timeout(15):
+        while await parts.counted(workspace) != 2:
+            await asyncio.sleep(0.1)
+
+
+async def test_calls_with_an_unknown_key_are_kept_when_the_gateway_is_told_so(parts: Parts) -> None:
+    gateway, starting = await running(settings(parts, ingest_unknown_keys="quarantine"))
+    try:
+        await starting
+        body = {"batch": [track("u")], "writeKey": uuid4().hex}
+        assert (await gateway.post("/v1/b", body)).status_code == 200
+        assert body in [json.loads(event.raw) for event in await parts.refused("")]
+    finally:
+        await stopped(gateway, starting)
 
 
 async def test_one_persons_events_stay_in_order(gateway: Gateway, parts: Parts) -> None:
