@@ -144,9 +144,9 @@ def message_of(item: Item) -> Message:
     )
 
 
-def message_key(workspace_id: str, message_id: str) -> UUID:
+def message_key(workspace_id: str, message_id: str) -> bytes:
     """128 bits that stand for a message id of a workspace."""
-    return UUID(bytes=blake2b(f"{workspace_id}\x1f{message_id}".encode(), digest_size=16).digest())
+    return blake2b(f"{workspace_id}\x1f{message_id}".encode(), digest_size=16).digest()
 
 
 def suppress_erased(items: Iterable[Item], known: Mapping[Key, NodeRow]) -> None:

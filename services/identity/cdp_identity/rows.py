@@ -81,7 +81,7 @@ class ConsentEntry(NamedTuple):
 class Message(NamedTuple):
     """One message id as it was met: 128 bits of workspace and message id, where, and when it arrived (µs)."""
 
-    id: UUID
+    id: bytes
     partition: int
     offset: int
     arrived: int

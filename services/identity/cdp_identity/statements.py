@@ -1,6 +1,7 @@
 """A received event -> what it states: whose it is, who that is, traits, consent, an order; or why it states nothing."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 from uuid import UUID
@@ -113,8 +114,13 @@ def emitter_of(event: ReceivedEvent, found: tuple[Identifier, ...]) -> int:
     """Who speaks: one device's SDK, one server, or (0) somebody who means each statement."""
     if event.channel == "api":
         return EXPLICIT
-    device = next((one.value for kind in (ANONYMOUS_ID, DEVICE_ID) for one in found if one.kind == kind), "")
-    return int.from_bytes(blake2b(f"{event.source_id}\x1f{device}".encode(), digest_size=6).digest(), "big") or 1
+    devices = {one.kind: one.value for one in reversed(found)}
+    return _emitter(event.source_id, devices.get(ANONYMOUS_ID) or devices.get(DEVICE_ID, ""))
+
+
+@lru_cache(maxsize=32768)
+def _emitter(source_id: str, device: str) -> int:
+    return int.from_bytes(blake2b(f"{source_id}\x1f{device}".encode(), digest_size=6).digest(), "big") or 1
 
 
 def _identifiers(

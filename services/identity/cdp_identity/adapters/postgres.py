@@ -1,8 +1,9 @@
 """The resolver's store in Postgres: transactions, claims and offsets, message ids."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -29,9 +30,19 @@ from cdp_runtime.postgres_arrays import arrays, booleans, documents, numbers, oc
 from cdp_schemas.profiles import ProfileUpdated
 
 _DAY: Final = timedelta(days=1)
-_NODE: Final = (texts, uuids, uuids, texts, texts, times, times, octets)
-_LINK: Final = (texts, uuids, uuids, times, texts, texts, texts, texts)
-_ORDER: Final = (texts, texts, uuids, times, numbers, numbers, texts, octets)
+
+
+# one request's events arrive at one moment, and a visit's follow one another closely
+@lru_cache(maxsize=16384)
+def moments(value: int) -> str:
+    """timestamptz from µs."""
+    return times(from_micros(value))
+
+
+_MESSAGE: Final = (bytes.hex, moments, numbers, numbers)
+_NODE: Final = (texts, uuids, uuids, texts, texts, moments, moments, octets)
+_LINK: Final = (texts, uuids, uuids, moments, texts, texts, texts, texts)
+_ORDER: Final = (texts, texts, uuids, moments, numbers, numbers, texts, octets)
 _PROFILE: Final = (
     *(texts, uuids, numbers, times, times, times, times, times, times, times),
     *(numbers, numbers, numbers, texts, documents, documents, documents),
@@ -112,19 +123,17 @@ class PostgresTransaction:
             return set()
         known = await self._met(messages, window)
         fresh = [message for at, message in enumerate(messages) if at not in known]
-        rows = ((m.id, from_micros(m.arrived), m.offset, m.partition) for m in sorted(fresh))
-        taken = {row[0] for row in await self._rows(sql.REMEMBER, arrays(rows, uuids, times, numbers, numbers))}
-        if len(taken) < len(fresh):
+        taken = await self._connection.execute(sql.REMEMBER, _message_columns(sorted(fresh)))
+        if taken.rowcount < len(fresh):
             # a repeat of the same offset, or another worker was quicker: only a fresh look can tell
             return known | await self._met(messages, window)
         return known
 
     async def _met(self, messages: Sequence[Message], window: timedelta) -> set[int]:
-        arrivals = [from_micros(message.arrived) for message in messages]
-        days = _days(min(arrivals) - window, max(arrivals) + window)
-        rows = ((m.id, at, m.offset, m.partition) for m, at in zip(messages, arrivals, strict=True))
-        columns = arrays(rows, uuids, times, numbers, numbers)
-        return {row[0] - 1 for row in await self._rows(sql.MET, [*columns, days, window, window])}
+        arrivals = [message.arrived for message in messages]
+        days = _days(from_micros(min(arrivals)) - window, from_micros(max(arrivals)) + window)
+        rows = await self._rows(sql.MET, [*_message_columns(messages), days, window, window])
+        return {row[0] - 1 for row in rows}
 
     async def orders(self, keys: Collection[OrderKey]) -> dict[OrderKey, OrderRow]:
         columns = arrays(sorted(keys), texts, texts)
@@ -145,7 +154,7 @@ class PostgresTransaction:
         return [link_row(row) for row in await self._rows(sql.HELD_LINKS, _keys(nodes))]
 
     async def open_links(self, since: Mapping[Key, int]) -> list[LinkRow]:
-        columns = arrays(((*key, from_micros(at)) for key, at in since.items()), texts, uuids, times)
+        columns = arrays(((*key, at) for key, at in since.items()), texts, uuids, moments)
         return [link_row(row) for row in await self._rows(sql.OPEN_LINKS, columns * 2)]
 
     async def neighbours(self, keys: Collection[Key]) -> dict[Key, UUID]:
@@ -208,6 +217,10 @@ def _keys(keys: Collection[Key]) -> list[str]:
     return arrays(keys, texts, uuids)
 
 
+def _message_columns(messages: Iterable[Message]) -> list[str]:
+    return arrays(((m.id, m.arrived, m.offset, m.partition) for m in messages), *_MESSAGE)
+
+
 def _key(row: NodeRow) -> Key:
     return row.workspace_id, row.node_id
 
@@ -218,14 +231,13 @@ def _days(first: datetime, last: datetime) -> list[date]:
 
 
 def _node_columns(row: NodeRow) -> tuple[Any, ...]:
-    last = None if row.last_seen is None else from_micros(row.last_seen)
     who = (row.workspace_id, row.node_id, row.profile_id, row.kind, row.value)
-    return (*who, from_micros(row.first_seen), last, row.state)
+    return (*who, row.first_seen, row.last_seen, row.state)
 
 
 def _link_columns(row: LinkRow) -> tuple[Any, ...]:
     a, b, moment, message_id = row.link
-    return row.workspace_id, a, b, from_micros(moment), row.status, message_id, row.source_id, row.reason
+    return row.workspace_id, a, b, moment, row.status, message_id, row.source_id, row.reason
 
 
 def _order_columns(row: OrderRow) -> tuple[Any, ...]:
@@ -234,7 +246,7 @@ def _order_columns(row: OrderRow) -> tuple[Any, ...]:
     who = (row.workspace_id, row.order_id, row.order.owner.node)
     if total is None:
         return (*who, None, 0, 0, None, facts)
-    return (*who, from_micros(total.placed_at), total.net, total.refunded, total.currency, facts)
+    return (*who, total.placed_at, total.net, total.refunded, total.currency, facts)
 
 
 def _profile_columns(record: ProfileUpdated) -> tuple[Any, ...]:

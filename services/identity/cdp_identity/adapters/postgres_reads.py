@@ -85,7 +85,7 @@ class ProfileReads:
         today = self._clock.now().date()
         days = [today + timedelta(days=step) for step in (-1, 0, 1)]
         async with self._connection() as connection:
-            found = await connection.execute(_SETTLED, [message_key(workspace_id, message_id), days])
+            found = await connection.execute(_SETTLED, [UUID(bytes=message_key(workspace_id, message_id)), days])
             return await found.fetchone() is not None
 
     async def _nodes(self, workspace_id: str, nodes: Collection[UUID]) -> list[NodeRow]:

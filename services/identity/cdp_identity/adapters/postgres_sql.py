@@ -33,7 +33,7 @@ INSERT INTO identity.messages (id, day, received_at, "offset", partition)
 SELECT id, (received_at AT TIME ZONE 'UTC')::date, received_at, "offset", partition
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::int[]) AS t(id, received_at, "offset", partition)
 ORDER BY id
-ON CONFLICT DO NOTHING RETURNING id"""
+ON CONFLICT DO NOTHING"""
 
 _NODE_COLUMNS: Final = (
     "n.workspace_id, n.node_id, n.profile_id, n.kind, n.value, n.first_seen, n.last_seen, n.erased_at, n.state"
