@@ -101,9 +101,9 @@ class Chores:
             started = self._clock.monotonic()
             await self._sweep.all()
             self.wake()
-            # a sweep reads every event in a window's reach: it may cost a tenth of the time, and nobody waits 10 s
+            # a sweep reads every event in a window's reach: it may cost 5 % of the time, and nobody waits 10 s
             taken = self._clock.monotonic() - started
-            await self._pause(min(9 * taken, _LONGEST_REST_SECONDS), self._stopping)
+            await self._pause(min(19 * taken, _LONGEST_REST_SECONDS), self._stopping)
 
     async def _reconcile(self) -> None:
         if not self._leads:

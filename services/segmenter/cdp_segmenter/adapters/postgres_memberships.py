@@ -10,6 +10,7 @@ import psycopg
 import structlog
 
 from cdp_runtime.postgres import Pool
+from cdp_runtime.postgres_arrays import array, arrays, numbers, octets, texts, times, uuids
 from cdp_schemas.codec import encode
 from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter.definitions import Definition, Definitions, rule_of
@@ -31,7 +32,8 @@ _RULES: Final = """
 SELECT segment_id, version, type, rules FROM segmenter.segments WHERE workspace_id = %s AND segment_id = ANY(%s)
 """
 _OF_PROFILES: Final = """
-SELECT segment_id, profile_id, sequence FROM segmenter.memberships WHERE workspace_id = %s AND profile_id = ANY(%s)
+SELECT segment_id, profile_id, sequence FROM segmenter.memberships
+WHERE workspace_id = %s AND profile_id = ANY(%s::uuid[])
 """
 _OF_BUCKETS: Final = """
 SELECT segment_id, profile_id, sequence FROM segmenter.memberships
@@ -45,9 +47,8 @@ WHERE workspace_id = %s AND segment_id = %s AND member LIMIT %s
 _APPLY: Final = """
 INSERT INTO segmenter.memberships AS known
     (workspace_id, segment_id, profile_id, bucket, sequence, segment_version, changed_at)
-SELECT %(workspace)s, row.*
-FROM unnest(%(segments)s::text[], %(profiles)s::uuid[], %(buckets)s::smallint[], %(sequences)s::int[],
-            %(versions)s::int[], %(times)s::timestamptz[]) AS row
+SELECT %s, row.*
+FROM unnest(%s::text[], %s::uuid[], %s::smallint[], %s::int[], %s::int[], %s::timestamptz[]) AS row
 ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE
 SET sequence = excluded.sequence, segment_version = excluded.segment_version, changed_at = excluded.changed_at
 WHERE known.sequence = excluded.sequence - 1
@@ -99,7 +100,9 @@ class PostgresSession:
         return Definitions.of(definition for definition in known if definition is not None)
 
     async def of_profiles(self, profiles: Sequence[UUID]) -> dict[Place, int]:
-        return _places(await self._rows(_OF_PROFILES, [self._workspace, list(profiles)])) if profiles else {}
+        if not profiles:
+            return {}
+        return _places(await self._rows(_OF_PROFILES, [self._workspace, array(profiles, uuids)]))
 
     async def of_buckets(self, buckets: tuple[int, int], segment_ids: Sequence[str]) -> dict[Place, int]:
         return _places(await self._rows(_OF_BUCKETS, [self._workspace, list(segment_ids), *buckets]))
@@ -110,21 +113,16 @@ class PostgresSession:
     async def apply(self, changes: Sequence[MembershipChanged]) -> None:
         if not changes:
             return
-        cursor = await self._connection.execute(
-            _APPLY,
-            {
-                "workspace": self._workspace,
-                "segments": [change.segment_id for change in changes],
-                "profiles": [change.profile_id for change in changes],
-                "buckets": [bucket_of(change.profile_id) for change in changes],
-                "sequences": [change.sequence for change in changes],
-                "versions": [change.segment_version for change in changes],
-                "times": [change.at for change in changes],
-            },
+        rows = (
+            (one.segment_id, one.profile_id, bucket_of(one.profile_id), one.sequence, one.segment_version, one.at)
+            for one in changes
         )
+        columns = arrays(rows, texts, uuids, numbers, numbers, numbers, times)
+        cursor = await self._connection.execute(_APPLY, [self._workspace, *columns])
         if cursor.rowcount != len(changes):
             raise OutOfStep(f"{len(changes) - cursor.rowcount} memberships of {self._workspace} changed meanwhile")
-        await self._connection.execute(_TELL, [[message_key(one) for one in changes], [encode(one) for one in changes]])
+        told = ((message_key(one), encode(one)) for one in changes)
+        await self._connection.execute(_TELL, arrays(told, octets, octets))
         sizes: Counter[str] = Counter()
         for change in changes:
             sizes[change.segment_id] += 1 if is_member(change.sequence) else -1

@@ -4,11 +4,13 @@ from typing import Final
 
 from cdp_eventlog.log import Outgoing, Producer
 from cdp_runtime.postgres import Pool
+from cdp_runtime.postgres_arrays import array, numbers
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
 
 _BATCH: Final = 2000
 # without SKIP LOCKED: a second publisher waits for the first one's rows, so no later change overtakes an earlier one
 _OLDEST: Final = "SELECT outbox_id, key, message FROM segmenter.outbox ORDER BY outbox_id LIMIT %s FOR UPDATE"
+_TOLD: Final = "DELETE FROM segmenter.outbox WHERE outbox_id = ANY(%s::bigint[])"
 
 
 class PostgresOutbox:
@@ -25,8 +27,7 @@ class PostgresOutbox:
                 await self._producer.publish(
                     [Outgoing(MEMBERSHIPS_CHANGED, bytes(key), bytes(message)) for _, key, message in rows]
                 )
-                ids = [row[0] for row in rows]
-                await connection.execute("DELETE FROM segmenter.outbox WHERE outbox_id = ANY(%s)", [ids])
+                await connection.execute(_TOLD, [array((row[0] for row in rows), numbers)])
         return len(rows)
 
     async def size(self) -> int:
