@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from fastapi import APIRouter
-
 from cdp_activation.adapters.clickhouse_profiles import ClickHouseProfiles
 from cdp_activation.adapters.http import HttpCalls
 from cdp_activation.adapters.postgres_audiences import PostgresAudiences
@@ -19,11 +17,6 @@ from cdp_activation.adapters.postgres_projection import PostgresProjection
 from cdp_activation.adapters.postgres_suppressions import PostgresSuppressions
 from cdp_activation.adapters.postgres_sweep import PostgresSweep
 from cdp_activation.adapters.sealing import FormSeal
-from cdp_activation.api import audiences
-from cdp_activation.api import destinations as destinations_routes
-from cdp_activation.api import suppressions as suppressions_routes
-from cdp_activation.api.destinations import DestinationParts
-from cdp_activation.api.drafts import AudienceDrafts
 from cdp_activation.breaker import BreakerPolicy
 from cdp_activation.deliver import Deliverer
 from cdp_activation.guard import GuardPolicy
@@ -98,7 +91,8 @@ class Activation:
         await self._store.start()
         await self._producer.start()
         box = SecretBox(settings.secret_key)
-        ledger = PostgresLedger(pool, FormSeal(box))
+        told = asyncio.Event()
+        ledger = PostgresLedger(pool, FormSeal(box), told.set)
         ports = WorkerPorts(
             PostgresDirectory(pool, box),
             ledger,
@@ -109,7 +103,8 @@ class Activation:
             Keyring(settings.secret_key, settings.default_phone_region),
         )
         deliverer = self._deliverer = Deliverer(ports, policies_of(settings))
-        self._upkeep = Upkeep(PostgresSweep(pool), ledger, PostgresOutbox(pool, self._producer), deliverer.wake)
+        outbox = PostgresOutbox(pool, self._producer)
+        self._upkeep = Upkeep(PostgresSweep(pool), ledger, outbox, wake=deliverer.wake, told=told)
         planner = Planner(PostgresProjection(pool), deliverer.wake)
         bootstrap = settings.kafka_bootstrap_servers
         self._intakes = [
@@ -179,6 +174,15 @@ class ActivationApi:
     """The part of the front door: stores that open lazily, so that the door starts while Postgres is away."""
 
     def __init__(self, settings: ActivationSettings) -> None:
+        # the process that delivers has no routes and does not load FastAPI
+        from fastapi import APIRouter
+
+        from cdp_activation.api import audiences
+        from cdp_activation.api import destinations as destinations_routes
+        from cdp_activation.api import suppressions as suppressions_routes
+        from cdp_activation.api.destinations import DestinationParts
+        from cdp_activation.api.drafts import AudienceDrafts
+
         policy = TargetPolicy(settings.allowed_ports, settings.allowed_hosts)
         box, clock = SecretBox(settings.secret_key), SystemClock()
         region = settings.default_phone_region
