@@ -124,7 +124,13 @@ class AnalyticsApi:
         self._parts = [RunningPart(part) for part in (mine, *parts)]
         self.app = build_app(self._parts, _door(settings, self._adapters, authenticator))
         self._server = HttpServer(
-            self.app, settings.api_host, settings.api_port, variable="CDP_API_PORT", websockets=True, drain_seconds=10
+            self.app,
+            settings.api_host,
+            settings.api_port,
+            variable="CDP_API_PORT",
+            websockets=True,
+            drain_seconds=10,
+            request_seconds=settings.api_request_seconds,
         )
 
     async def start(self) -> None:

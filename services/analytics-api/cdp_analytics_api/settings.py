@@ -11,6 +11,9 @@ class AnalyticsApiSettings(ServiceSettings):
     api_host: str = Field("127.0.0.1", description="address the front door listens on")
     api_port: int = Field(8001, ge=0, le=65535, description="port of the front door")
     api_cors_origins: str = Field("*", description="origins that browsers may call the API from, separated by commas")
+    api_request_seconds: float = Field(
+        60.0, gt=0, description="longest wait for a request's head, and again for its body, before the answer is 408"
+    )
     api_rate_per_minute: int = Field(6000, ge=1, description="requests a minute that one API token may make")
     api_rate_burst: int = Field(600, ge=1, description="requests that one API token may make at once")
     api_query_seconds: float = Field(15.0, gt=0, description="longest time that one analytics query may take")
