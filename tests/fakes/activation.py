@@ -1,8 +1,10 @@
 """Hand-written fakes of the activation service's ports."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from cdp_activation.ledger import ConnectionKey
 from cdp_activation.profile import Profile
 from cdp_activation.projection import MembershipFact, ProfileFact
 
@@ -35,3 +37,40 @@ class FakeProjection:
     async def apply_profiles(self, facts: Sequence[ProfileFact]) -> int:
         self.profiles.extend(facts)
         return self.changed
+
+
+class FakeOutbox:
+    """Reports by their number; ``empty`` is set once all are published."""
+
+    def __init__(self) -> None:
+        self.empty = asyncio.Event()
+        self._waiting = 0
+
+    def put(self, reports: int) -> None:
+        self._waiting += reports
+        self.empty.clear()
+
+    async def publish_some(self) -> int:
+        published, self._waiting = min(self._waiting, 1), max(0, self._waiting - 1)
+        if not self._waiting:
+            self.empty.set()
+        return published
+
+    async def size(self) -> int:
+        return self._waiting
+
+
+class FakeSweep:
+    """Nothing is ever out of step."""
+
+    async def connections(self, *, flagged: bool) -> Sequence[ConnectionKey]:
+        return []
+
+    async def unflag(self, key: ConnectionKey) -> None:
+        return None
+
+    async def remind(self, key: ConnectionKey) -> int:
+        return 0
+
+    async def backlog(self) -> Sequence[tuple[str, int, float]]:
+        return []

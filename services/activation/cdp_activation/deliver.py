@@ -24,6 +24,7 @@ class Deliverer:
         self._rounds = Rounds(ports, policies)
         self._replacement = Replacement(ports, policies)
         self._tasks: dict[DestinationKey, asyncio.Task[None]] = {}
+        self._again: set[DestinationKey] = set()
         self._awake = asyncio.Event()
         self._stopping = False
         self._fault: str | None = "has not looked for work yet"
@@ -42,8 +43,7 @@ class Deliverer:
             self._awake.clear()
             try:
                 for key in await self._ports.directory.due(self._ports.clock.now()):
-                    if key not in self._tasks and not self._stopping:
-                        self._begin(key)
+                    self._begin(key)
                 self._fault = None
             except Exception as error:
                 if not retryable(error):
@@ -65,9 +65,20 @@ class Deliverer:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _begin(self, key: DestinationKey) -> None:
-        task = asyncio.create_task(self._work(key), name=f"deliver {key.destination_id}")
-        self._tasks[key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        if self._stopping:
+            return
+        if key in self._tasks:
+            # what is due may have come after the task's last look at it
+            self._again.add(key)
+            return
+        task = self._tasks[key] = asyncio.create_task(self._work(key), name=f"deliver {key.destination_id}")
+        task.add_done_callback(lambda _: self._end(key))
+
+    def _end(self, key: DestinationKey) -> None:
+        self._tasks.pop(key, None)
+        if key in self._again:
+            self._again.discard(key)
+            self.wake()
 
     async def _work(self, key: DestinationKey) -> None:
         """All that is due at one destination. Nothing that happens here may end another destination's task."""

@@ -12,7 +12,9 @@ class ActivationSettings(ServiceSettings):
         "", description="host:port pairs, separated by commas, that destinations may reach on a local stack"
     )
     activation_allowed_ports: str = Field("443,8443", description="ports of destinations, separated by commas")
-    activation_poll_seconds: float = Field(0.25, gt=0, le=60, description="pause between looks for due deliveries")
+    activation_poll_seconds: float = Field(
+        1.0, gt=0, le=60, description="pause between looks for due deliveries and for what the API changed"
+    )
     activation_sweep_seconds: float = Field(60.0, gt=0, description="pause between reconciliations of every audience")
     activation_guard_share: float = Field(
         0.3, gt=0, le=1, description="share of an audience that may leave within ten minutes without being confirmed"

@@ -13,26 +13,32 @@ from cdp_runtime.postgres import retryable
 
 _log = structlog.get_logger(__name__)
 _ROWS: Final = 5000
+# reports of this process go out at once; this is for those that a process left when it died
+_LEFT_SECONDS: Final = 5.0
 
 
 class Upkeep:
     """Three loops that an outage of a store or of the log only slows down."""
 
-    def __init__(self, store: SweepStore, ledger: Ledger, outbox: Outbox, wake: Callable[[], None]) -> None:
-        self._store, self._ledger, self._outbox, self._wake = store, ledger, outbox, wake
+    def __init__(
+        self, store: SweepStore, ledger: Ledger, outbox: Outbox, *, wake: Callable[[], None], told: asyncio.Event
+    ) -> None:
+        """``wake`` is called when there may be work to do; ``told`` is set when there are reports to publish."""
+        self._store, self._ledger, self._outbox, self._wake, self._told = store, ledger, outbox, wake, told
         self._stopping = asyncio.Event()
 
     async def run(self, *, poll_seconds: float, sweep_seconds: float) -> None:
         """Until ``stop``."""
         await asyncio.gather(
-            self._every(poll_seconds, self._report),
-            self._every(poll_seconds * 2, lambda: self.reconcile(flagged=True)),
+            self._every(_LEFT_SECONDS, self._report, sooner=self._told),
+            self._every(poll_seconds, lambda: self.reconcile(flagged=True)),
             self._every(sweep_seconds, lambda: self.reconcile(flagged=False)),
             self._every(5.0, self._measure),
         )
 
     def stop(self) -> None:
         self._stopping.set()
+        self._told.set()
 
     async def reconcile(self, *, flagged: bool) -> None:
         """Every connection, or those that the API changed: desired := what the segments say."""
@@ -55,6 +61,7 @@ class Upkeep:
             self._wake()
 
     async def _report(self) -> None:
+        self._told.clear()
         while await self._outbox.publish_some() and not self._stopping.is_set():
             pass
 
@@ -64,7 +71,9 @@ class Upkeep:
             ACTIVATION_PENDING.labels(type_name).set(pending)
             ACTIVATION_OLDEST.labels(type_name).set(oldest)
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, seconds: float, work: Callable[[], Awaitable[None]], *, sooner: asyncio.Event | None = None
+    ) -> None:
         while not self._stopping.is_set():
             try:
                 await work()
@@ -73,6 +82,6 @@ class Upkeep:
                     raise
                 _log.warning("upkeep_waits", reason=str(error))
             try:
-                await asyncio.wait_for(self._stopping.wait(), seconds)
+                await asyncio.wait_for((sooner or self._stopping).wait(), seconds)
             except TimeoutError:
                 pass

@@ -145,7 +145,13 @@ class World:
         return PostgresLedger(self.pool, FormSeal(self.box))
 
     def upkeep(self) -> Upkeep:
-        return Upkeep(PostgresSweep(self.pool), self.ledger, None, lambda: None)  # type: ignore[arg-type]
+        return Upkeep(
+            PostgresSweep(self.pool),
+            self.ledger,
+            None,  # type: ignore[arg-type]
+            wake=lambda: None,
+            told=asyncio.Event(),
+        )
 
     async def destination(
         self, type_name: str = "facebook_custom_audiences", *, token: str = ACCESS_TOKEN, **settings: Any

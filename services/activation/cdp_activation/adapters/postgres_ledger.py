@@ -1,6 +1,6 @@
 """The ledger in Postgres: claims, what was sent, results. Writers of one connection take turns under a lock."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,8 +25,9 @@ from cdp_schemas.events import routing_key
 class PostgresLedger:
     """Implements the port Ledger."""
 
-    def __init__(self, pool: Pool, seal: FormSeal) -> None:
-        self._pool, self._seal = pool, seal
+    def __init__(self, pool: Pool, seal: FormSeal, told: Callable[[], None] = lambda: None) -> None:
+        """``told`` is called when reports were written."""
+        self._pool, self._seal, self._told = pool, seal, told
 
     async def claim(
         self, key: ConnectionKey, claim: UUID, now: datetime, *, priorities: Sequence[int], limit: int
@@ -72,6 +73,8 @@ class PostgresLedger:
                 await connection.execute(sql.RECORD, {**_names(key), **self._columns(key, results)})
             if reports:
                 await connection.execute(sql.REPORT, _reports(reports))
+        if reports:
+            self._told()
 
     async def send_again(self, key: ConnectionKey, removed: Sequence[UUID], keys: Sequence[int]) -> int:
         if not keys:
