@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,10 +46,14 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def cdp_up(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts `cdp up` on free ports."""
+def ports() -> Ports:
+    return Ports.free()
+
+
+@pytest.fixture
+def cdp_up(tmp_path: Path, environment: dict[str, str], ports: Ports) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `cdp up` on the ports."""
     started: list[subprocess.Popen[str]] = []
-    ports = Ports.free()
     own = {f"CDP_{part.value.upper()}_PORT": str(ports.of(part)) for part in Part}
 
     def up(*options: str) -> subprocess.Popen[str]:
@@ -152,14 +157,12 @@ def test_cdp_up_shows_its_addresses_restarts_what_dies_and_stops_on_ctrl_c(
 
 
 @pytest.mark.stack
-def test_cdp_up_tells_a_taken_port_in_one_sentence(
-    cdp_up: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    first = cdp_up("--only", "infra")
-    until("Ctrl-C stops everything", first)
-    second = cdp_up("--only", "infra", "--data-dir", str(tmp_path / "other"))
-    out, _ = second.communicate(timeout=60)
-    assert second.returncode == 1
+def test_cdp_up_tells_a_taken_port_in_one_sentence(cdp_up: Callable[..., subprocess.Popen[str]], ports: Ports) -> None:
+    with socket.create_server(("127.0.0.1", ports.postgres)):
+        process = cdp_up("--only", "infra")
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert str(ports.postgres) in out.splitlines()[-1]
     assert "is taken by another program" in out.splitlines()[-1]
     assert "Traceback" not in out
 
