@@ -15,10 +15,12 @@ from typer.testing import CliRunner, Result
 
 from cdp_analytics_api.adapters.postgres.tokens import PostgresTokens
 from cdp_analytics_api.commands import tokens_app, workspaces_app
+from cdp_analytics_api.service import seed_local as seed_door
 from cdp_analytics_api.tokens import TokenAuthenticator
 from cdp_ingest.adapters.postgres import PostgresSources
 from cdp_ingest.commands import app as sources_app
 from cdp_ingest.ports import Source
+from cdp_ingest.service import seed_local as seed_gateway
 from cdp_runtime.auth import SCOPES, hash_token
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.commands import CommandRefused
@@ -158,6 +160,17 @@ async def test_a_token_opens_the_door_within_its_scopes_until_it_is_revoked(
     assert await door.principal(token) is None and await door.principal(everything) is not None
     assert "revoked" in row(await cdp("tokens", "list", *of), principal.token_id)
     assert "no token" in await cdp.fails("tokens", "revoke", *of, principal.token_id)
+
+
+async def test_the_local_stacks_seeds_make_the_same_things_and_may_run_again(
+    cdp: Program, pool: Pool, postgres_url: str
+) -> None:
+    for seed in (seed_door, seed_gateway) * 2:
+        await seed(postgres_url)
+    assert "Demo" in row(await cdp("workspaces", "list"), "demo", "1")
+    assert "enabled" in row(await cdp("sources", "list", "--workspace", "demo"), "source-demo")
+    root = await TokenAuthenticator(PostgresTokens(pool), SystemClock(), cache_seconds=0).principal("demo-api-token")
+    assert root is not None and (root.workspace_id, root.scopes) == ("demo", SCOPES)
 
 
 async def test_a_misspelled_workspace_or_scope_makes_nothing(cdp: Program, workspace: str) -> None:
