@@ -12,7 +12,6 @@ from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_eventlog.memory import MemoryLog
 from cdp_identity.recording.adapters.postgres import PostgresLedger
-from cdp_runtime.auth import SCOPES, hash_token
 from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
 from cdp_runtime.postgres import open_pool
 
@@ -129,22 +128,3 @@ async def test_versions_go_on_above_those_that_were_given_out(pool):
         (next_version,) = await (await connection.execute("SELECT nextval('identity.profile_versions')")).fetchone()
         await connection.execute("SELECT setval('identity.profile_versions', 1)")
     assert next_version > 41_000_000
-
-
-async def test_keys_are_found_by_their_hashes(pool):
-    """The source and the token of "Before the first start" are what the gateway and the front door look up."""
-    text = (ROOT / "docs" / "operations.md").read_text()
-    block = re.search(r"-- the keys themselves.*?```", text, re.DOTALL)
-    assert block is not None
-    workspace = f"docs-{uuid.uuid4().hex[:8]}"
-    sql = block.group(0).removesuffix("```").replace("'acme'", f"'{workspace}'").replace("THE ", f"{workspace} ")
-    await run(pool, [each for each in sql.split(";\n") if each.strip()], {})
-    async with pool.connection() as connection:
-        found = await connection.execute(
-            "SELECT write_key_hash, token_hash, scopes FROM ingest.sources JOIN front.tokens USING (workspace_id)"
-            " WHERE workspace_id = %s",
-            [workspace],
-        )
-        ((key, token, scopes),) = await found.fetchall()
-    assert (key, token) == (hash_token(f"{workspace} WRITE KEY"), hash_token(f"{workspace} TOKEN"))
-    assert set(scopes) <= SCOPES
