@@ -14,7 +14,7 @@ class Gathering:
 
     interval: float = 0.25
     full: int = 5000
-    longest: float = 3.0
+    longest: float = 1.0
 
     def wait(self, items: int, seconds: float) -> float:
         """Seconds to gather after a batch of so many items that took so long."""
