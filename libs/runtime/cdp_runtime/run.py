@@ -8,10 +8,10 @@ from importlib.metadata import entry_points
 
 import uvloop
 
-from cdp_runtime import logs
+from cdp_runtime import faultpoints, logs
 from cdp_runtime.admin import AdminServer
 from cdp_runtime.service import Service
-from cdp_runtime.settings import ServiceSettings, load
+from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
 _log = logs.get_logger(__name__)
 
@@ -38,6 +38,10 @@ def run(name: str) -> int:
     """Runs a service until it is told to stop; returns the exit code."""
     settings = load(ServiceSettings)
     logs.configure(settings.log_level, settings.log_format, name)
+    try:
+        faultpoints.arm(settings.fault)
+    except faultpoints.BadFault as fault:
+        raise BadSettings(str(fault)) from fault
     service = build(name)
     # start-up objects live for ever: leave them out of every later collection
     gc.collect()

@@ -30,6 +30,7 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")
     log_format: Literal["json", "console"] = Field("json", description="json for collectors, console for people")
     secret_key: str = Field(LOCAL_SECRET_KEY, min_length=32, description="master key of sealed credentials, 32+ chars")
+    fault: str = Field("", description="for fault tests only: point:n:action, see cdp_runtime.faultpoints")
     default_currency: str = Field("USD", pattern="^[A-Z]{3}$", description="currency of amounts that name none")
     default_phone_region: str = Field("US", pattern="^[A-Z]{2}$", description="region of phone numbers without +")
 
@@ -42,6 +43,8 @@ def load(settings_class: type[S]) -> S:
         raise BadSettings("\n".join(map(_sentence, error.errors()))) from error
     if settings.environment == "production" and settings.secret_key == LOCAL_SECRET_KEY:
         raise BadSettings("CDP_SECRET_KEY is still the local stack's: set a secret of 32 or more characters.")
+    if settings.environment == "production" and settings.fault:
+        raise BadSettings("CDP_FAULT is for fault tests and refused when CDP_ENVIRONMENT=production: unset it.")
     return settings
 
 

@@ -26,6 +26,7 @@ from cdp_activation.outcome import (
 )
 from cdp_activation.ports import CallFailed, Calls, Directory
 from cdp_runtime.clock import Clock
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.metrics import ACTIVATION_BREAKER, ACTIVATION_CALL_SECONDS, ACTIVATION_CALLS
 
 _log = structlog.get_logger(__name__)
@@ -125,7 +126,9 @@ class Line:
     async def _exchange(self, request: HttpRequest, batch: Batch) -> CallOutcome:
         try:
             with ACTIVATION_CALL_SECONDS.labels(self.state.type).time():
+                reach("activation.before-send")
                 response = await self._ports.calls.send(request)
+                reach("activation.after-send")
         except CallFailed as failure:
             if failure.forbidden:
                 return CallOutcome(Misconfigured(str(failure)))

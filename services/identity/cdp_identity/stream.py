@@ -11,6 +11,7 @@ from cdp_identity.ports import Claim, DataRefused, Fenced, ResolverStore, StoreU
 from cdp_identity.resolve import Resolver, pieces
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.clock import Clock
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.logs import get_logger
 from cdp_runtime.metrics import (
     FRESHNESS,
@@ -142,7 +143,9 @@ class ReceivedStream:
         if not settled.decisions:
             return
         told = messages(settled)
+        reach("resolver.before-publish")
         await self._patiently(lambda: self._producer.publish(told))
+        reach("resolver.after-publish")
         self._measure(settled)
 
     def _measure(self, settled: Settled) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from cdp_eventlog.log import LogUnavailable, MessageTooLarge, Outgoing, Producer
 from cdp_runtime.clock import Clock
 from cdp_runtime.envelope import ApiError, unavailable
+from cdp_runtime.faultpoints import reach
 from cdp_schemas.codec import encode
 from cdp_schemas.events import Call, ReceivedEvent, routing_key
 from cdp_schemas.topics import EVENTS_RECEIVED
@@ -53,7 +54,9 @@ class ProfileWrites:
         event = self._event(workspace_id, change)
         message = Outgoing(EVENTS_RECEIVED, routing_key(workspace_id, change.key), encode(event))
         try:
+            reach("door.before-produce")
             await self._producer.publish([message])
+            reach("door.after-produce")
         except LogUnavailable as error:
             raise unavailable("kafka", "The event log does not take changes now; try again.") from error
         except MessageTooLarge as error:

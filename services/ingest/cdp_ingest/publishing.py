@@ -10,6 +10,7 @@ from cdp_ingest.quota import MOST_SECONDS
 from cdp_ingest.refusals import LOG_UNAVAILABLE, CallRefused
 from cdp_runtime import metrics
 from cdp_runtime.clock import Clock
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.logs import get_logger
 from cdp_schemas.codec import encode
 from cdp_schemas.events import RefusedEvent, routing_key
@@ -22,7 +23,9 @@ async def publish(log: Producer, messages: Sequence[Outgoing], clock: Clock, *, 
     """Returns when the broker has all. ``accepted`` of them are events. Raises CallRefused 503: it may have some."""
     started = clock.monotonic()
     try:
+        reach("gateway.before-produce")
         await log.publish(messages)
+        reach("gateway.after-produce")
     except LogUnavailable as error:
         metrics.INGEST_UNCERTAIN.inc(accepted)
         _log.warning("log_unavailable", reason=str(error), events=len(messages))

@@ -15,6 +15,7 @@ from cdp_activation.guard import AudienceCounts
 from cdp_activation.ledger import Claimed, ConnectionKey, DestinationKey, Result
 from cdp_activation.plan import Entry
 from cdp_activation.retry import Progress
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, uuids
 from cdp_schemas.codec import encode
@@ -73,6 +74,8 @@ class PostgresLedger:
                 await connection.execute(sql.RECORD, {**_names(key), **self._columns(key, results)})
             if reports:
                 await connection.execute(sql.REPORT, _reports(reports))
+            reach("activation.before-outcome")
+        reach("activation.after-outcome")
         if reports:
             self._told()
 

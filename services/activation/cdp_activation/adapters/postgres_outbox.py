@@ -3,6 +3,7 @@
 from typing import Final
 
 from cdp_eventlog.log import Outgoing, Producer
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
 from cdp_schemas.topics import DELIVERIES_REPORTED
 
@@ -25,11 +26,15 @@ class PostgresOutbox:
             )
             rows = await cursor.fetchall()
             if rows:
+                reach("activation.before-publish")
                 await self._producer.publish(
                     [Outgoing(DELIVERIES_REPORTED, bytes(key), bytes(message)) for _, key, message in rows]
                 )
+                reach("activation.after-publish")
                 ids = [row[0] for row in rows]
                 await connection.execute("DELETE FROM activation.outbox WHERE outbox_id = ANY(%s)", [ids])
+        if rows:
+            reach("activation.after-delete")
         return len(rows)
 
     async def size(self) -> int:

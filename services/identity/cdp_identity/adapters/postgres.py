@@ -25,6 +25,7 @@ from cdp_identity.rows import (
     OrderRow,
     ProfileRow,
 )
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool, retryable
 from cdp_runtime.postgres_arrays import arrays, booleans, documents, numbers, octets, texts, times, uuids
 from cdp_schemas.profiles import ProfileUpdated
@@ -70,8 +71,11 @@ class PostgresStore:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["PostgresTransaction"]:
-        async with _faults(), self._pool.connection() as connection, connection.transaction():
-            yield PostgresTransaction(connection)
+        async with _faults():
+            async with self._pool.connection() as connection, connection.transaction():
+                yield PostgresTransaction(connection)
+                reach("resolver.before-commit")
+            reach("resolver.after-commit")
 
     async def claim(self, partitions: Collection[int]) -> dict[int, Claim]:
         async with _faults(), self._pool.connection() as connection:

@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, arrays, numbers, octets, texts, times, uuids
 from cdp_schemas.codec import encode
@@ -80,6 +81,10 @@ class PostgresLedger:
             if locked:
                 await connection.execute(_LOCK, [workspace_id])
             yield PostgresSession(connection, workspace_id, self._parsed)
+            if locked:
+                reach("segmenter.before-commit")
+        if locked:
+            reach("segmenter.after-commit")
 
 
 class PostgresSession:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from cdp_eventlog.log import Outgoing, Producer
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, numbers
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
@@ -24,10 +25,14 @@ class PostgresOutbox:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(_OLDEST, [_BATCH])).fetchall()
             if rows:
+                reach("segmenter.before-publish")
                 await self._producer.publish(
                     [Outgoing(MEMBERSHIPS_CHANGED, bytes(key), bytes(message)) for _, key, message in rows]
                 )
+                reach("segmenter.after-publish")
                 await connection.execute(_TOLD, [array((row[0] for row in rows), numbers)])
+        if rows:
+            reach("segmenter.after-delete")
         return len(rows)
 
     async def size(self) -> int:
