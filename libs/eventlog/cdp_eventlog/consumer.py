@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -33,13 +34,19 @@ class KafkaConsumer:
         poll_seconds: float = 0.25,
         fetch_bytes: int = 4 * 1024 * 1024,
         gather_bytes: int = 1,
+        gather: Callable[[int, float], float] | None = None,
     ) -> None:
-        """With ``gather_bytes`` the broker answers when it has so much, or after 100 ms: fewer, fuller batches."""
+        """With ``gather_bytes`` the broker answers when it has so much, or after 100 ms: fewer, fuller batches.
+
+        ``gather`` tells from a batch's records and seconds how many seconds the next batch is gathered for, at most.
+        """
         self._bootstrap = bootstrap
         self._topics = list(topics)
         self._handler = handler
         self._max_records = max_records
         self._poll_ms = int(poll_seconds * 1000)
+        self._gather = gather
+        self._due = 0.0
         self._options: dict[str, Any] = {
             "group_id": group,
             "client_id": client_id or group,
@@ -100,7 +107,7 @@ class KafkaConsumer:
             await reader.close()
 
     async def _poll(self, consumer: AIOKafkaConsumer, listener: "_Listener") -> None:
-        polled = await consumer.getmany(timeout_ms=self._poll_ms, max_records=self._max_records)
+        polled, turn = await self._gathered(consumer, listener)
         if listener.failure is not None:
             raise listener.failure
         async with self._busy:
@@ -108,12 +115,41 @@ class KafkaConsumer:
             batch = {
                 Partition(tp.topic, tp.partition): [to_record(message) for message in messages]
                 for tp, messages in polled.items()
-                if tp in owned and messages
+                if tp in owned and messages and listener.turn == turn
             }
             if batch:
-                await self._handler.handle(batch)
+                await self._handled(batch)
                 await self._commit(consumer, batch)
         self._measure(consumer)
+
+    async def _gathered(
+        self, consumer: AIOKafkaConsumer, listener: "_Listener"
+    ) -> tuple[dict[TopicPartition, list[Any]], int]:
+        """One poll, or all that comes until the next batch is due: nothing is fetched behind what was not polled.
+
+        With it, the count of rebalances that it belongs to. After a rebalance each partition begins where its handler
+        says, so what was polled before comes again.
+        """
+        found: dict[TopicPartition, list[Any]] = {}
+        turn, count, wait_ms = listener.turn, 0, self._poll_ms
+        while count < self._max_records and not self._stopping.is_set():
+            polled = await consumer.getmany(timeout_ms=wait_ms, max_records=self._max_records - count)
+            if listener.turn != turn:
+                found, turn, count = {}, listener.turn, 0
+            for tp, messages in polled.items():
+                found.setdefault(tp, []).extend(messages)
+                count += len(messages)
+            wait_ms = int((self._due - time.monotonic()) * 1000)
+            if not count or wait_ms <= 0:
+                break
+        return found, turn
+
+    async def _handled(self, batch: dict[Partition, list[Record]]) -> None:
+        started = time.monotonic()
+        await self._handler.handle(batch)
+        if self._gather is not None:
+            ended = time.monotonic()
+            self._due = ended + self._gather(sum(map(len, batch.values())), ended - started)
 
     async def _commit(self, consumer: AIOKafkaConsumer, batch: dict[Partition, list[Record]]) -> None:
         positions = {TopicPartition(*partition): records[-1].offset + 1 for partition, records in batch.items()}
@@ -150,13 +186,16 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, owner: KafkaConsumer, consumer: AIOKafkaConsumer, reader: KafkaRangeReader) -> None:
         self._owner, self._consumer, self._reader = owner, consumer, reader
         self.failure: BaseException | None = None
+        self.turn = 0  # counts rebalances
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self.turn += 1
         async with self._owner._busy:
             if revoked:
                 await self._owner._handler.revoked([Partition(tp.topic, tp.partition) for tp in revoked])
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self.turn += 1
         async with self._owner._busy:
             partitions = sorted(Partition(tp.topic, tp.partition) for tp in assigned)
             try:
