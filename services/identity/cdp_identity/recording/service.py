@@ -15,6 +15,7 @@ from cdp_identity.recording.settings import RecorderSettings
 from cdp_identity.recording.stream import RecorderStream
 from cdp_runtime import metrics
 from cdp_runtime.clock import SystemClock
+from cdp_runtime.faultpoints import reach
 from cdp_runtime.gathering import Gathering
 from cdp_runtime.logs import get_logger
 from cdp_runtime.postgres import lazy_pool
@@ -24,6 +25,7 @@ from cdp_schemas.topics import EVENTS_IDENTIFIED, PROFILES_MERGED, PROFILES_UPDA
 _log = get_logger(__name__)
 _TOPICS: Final = (EVENTS_IDENTIFIED, PROFILES_UPDATED, PROFILES_MERGED)
 _LAG_PERIOD_S: Final = 2.0
+_FETCH_BYTES: Final = 256 * 1024
 
 
 class RecorderService:
@@ -77,13 +79,16 @@ class RecorderService:
         ledger = PostgresLedger(self._pool)
         stores = Stores(ledger, ClickHouseColumns(self._columns), ledger, self._producer, clock)
         gathering = Gathering(settings.recorder_flush_seconds, settings.recorder_full_records)
-        stream = RecorderStream(Flush(stores, self._patience), self._patience, gathering, clock)
+        flush = Flush(stores, self._patience, checkpoint=lambda step: reach(f"recorder.{step}"))
+        stream = RecorderStream(flush, clock)
         self._consumer = KafkaConsumer(
             settings.kafka_bootstrap_servers,
             settings.recorder_group,
             _TOPICS,
             stream,
             max_records=settings.recorder_max_records,
+            gather_bytes=_FETCH_BYTES,
+            gather=gathering.wait,
         )
         try:
             await self._consumer.run()
