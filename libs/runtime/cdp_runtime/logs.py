@@ -39,7 +39,8 @@ def configure(level: str = "info", style: str = "json", service: str = "") -> No
     root = logging.getLogger()
     root.handlers[:] = [stream]
     root.setLevel(level.upper())
-    for noisy in ("aiokafka", "faust", "mode", "httpx", "httpcore", "uvicorn.access", "asyncio"):
+    # uvicorn tells of every WebSocket with its whole address: browsers' tokens and emails are in it
+    for noisy in ("aiokafka", "faust", "mode", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if service:
         structlog.contextvars.bind_contextvars(service=service)

@@ -16,6 +16,7 @@ from cdp_analytics_api.door.idempotency import Idempotency
 from cdp_analytics_api.door.limits import Limits
 from cdp_analytics_api.door.operations import Operations
 from cdp_analytics_api.door.requests import Requests
+from cdp_analytics_api.door.texts import sound_texts
 from cdp_analytics_api.notation import Timestamp
 from cdp_analytics_api.parts import RunningPart, merged_facets
 from cdp_analytics_api.ports import KeptAnswers, RateLimiter
@@ -63,7 +64,9 @@ def build_app(parts: Sequence[RunningPart], door: Door) -> FastAPI:
     app.state.facets = merged_facets([running.part for running in parts])
     _home(app, door.clock)
     for running in parts:
-        app.include_router(running.part.router, prefix=PREFIX, dependencies=[Depends(running.open)])
+        app.include_router(
+            running.part.router, prefix=PREFIX, dependencies=[Depends(running.open), Depends(sound_texts)]
+        )
     faults.install(app)
     operations = Operations(app)
     document.install(app, operations)

@@ -122,6 +122,13 @@ async def test_a_circle_is_refused_by_its_names(door: httpx.AsyncClient) -> None
     assert (unknown.status_code, "segment-nope" in unknown.json()["message"]) == (422, True)
 
 
+async def test_a_preview_may_name_nobody(room: Room, door: httpx.AsyncClient) -> None:
+    await room.knows(replace(ADA, ltv_minor=20_000), BOB)
+    answer = await door.post("/segments/preview", json={"rules": RICH, "sample": 0})
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["data"]["size"], answer.json()["data"]["sample"]) == (1, [])
+
+
 async def test_a_preview_stores_nothing(room: Room, door: httpx.AsyncClient) -> None:
     await room.knows(replace(ADA, events=(did("Order Completed"),)), BOB)
     body = {"rules": {"event": "purchase", "count": {"min": 1}, "timeWindow": 90}}

@@ -51,3 +51,11 @@ def test_json_is_one_line_each_with_its_fields(fresh: None, capsys: pytest.Captu
     own, library = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (own["event"], own["batch"], own["service"], own["level"]) == ("it_failed", 7, "tester", "error")
     assert own["exception"][0]["exc_type"] == library["exception"][0]["exc_type"] == "ValueError"
+
+
+def test_addresses_of_live_streams_stay_out_of_the_logs(fresh: None, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json", "tester")
+    logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "10.0.0.1", "/events/stream?token=sesame")
+    logging.getLogger("uvicorn.error").error("it cannot go on")
+    told = capsys.readouterr().err
+    assert "sesame" not in told and "it cannot go on" in told

@@ -38,11 +38,16 @@ def decoded(cursor: str, length: int) -> list[str]:
     """Raises ApiError 422."""
     try:
         parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         raise bad_cursor() from None
-    if not isinstance(parts, list) or len(parts) != length or not all(isinstance(part, str) for part in parts):
+    if not isinstance(parts, list) or len(parts) != length or not all(map(_is_ours, parts)):
         raise bad_cursor()
     return parts
+
+
+def _is_ours(part: object) -> bool:
+    """Times and ids: no store is asked for characters that it cannot hold."""
+    return isinstance(part, str) and part.isascii() and part.isprintable()
 
 
 def delivery_place(cursor: str | None) -> tuple[str, UUID] | None:

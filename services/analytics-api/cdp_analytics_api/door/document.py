@@ -57,7 +57,7 @@ def completed(document: dict[str, Any], operations: Operations) -> dict[str, Any
 def _complete(entry: dict[str, Any], method: str, operation: Operation) -> None:
     responses = entry.setdefault("responses", {})
     for status, meaning in _ERRORS.items():
-        if _applies(status, method, operation):
+        if status in responses or _applies(status, method, operation):
             content = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
             responses[status] = {"description": meaning, **responses.get(status, {}), "content": content}
     if operation.scope:

@@ -133,7 +133,10 @@ class _Recorder:
 
 
 def _may_be_keyed(scope: Scope) -> bool:
-    return bool(scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith("/api/"))
+    """A path that Postgres cannot keep is refused by the route, with or without a key."""
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    return bool(scope["path"].startswith("/api/") and "\x00" not in scope["path"])
 
 
 def _is_final(kept: KeptAnswer) -> bool:

@@ -69,7 +69,7 @@ def may_see_personal(principal: Principal) -> bool:
 def events_router(pages: EventPages, directory: Directory, clock: Clock) -> APIRouter:
     router = APIRouter(tags=["events"])
 
-    @router.get("/events", summary="List events, newest first")
+    @router.get("/events", summary="List events, newest first", responses={404: {"description": "No such profile."}})
     async def events(
         request: Request,
         principal: EventsReader,

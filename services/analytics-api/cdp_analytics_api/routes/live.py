@@ -84,7 +84,11 @@ def live_router(listeners: Listeners, stream: LiveStream, directory: Directory) 
         "/events/stream",
         summary="Follow events as they arrive (Server-Sent Events; also a WebSocket)",
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={
+            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            404: {"description": "No such profile."},
+            406: {"description": "The Accept header does not take a stream."},
+        },
     )
     async def sse_events(request: Request, principal: Caller, wanted: Wanted) -> StreamingResponse:
         """Events `ready`, `event` (data: an event) and `dropped` (data: how many a slow listener missed).

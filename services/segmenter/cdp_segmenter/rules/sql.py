@@ -50,7 +50,7 @@ def sizes_sql(rules: Sequence[Rule], scope: Scope, manual: Members | None = None
 
 def preview_sql(rule: Rule, scope: Scope, manual: Members | None = None, sample: int = 10) -> Statement:
     """One row ``size, members``: how many profiles satisfy a rule, and some of them."""
-    some = f"groupArrayIf({int(sample)})(profile_id, verdicts[1])"
+    some = f"groupArrayIf({int(sample)})(profile_id, verdicts[1])" if sample else "emptyArrayUUID()"
     return _Query([rule], scope, manual or {}).statement(f"SELECT countIf(verdicts[1]) AS size, {some} AS members")
 
 
