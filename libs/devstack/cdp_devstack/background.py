@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 from cdp_devstack.parts import URL_VARIABLES, Part, Ports
-from cdp_devstack.stack import LocalStack
+from cdp_devstack.stack import RECIPES, LocalStack, Recipe
 
 
 class BackgroundStack:
     """Parts that start on first demand, usable from synchronous code and from any event loop."""
 
-    def __init__(self, data_dir: Path, ports: Ports | None = None) -> None:
-        self._stack = LocalStack(data_dir, parts=frozenset(), ports=ports)
+    def __init__(self, data_dir: Path, ports: Ports | None = None, recipes: Mapping[Part, Recipe] = RECIPES) -> None:
+        self._stack = LocalStack(data_dir, parts=frozenset(), ports=ports, recipes=recipes)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="local-stack", daemon=True)
         self._thread.start()
@@ -41,6 +41,13 @@ class BackgroundStack:
     def environment(self) -> dict[str, str]:
         """The variables of the parts that were started or are given."""
         return self._stack.environment
+
+    def pid(self, part: Part) -> int:
+        """The process id of a started part. Raises KeyError for one that is given or not started."""
+        process = self._stack.process(part)
+        if process is None or process.pid is None:
+            raise KeyError(f"{part} was not started here")
+        return process.pid
 
     def kill(self, part: Part) -> None:
         """kill -9 one part."""

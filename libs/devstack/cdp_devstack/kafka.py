@@ -57,9 +57,11 @@ message.max.bytes=8388608
 class Kafka:
     """Apache Kafka from Maven's jars, on disk, reachable from this machine only."""
 
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(self, directory: Path, port: int, advertised: int | None = None) -> None:
+        """``advertised``: the port that clients are sent to, when something stands between them and the broker."""
         self._directory = directory
         self._port = port
+        self._advertised = advertised or port
 
     @property
     def url(self) -> str:
@@ -92,7 +94,7 @@ class Kafka:
         controller = free_ports(1)[0]
         own = [
             f"listeners=PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{controller}",
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self._port}",
+            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self._advertised}",
             f"controller.quorum.voters=1@127.0.0.1:{controller}",
             f"log.dirs={self._directory / 'data'}",
         ]

@@ -24,7 +24,8 @@ PROBE_EVERY = 0.1
 ATTEMPTS = 3  # a broker that was just killed may refuse its successor once
 
 Progress = Callable[[Part, str], None]
-RECIPES: Mapping[Part, Callable[[Path, int], LocalPart]] = {
+Recipe = Callable[[Path, int], LocalPart]
+RECIPES: Mapping[Part, Recipe] = {
     Part.KAFKA: Kafka,
     Part.POSTGRES: Postgres,
     Part.CLICKHOUSE: ClickHouse,
@@ -50,6 +51,7 @@ class LocalStack:
         ports: Ports | None = None,
         on_progress: Progress = _silent,
         fresh: bool = False,
+        recipes: Mapping[Part, Recipe] = RECIPES,
     ) -> None:
         self.data_dir = DataDir(data_dir)
         self.ports = ports or Ports.from_environment()
@@ -57,6 +59,7 @@ class LocalStack:
         self._given = {part: os.environ[name] for part, name in URL_VARIABLES.items() if os.environ.get(name)}
         self._wanted = parts
         self._fresh = fresh
+        self._how = recipes
         self._recipes: dict[Part, LocalPart] = {}
         self._processes: dict[Part, Process] = {}
 
@@ -91,7 +94,7 @@ class LocalStack:
             self._say(part, f"given: {self._given[part]}")
             return
         if part not in self._recipes:
-            self._recipes[part] = RECIPES[part](self.data_dir.path / part.value, self.ports.of(part))
+            self._recipes[part] = self._how[part](self.data_dir.path / part.value, self.ports.of(part))
         await self._await_port(part)
         began = time.monotonic()
         for attempt in range(1, ATTEMPTS + 1):
