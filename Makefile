@@ -43,8 +43,11 @@ test-working:
 bench: setup ## measure the speeds beside their bare baselines
 	@$(BIN)/python -m bench
 
+faults: setup ## break a whole stack on purpose, compare it with what its clients know, keep the ledger
+	@$(BIN)/python -m faults
+
 lock: ## resolve and pin the dependencies anew
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes --group dev \
 		$(foreach p,$(PACKAGES),--no-emit-package cdp-$(notdir $(patsubst %/,%,$(dir $(p))))) pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check types architecture test test-waiting test-working bench lock
+.PHONY: help setup run check types architecture test test-waiting test-working bench faults lock

@@ -1,0 +1,61 @@
+"""``python -m faults``: faults by number and a seed in; a table, the ledger and exit code 1 for any violation out."""
+
+import random
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from faults import ledger, runner
+from faults.catalogue import NOT_RUN, SCENARIOS, chosen
+from faults.runner import Runner
+from faults.stack import Stack
+from faults.trial import Effort
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+def main(
+    numbers: Annotated[list[str] | None, typer.Argument(help="F2 F8 …; all without any")] = None,
+    seed: Annotated[int | None, typer.Option(help="of events, moments and reaches; a new one without it")] = None,
+    minutes: Annotated[float, typer.Option(help="no scenario begins after so long")] = 15.0,
+    load: Annotated[float, typer.Option(help="share of the usual load")] = 1.0,
+    steps: Annotated[float, typer.Option(help="share of the usual number of steps")] = 1.0,
+    listed: Annotated[bool, typer.Option("--list", help="what is run, and why the rest is not")] = False,
+    report: Annotated[bool, typer.Option("--report", help="the ledger's sums as Markdown")] = False,
+) -> None:
+    """Breaks a whole Millrace on purpose and compares its stores with the journal of its clients."""
+    titles = {number: scenario.title for number, scenario in SCENARIOS.items()}
+    if listed or report:
+        console.print(_list() if listed else ledger.markdown(ledger.lines(), titles), markup=False)
+        return
+    try:
+        scenarios = chosen(numbers or [])
+    except KeyError as unknown:
+        number = str(unknown.args[0])
+        console.print(f"There is no scenario {number}: {NOT_RUN.get(number, 'see python -m faults --list')}.")
+        raise typer.Exit(2) from None
+    seed = random.randrange(10**6) if seed is None else seed
+    console.print(f"seed {seed}")
+    stack = Stack()
+    try:
+        if (load, steps) != (1.0, 1.0):
+            outcomes = [Runner(stack, console.print).run(one, seed, Effort(load, steps)) for one in scenarios]
+            for sentence in [sentence for outcome in outcomes for sentence in outcome.violations]:
+                console.print(f"  {sentence}", markup=False)
+        else:
+            outcomes = runner.run_all(stack, scenarios, seed, minutes, lambda text: console.print(text, markup=False))
+    finally:
+        stack.close()
+    console.print(ledger.table([outcome.line for outcome in outcomes]))
+    raise typer.Exit(1 if any(outcome.violations for outcome in outcomes) else 0)
+
+
+def _list() -> str:
+    run = [f"{one.number:4} {one.title}" for one in chosen([])]
+    rest = [f"{number:4} not run: {reason}" for number, reason in NOT_RUN.items()]
+    return "\n".join([*run, *rest])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,98 @@
+"""Chosen faults and a seed -> runs on one stack, a line in the ledger each, and a smaller run for what failed."""
+
+import random
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cdp_devstack.errors import StackError
+from cdp_devstack.parts import Part
+from faults import ledger
+from faults.ledger import Line
+from faults.proof import Proof, Verdict
+from faults.stack import NotInTime, Stack
+from faults.trial import Effort, Scenario, Trial
+
+Say = Callable[[str], None]
+SMALLER = (Effort(0.5, 0.5), Effort(0.5, 0.25), Effort(0.25, 0.1))
+
+
+@dataclass
+class Outcome:
+    """One run: its line in the ledger, and every violation in a sentence."""
+
+    line: Line
+    violations: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+class Runner:
+    """Runs scenarios one after another; the stack lives on between them."""
+
+    def __init__(self, stack: Stack, say: Say, keep: Callable[[Line], None] = ledger.append) -> None:
+        self._stack, self._say, self._keep, self._runs = stack, say, keep, 0
+
+    def run(self, scenario: Scenario, seed: int, effort: Effort = Effort()) -> Outcome:  # noqa: B008 - frozen
+        """Plays it, ends all trouble, waits until everything is ready and compares. It never raises for the fault."""
+        self._runs += 1
+        began = time.monotonic()
+        trial = self._trial(scenario, seed, effort)
+        verdict = Verdict()
+        try:
+            self._stack.need(*scenario.needs)
+            scenario.play(trial)
+        except (NotInTime, StackError, OSError, AssertionError) as error:
+            trial.broken.append(f"{type(error).__name__}: {error} ({_where(error)})")
+        try:
+            self._stack.recover(scenario.needs)
+            verdict = trial.proof.verdict()
+        except (NotInTime, StackError, OSError) as error:
+            trial.broken.append(f"no recovery: {error}")
+        violations = [*trial.broken, *verdict.violations]
+        sums = (verdict.events, trial.kills, verdict.lost, verdict.duplicated, verdict.ltv_error, len(violations))
+        line = Line(scenario.number, seed, *sums, round(time.monotonic() - began, 1))
+        self._keep(line)
+        return Outcome(line, violations, trial.notes)
+
+    def minimise(self, scenario: Scenario, seed: int) -> Effort:
+        """The smallest effort that still shows a violation; the full one when no smaller does."""
+        found = Effort()
+        for effort in SMALLER:
+            self._say(f"  again with load {effort.load} and steps {effort.steps}")
+            if not self.run(scenario, seed, effort).violations:
+                break
+            found = effort
+        return found
+
+    def _trial(self, scenario: Scenario, seed: int, effort: Effort) -> Trial:
+        stack = self._stack
+        # a seed that is run twice on one stack must not meet its own events
+        prefix = f"{scenario.number.lower()}x{seed}x{self._runs}"
+        proof = Proof(stack.gateway, stack.urls[Part.KAFKA], stack.urls[Part.CLICKHOUSE], prefix, seed)
+        return Trial(stack, proof, random.Random(f"{seed}-{scenario.number}"), effort)
+
+
+def run_all(stack: Stack, chosen: Sequence[Scenario], seed: int, minutes: float, say: Say) -> list[Outcome]:
+    """Each once, in order, until the time is up; what is left out is said."""
+    runner, end, outcomes = Runner(stack, say), time.monotonic() + 60 * minutes, []
+    for at, scenario in enumerate(chosen):
+        if time.monotonic() > end:
+            say(f"time is up: not run {', '.join(left.number for left in chosen[at:])}")
+            break
+        say(f"{scenario.number} {scenario.title}")
+        outcome = runner.run(scenario, seed)
+        outcomes.append(outcome)
+        for sentence in [*outcome.notes, *outcome.violations]:
+            say(f"  {sentence}")
+        say(f"  {outcome.line.events} events, {outcome.line.kills} kills, {outcome.line.seconds} s")
+        if outcome.violations:
+            effort = runner.minimise(scenario, seed)
+            shown = f"--load {effort.load} --steps {effort.steps}"
+            say(f"  to see it again: python -m faults {scenario.number} --seed {seed} {shown}")
+    return outcomes
+
+
+def _where(error: BaseException) -> str:
+    last = [frame for frame in traceback.extract_tb(error.__traceback__) if "faults" in frame.filename]
+    return f"line {last[-1].lineno} of {last[-1].name}" if last else "outside the scenario"

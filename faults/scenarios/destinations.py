@@ -1,0 +1,166 @@
+"""Segments and audiences under faults: processes killed at every boundary, a platform slow, throttling or wrong."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from cdp_devstack.parts import Part
+from cdp_schemas.codec import Codec
+from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.topics import MEMBERSHIPS_CHANGED, all_topics
+from faults.scenarios.crashes import points
+from faults.stack import ALL, NotInTime, Stack, until
+from faults.trial import Trial, fault
+
+_SETTLE_SECONDS = 90.0
+_EVERYTHING = (*ALL, "standin")
+
+
+@dataclass(frozen=True)
+class Audience:
+    """A segment of the people of one load, delivered to the stand-in."""
+
+    stack: Stack
+    prefix: str
+    remote: str  # the audience's id at the platform
+    segment: str
+    audience: str
+
+    def members(self, segment: str = "") -> set[str]:
+        page = _data(self.stack, f"/segments/{segment or self.segment}/members?limit=1000")
+        return {item["id"] if isinstance(item, dict) else item for item in page["items"]}
+
+    def acknowledged(self) -> set[str]:
+        page = _data(self.stack, f"/audiences/{self.audience}/deliveries?limit=1000")
+        return {item["profileId"] for item in page["items"] if item["acknowledged"]}
+
+    def there(self) -> int:
+        """How many people the platform has."""
+        return len(_standin(self.stack, "GET", f"members?audience={self.remote}").json())
+
+
+def make_audience(trial: Trial) -> Audience:
+    """Through the front door; everybody who looked at something and spent money is in it."""
+    prefix, remote = trial.proof.prefix, str(120_000_000_000_000 + trial.chance.randrange(10**9))
+    segment = _segment(trial.stack, prefix)
+    config = {"facebook": {"customAudienceId": remote, "adAccountId": "act_1"}}
+    body = {"name": prefix, "segmentIds": [segment], "platforms": ["facebook"], "config": config}
+    audience = _made(trial.stack.api("POST", "/audiences", json=body))
+    activate = {"platform": "facebook", "operation": "add"}
+    _made(trial.stack.api("POST", f"/audiences/{audience}/activate", json=activate))
+    return Audience(trial.stack, prefix, remote, segment, audience)
+
+
+def compare(trial: Trial, audience: Audience) -> None:
+    """I8 and I9: what was kept up under faults equals what is computed anew now, and the platform has just that."""
+    trial.stack.recover(_EVERYTHING)
+    trial.proof.verdict()  # returns when the stores are at rest
+    fresh = _segment(trial.stack, f"{audience.prefix} anew")
+    same = _eventually(lambda: audience.members() == audience.members(fresh) != set())
+    kept, anew = audience.members(), audience.members(fresh)
+    trial.demand(same, f"I8: {len(kept)} members were kept, {len(anew)} computed anew; {len(kept ^ anew)} differ")
+    told = _eventually(lambda: audience.there() == len(audience.acknowledged()) > 0)
+    there, acknowledged = audience.there(), audience.acknowledged()
+    trial.demand(told, f"I9: the platform has {there} people, {len(acknowledged)} are acknowledged")
+    trial.demand(acknowledged <= kept, f"I9: {len(acknowledged - kept)} acknowledged people are no members")
+    for sentence in asyncio.run(_steps(trial.stack.urls[Part.KAFKA], audience.segment)):
+        trial.demand(False, f"I8: {sentence}")
+    trial.notes.append(f"{len(kept)} members, {there} at the platform")
+
+
+@fault("F3", "segmenter and activation killed at every boundary of an effect, the front door at random", *_EVERYTHING)
+def kill_the_audience_at_every_point(trial: Trial) -> None:
+    audience = make_audience(trial)
+    with trial.load():
+        trial.sweep({service: points(service) for service in ("segmenter", "activation")})
+        for _ in range(trial.effort.of(2)):
+            trial.kill("analytics-api")
+            time.sleep(trial.chance.uniform(0.5, 3))
+    compare(trial, audience)
+
+
+@fault("F12", "the platform hangs, and its connections are cut and swallowed", *_EVERYTHING)
+def slow_platform(trial: Trial) -> None:
+    audience, stack = make_audience(trial), trial.stack
+    with trial.load():
+        _trouble(stack, mode="hang", seconds=20, times=2)
+        time.sleep(4)
+        stack.proxies.cut(stack.standin)
+        time.sleep(3)
+        stack.proxies.heal(stack.standin)
+        trial.proof.grows(100)
+    _standin(stack, "DELETE", "trouble")
+    compare(trial, audience)
+
+
+@fault("F13", "the platform answers 429, 500 and pages instead of JSON", *_EVERYTHING)
+def refusing_platform(trial: Trial) -> None:
+    audience, stack = make_audience(trial), trial.stack
+    with trial.load():
+        for trouble in ({"mode": "throttle", "retryAfter": 3}, {"mode": "error", "status": 500}, {"mode": "html"}):
+            _trouble(stack, times=2, **trouble)
+            time.sleep(4)
+    _standin(stack, "DELETE", "trouble")
+    compare(trial, audience)
+
+
+async def _steps(bootstrap: str, segment: str) -> list[str]:
+    """Sequence numbers of one segment's memberships that were skipped in what was told."""
+    partitions = [TopicPartition(MEMBERSHIPS_CHANGED, n) for n in range(all_topics()[MEMBERSHIPS_CHANGED].partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer.assign(partitions)
+    await consumer.start()
+    codec, told = Codec(MembershipChanged), defaultdict[Any, set[int]](set)
+    try:
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            await consumer.seek_to_beginning(partition)
+        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+            for messages in (await consumer.getmany(timeout_ms=500)).values():
+                for message in messages:
+                    change = codec.decode(message.value)
+                    if change.segment_id == segment:
+                        told[change.profile_id].add(change.sequence)
+    finally:
+        await consumer.stop()
+    return [f"{who} was told {sorted(n)}" for who, n in told.items() if n != set(range(1, max(n) + 1))]
+
+
+def _segment(stack: Stack, name: str) -> str:
+    viewed = {"event": f"{name.partition(' ')[0]}-1 Viewed", "count": {"min": 1}, "window": "P7D"}
+    conditions = [{"field": "computed.ltv", "operator": ">", "value": 1}, viewed]
+    rules = {"operator": "AND", "conditions": conditions}
+    return _made(stack.api("POST", "/segments", json={"name": name, "type": "rule-based", "rules": rules}))
+
+
+def _made(answer: httpx.Response) -> str:
+    assert answer.is_success, f"{answer.request.url}: {answer.status_code} {answer.text[:500]}"
+    return str(answer.json()["data"].get("id", ""))
+
+
+def _data(stack: Stack, path: str) -> Any:
+    answer = stack.api("GET", path)
+    assert answer.is_success, f"GET {path}: {answer.status_code} {answer.text[:500]}"
+    return answer.json()["data"]
+
+
+def _standin(stack: Stack, method: str, path: str, **options: Any) -> httpx.Response:
+    return httpx.request(method, f"http://127.0.0.1:{stack.ports['standin']}/_standin/{path}", timeout=10, **options)
+
+
+def _trouble(stack: Stack, **trouble: Any) -> None:
+    assert _standin(stack, "POST", "trouble", json={"target": "facebook", **trouble}).is_success
+
+
+def _eventually(condition: Callable[[], bool]) -> bool:
+    try:
+        until("both agree", condition, _SETTLE_SECONDS)
+    except NotInTime:
+        return False
+    return True

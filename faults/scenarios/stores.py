@@ -1,0 +1,107 @@
+"""The stores fail: lost replies, kills, refusals, locks, a flushed cache."""
+
+import os
+import signal
+import time
+
+import psycopg
+
+from cdp_devstack.parts import Part
+from faults.proxy import Trouble
+from faults.stack import FLOW, Stack, until
+from faults.trial import Trial, fault
+
+
+def is_commit(data: bytes) -> bool:
+    """A request to Postgres that ends a transaction."""
+    return b"COMMIT" in data
+
+
+def is_insert(data: bytes) -> bool:
+    """A request to ClickHouse that writes a block with a token."""
+    return b"insert_deduplication_token" in data
+
+
+@fault("F7", "Postgres stopped immediately, killed, and blocked by a lock", *FLOW)
+def postgres_goes(trial: Trial) -> None:
+    stack = trial.stack
+    with trial.load():
+        for stop in (signal.SIGQUIT, signal.SIGKILL)[: trial.effort.of(2)]:
+            os.kill(stack.parts.pid(Part.POSTGRES), stop)
+            trial.kills += 1
+            time.sleep(trial.chance.uniform(0.5, 3))
+            stack.parts.restart(Part.POSTGRES)
+            trial.proof.grows(50, 90)
+        with psycopg.connect(stack.urls[Part.POSTGRES]) as blocker:
+            blocker.execute("LOCK TABLE identity.nodes, identity.profiles IN ACCESS EXCLUSIVE MODE")
+            time.sleep(5)
+        trial.proof.grows(50, 90)
+    poison = trial.proof.stores.rows("SELECT sum(count) AS n FROM event_outcomes WHERE outcome = 'quarantined'")
+    trial.notes.append(f"quarantined so far: {poison[0]['n']}")
+
+
+@fault("F8", "the reply to a COMMIT is lost, of the resolver and of the recorder", *FLOW)
+def lost_commit_replies(trial: Trial) -> None:
+    _lose_replies(trial, Part.POSTGRES, ("resolver", "recorder"), trial.effort.of(4))
+
+
+def _lose_replies(trial: Trial, part: Part, services: tuple[str, ...], times: int) -> None:
+    matches = is_commit if part is Part.POSTGRES else is_insert
+    with trial.load():
+        for service in services:
+            proxy = trial.stack.proxy(part, service)
+            for _ in range(times):
+                before = proxy.struck
+                proxy.trouble = Trouble(lose_reply_to=matches, times=1)
+                until(f"{service} lost a reply", lambda p=proxy, b=before: p.struck > b, 60)  # type: ignore[misc]
+                time.sleep(trial.chance.uniform(0.2, 1.0))
+            proxy.trouble = Trouble()
+            trial.notes.append(f"{service}: {proxy.struck} replies lost")
+
+
+@fault("F9", "ClickHouse killed during inserts, replies lost, requests cut, a view that throws", *FLOW)
+def clickhouse_goes(trial: Trial) -> None:
+    stack = trial.stack
+    _lose_replies(trial, Part.CLICKHOUSE, ("recorder",), trial.effort.of(3))
+    with trial.load():
+        proxy = stack.proxy(Part.CLICKHOUSE, "recorder")
+        for _ in range(trial.effort.of(2)):
+            before = proxy.struck
+            proxy.trouble = Trouble(cut_after=("up", trial.chance.randrange(500, 6000)), times=1)
+            stack.proxies.reset(proxy)
+            until("a request to ClickHouse is cut", lambda p=proxy, b=before: p.struck > b, 60)  # type: ignore[misc]
+        proxy.trouble = Trouble()
+        for _ in range(trial.effort.of(2)):
+            _during_an_insert(stack)
+            stack.parts.kill(Part.CLICKHOUSE)
+            trial.kills += 1
+            time.sleep(trial.chance.uniform(0.5, 3))
+            stack.parts.restart(Part.CLICKHOUSE)
+        _throwing_view(trial)
+
+
+def _during_an_insert(stack: Stack) -> None:
+    carried = stack.proxy(Part.CLICKHOUSE, "recorder").carried
+    until("ClickHouse gets data", lambda: stack.proxy(Part.CLICKHOUSE, "recorder").carried > carried + 1000, 60)
+
+
+def _throwing_view(trial: Trial) -> None:
+    """A view deployed in error: inserts fail after the source table may have its rows."""
+    view = "CREATE MATERIALIZED VIEW faults_throwing ENGINE = Null AS SELECT throwIf(1, 'bad view') AS n FROM events"
+    trial.proof.stores.rows(view)
+    try:
+        time.sleep(6)
+    finally:
+        trial.proof.stores.rows("DROP TABLE faults_throwing")
+
+
+@fault("F11", "Redis flushed, killed, and gone for a while", *FLOW)
+def redis_goes(trial: Trial) -> None:
+    stack = trial.stack
+    with trial.load():
+        trial.proof.grows(50)
+        stack.parts.kill(Part.REDIS)
+        trial.kills += 1
+        trial.proof.grows(100, 30)
+        stack.parts.restart(Part.REDIS)
+        trial.proof.grows(100, 30)

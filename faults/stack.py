@@ -1,0 +1,203 @@
+"""Nothing -> the parts with a proxy before each, and Millrace's processes, started, killed and armed by name."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from cdp_devstack.background import BackgroundStack
+from cdp_devstack.kafka import Kafka
+from cdp_devstack.parts import URL_VARIABLES, Part, Ports, free_ports
+from cdp_devstack.process import Command, Process
+from cdp_devstack.programs import cdp
+from cdp_devstack.stack import RECIPES, Recipe
+from faults.proxy import Proxies, Proxy
+
+FLOW = ("ingest", "resolver", "recorder")
+ALL = (*FLOW, "segmenter", "activation", "analytics-api")
+READY_SECONDS = 120.0
+
+
+class NotInTime(Exception):
+    """Something did not happen within its deadline; the sentence says what."""
+
+
+def until(what: str, condition: Callable[[], bool], seconds: float) -> None:
+    """Asks until it is true. Raises NotInTime."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise NotInTime(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+class Stack:
+    """Everything that a scenario can break. Use it from one thread that lives as long as the stack."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
+        self.proxies = Proxies()
+        ports = Ports.free()
+        self.kafka = self.proxies.before(ports.kafka)
+        recipes: dict[Part, Recipe] = {**RECIPES, Part.KAFKA: partial(Kafka, advertised=self.kafka.port)}
+        self.parts = BackgroundStack(self._folder / "data", ports, recipes)
+        self.ports = dict(zip(("ingest", "api", "standin"), free_ports(3), strict=True))
+        self._proxied: dict[tuple[Part, str], Proxy] = {}
+        self._processes: dict[str, Process] = {}
+        self._admin = dict(zip(ALL, free_ports(len(ALL)), strict=True))
+        self.urls = {part: self.parts.url(part) for part in Part}
+        self.standin = self.proxies.before(self.ports["standin"])
+        for arguments in (["migrate"], ["topics", "create"], ["seed"]):
+            self._step(*arguments)
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.ports['ingest']}"
+
+    def proxy(self, part: Part, service: str) -> Proxy:
+        """What stands between a service and a part: one each, but for the broker, which has one for all."""
+        if part is Part.KAFKA:
+            return self.kafka
+        port = int(self.urls[part].rpartition("@")[2].rpartition("/")[0].rpartition(":")[2])
+        if part is Part.REDIS:
+            port = int(self.urls[part].split(":")[2].split("/")[0])
+        key = (part, service)
+        if key not in self._proxied:
+            self._proxied[key] = self.proxies.before(port)
+        return self._proxied[key]
+
+    def start(self, name: str, fault: str = "", **settings: str) -> None:
+        """Starts a service or the stand-in, without waiting. ``fault`` is its CDP_FAULT; ``~2`` makes a second one."""
+        service = name.partition("~")[0]
+        environment = self._environment(name, CDP_FAULT=fault, **settings)
+        argv = cdp("run-local" if name == "standin" else "run", service)
+        process = Process(name, Command(argv, environment, stop_seconds=40), self._folder / "logs" / f"{name}.log")
+        process.start()
+        self._processes[name] = process
+
+    def need(self, *names: str) -> None:
+        """Starts what does not run, and returns when each of them is ready."""
+        for name in names:
+            if not self.is_running(name):
+                self.start(name)
+        for name in names:
+            until(f"{name} is ready", partial(self.is_ready, name), READY_SECONDS)
+
+    def is_running(self, name: str) -> bool:
+        return name in self._processes and self._processes[name].is_running
+
+    def is_ready(self, name: str) -> bool:
+        """A process that ended while it should get ready is started again, as a supervisor would."""
+        if not self.is_running(name):
+            self.start(name)
+        if name == "standin":
+            return _answers(f"http://127.0.0.1:{self.ports['standin']}/_standin/trouble")
+        return _answers(f"http://127.0.0.1:{self._admin[name]}/readyz")
+
+    def kill(self, name: str) -> None:
+        """kill -9."""
+        self._processes[name].kill()
+
+    def end(self, name: str) -> None:
+        """SIGTERM, and returns when it has ended."""
+        self._processes[name].stop()
+
+    def is_stopped(self, name: str) -> bool:
+        """Whether it stands still after a SIGSTOP."""
+        pid = self._processes[name].pid
+        return pid is not None and psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        pid = self._processes[name].pid
+        assert pid is not None
+        os.kill(pid, number)
+
+    def dies(self, name: str, seconds: float) -> bool:
+        """Whether it ends within that time."""
+        return self._processes[name].wait(seconds) is not None
+
+    def metric(self, name: str, metric: str) -> float:
+        """The sum of a process's samples of a metric."""
+        page = httpx.get(f"http://127.0.0.1:{self._admin[name]}/metrics", timeout=5).text
+        lines = (line for line in page.splitlines() if line.startswith((metric + " ", metric + "{")))
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def api(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """A call of the front door."""
+        url = f"http://127.0.0.1:{self.ports['api']}/api/cdp{path}"
+        return httpx.request(method, url, headers={"Authorization": "Bearer demo-api-token"}, timeout=15, **options)
+
+    def memory(self, name: str) -> int:
+        """Resident bytes."""
+        return int(psutil.Process(self._processes[name].pid).memory_info().rss)
+
+    def recover(self, names: Sequence[str]) -> None:
+        """No trouble, every part up, every process ready. Raises NotInTime."""
+        self.calm()
+        for part in Part:
+            if not psutil.pid_exists(self.parts.pid(part)):
+                self.parts.restart(part)
+        self.need(*names)
+
+    def calm(self) -> None:
+        """Ends all trouble of all proxies."""
+        for proxy in (self.kafka, self.standin, *self._proxied.values()):
+            self.proxies.heal(proxy)
+
+    def log(self, name: str) -> Path:
+        return self._folder / "logs" / f"{name}.log"
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+        self.parts.close()
+        self.proxies.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _step(self, *arguments: str) -> None:
+        done = subprocess.run(
+            cdp(*arguments),
+            env={**os.environ, **self._environment("setup")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise NotInTime(f"`cdp {' '.join(arguments)}` failed: {done.stderr.strip()[-500:]}")
+
+    def _environment(self, service: str, **settings: str) -> dict[str, str]:
+        urls = {URL_VARIABLES[part]: self._url(part, service) for part in Part}
+        stand_in = f"127.0.0.1:{self.standin.port}"
+        return {
+            **urls,
+            "CDP_DATA_DIR": str(self._folder / "data"),
+            "CDP_ADMIN_PORT": str(self._admin.get(service, 0)),
+            "CDP_INGEST_PORT": str(self.ports["ingest"]),
+            "CDP_API_PORT": str(self.ports["api"]),
+            "CDP_STANDIN_PORT": str(self.ports["standin"]),
+            "CDP_STANDIN_URL": f"http://{stand_in}",
+            "CDP_ACTIVATION_ALLOWED_HOSTS": stand_in,
+            **settings,
+        }
+
+    def _url(self, part: Part, service: str) -> str:
+        if part is Part.KAFKA:
+            return f"127.0.0.1:{self.kafka.port}"
+        proxy = self.proxy(part, service)
+        return self.urls[part].replace(f":{proxy.upstream}", f":{proxy.port}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,109 @@
+"""One run of one fault: the stack, chance, the load and what the scenario itself found; and the list of all faults."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from time import monotonic, sleep
+
+from faults.proof import Proof
+from faults.stack import Stack
+
+POINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a scenario does; the minimiser halves both."""
+
+    load: float = 1.0
+    steps: float = 1.0
+
+    def of(self, steps: int) -> int:
+        """So many steps at this effort, at least one."""
+        return max(1, round(steps * self.steps))
+
+
+@dataclass
+class Trial:
+    """What a scenario is given. ``kills`` counts processes that it ended or stopped."""
+
+    stack: Stack
+    proof: Proof
+    chance: Random
+    effort: Effort = Effort()
+    kills: int = 0
+    broken: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def demand(self, condition: bool, sentence: str) -> None:
+        """Notes a violation when the condition does not hold."""
+        if not condition:
+            self.broken.append(sentence)
+
+    @contextmanager
+    def load(self, people: int = 60) -> Iterator[None]:
+        """The load; it has begun when the block does."""
+        with self.proof.load(workers=max(1, round(2 * self.effort.load)), pause=0.15 / self.effort.load, people=people):
+            self.proof.grows(20)
+            yield
+
+    def kill(self, name: str) -> None:
+        """kill -9, and up again."""
+        self.stack.kill(name)
+        self.kills += 1
+        self.stack.start(name)
+
+    def sweep(self, plans: Mapping[str, Sequence[str]], action: str = "kill") -> None:
+        """Each service dies at each of its points in turn; its next life begins with the next point armed."""
+        left = {service: deque(points[: self.effort.of(len(points))]) for service, points in plans.items()}
+        armed: dict[str, tuple[str, float]] = {}
+        for service in left:
+            self.stack.kill(service)
+        while left:
+            for service in list(left):
+                if not self.stack.is_running(service):
+                    self.kills += service in armed
+                    self._next_life(service, left, armed, action)
+                elif monotonic() > armed[service][1]:
+                    self.broken.append(f"{service} did not come to {armed[service][0]} within {POINT_SECONDS:.0f} s")
+                    self.stack.kill(service)
+            sleep(0.1)
+
+    def _next_life(
+        self, service: str, left: dict[str, deque[str]], armed: dict[str, tuple[str, float]], action: str
+    ) -> None:
+        if not left[service]:
+            del left[service]
+            self.stack.start(service)
+            return
+        point = left[service].popleft()
+        armed[service] = (point, monotonic() + POINT_SECONDS)
+        self.stack.start(service, f"{point}:{self.chance.randint(1, 2)}:{action}")
+
+
+Play = Callable[[Trial], None]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One fault: what is done, and which processes it needs."""
+
+    number: str
+    title: str
+    needs: tuple[str, ...]
+    play: Play
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def fault(number: str, title: str, *needs: str) -> Callable[[Play], Play]:
+    """Registers a scenario under its number."""
+
+    def register(play: Play) -> Play:
+        SCENARIOS[number] = Scenario(number, title, needs, play)
+        return play
+
+    return register
