@@ -22,6 +22,7 @@ from cdp_segmenter.rules.json_sql import items_of, json_text, trait_column
 from cdp_segmenter.rules.times import epoch_ms
 
 _MICRO_EXPONENT: Final = 6
+_LTV_MICROS: Final = "ltv_micros"
 TIME_COLUMNS: Final = {
     "firstSeenDate": "first_seen",
     "lastSeenDate": "last_seen",
@@ -31,7 +32,7 @@ _DAY_MS: Final = 86_400_000
 
 
 def trait_condition(bound: Bound, leaf: TraitIs, now: datetime) -> str:
-    """A condition over a row of ``profiles``."""
+    """A condition over a row of ``profiles``, in a SELECT that begins with ``ltv_micros``."""
     field, comparison = leaf.field, leaf.comparison
     match field.space:
         case "attributes":
@@ -84,14 +85,16 @@ def reads_properties(leaf: EventCondition) -> bool:
 
 
 def _counted(bound: Bound, leaf: EventCondition, names: Sequence[str], now: datetime) -> str:
-    # numbers instead of texts: each is compared for every row and aggregate
-    named = " OR ".join(f"name = {names.index(name) + 1}" for name in stored_names(leaf))
-    conditions = [f"({named})"]
+    conditions = []
+    if set(stored_names(leaf)) != set(names):
+        # numbers instead of texts: each is compared for every row and aggregate
+        named = " OR ".join(f"name = {names.index(name) + 1}" for name in stored_names(leaf))
+        conditions.append(f"({named})")
     if leaf.window is not None:
         conditions.append(f"ms > {bound('Int64', epoch_ms(now - leaf.window))}")
     if leaf.filters is not None:
         conditions.append(_filter(bound, leaf.filters, "properties", now))
-    return " AND ".join(conditions)
+    return " AND ".join(conditions) or "1"
 
 
 def instant_sql(bound: Bound, at: datetime) -> str:
@@ -136,9 +139,9 @@ def _computed(bound: Bound, field: Field, leaf: TraitIs, now: datetime) -> str:
     comparison = leaf.comparison
     match field.name:
         case "ltv":
-            return micros_condition(bound, comparison, _ltv_micros(bound))
+            return micros_condition(bound, comparison, _LTV_MICROS)
         case "aov":
-            return micros_condition(bound, comparison, _ltv_micros(bound), per="greatest(order_count, 1)")
+            return micros_condition(bound, comparison, _LTV_MICROS, per="greatest(order_count, 1)")
         case "purchaseCount":
             return number_condition(bound, comparison, "order_count")
         case "daysSinceLastPurchase":
@@ -153,8 +156,9 @@ def _joined(separator: str, conditions: Iterable[str], nothing: str) -> str:
     return f"({separator.join(conditions) or nothing})"
 
 
-def _ltv_micros(bound: Bound) -> str:
-    """Millionths of the major unit: what amounts of any currency are compared in."""
+def ltv_micros(bound: Bound) -> str:
+    """What conditions over revenue need before them: millionths of the major unit, comparable in any currency."""
     codes = bound("Array(String)", tuple(EXPONENTS))
     factors = bound("Array(Int64)", tuple(10 ** (_MICRO_EXPONENT - digits) for digits in EXPONENTS.values()))
-    return f"toInt128(ltv_minor) * transform(currency, {codes}, {factors}, {10 ** (_MICRO_EXPONENT - 2)})"
+    micros = f"toInt128(ltv_minor) * transform(currency, {codes}, {factors}, {10 ** (_MICRO_EXPONENT - 2)})"
+    return f"WITH {micros} AS {_LTV_MICROS} "

@@ -20,6 +20,7 @@ from cdp_segmenter.rules.leaves import (
     event_aggregate,
     holds_without_events,
     instant_sql,
+    ltv_micros,
     reads_properties,
     stored_names,
     trait_condition,
@@ -50,7 +51,7 @@ def sizes_sql(rules: Sequence[Rule], scope: Scope, manual: Members | None = None
 
 def preview_sql(rule: Rule, scope: Scope, manual: Members | None = None, sample: int = 10) -> Statement:
     """One row ``size, members``: how many profiles satisfy a rule, and some of them."""
-    some = f"groupArrayIf({int(sample)})(profile_id, verdicts[1])" if sample else "emptyArrayUUID()"
+    some = f"groupArrayIf({int(sample)})(profile_id, verdicts[1])" if sample else "CAST([], 'Array(UUID)')"
     return _Query([rule], scope, manual or {}).statement(f"SELECT countIf(verdicts[1]) AS size, {some} AS members")
 
 
@@ -116,7 +117,7 @@ class _Query:
             elif isinstance(leaf, InSegment):
                 shown[bit] = self._is_one_of(self.manual.get(leaf.segment_id, ()))
         return (
-            f"SELECT profile_id, {self._words(shown)} FROM profiles FINAL "
+            f"{ltv_micros(self.bound)}SELECT profile_id, {self._words(shown)} FROM profiles FINAL "
             f"WHERE workspace_id = {self._workspace()}{self._only('profile_id')}"
         )
 
