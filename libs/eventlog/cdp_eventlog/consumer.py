@@ -55,8 +55,8 @@ class KafkaConsumer:
             "max_partition_fetch_bytes": fetch_bytes,
             "fetch_min_bytes": gather_bytes,
             "fetch_max_wait_ms": 100,
-            "session_timeout_ms": 10_000,
-            "heartbeat_interval_ms": 2_000,
+            "session_timeout_ms": 6_000,
+            "heartbeat_interval_ms": 1_500,
             "max_poll_interval_ms": 300_000,
             "isolation_level": "read_committed",
         }
