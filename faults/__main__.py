@@ -47,7 +47,8 @@ def main(
             outcomes = runner.run_all(stack, scenarios, seed, minutes, lambda text: console.print(text, markup=False))
     finally:
         stack.close()
-    console.print(ledger.table([outcome.line for outcome in outcomes]))
+    console.print()
+    Console(width=max(console.width, 110)).print(ledger.table([outcome.line for outcome in outcomes]))
     raise typer.Exit(1 if any(outcome.violations for outcome in outcomes) else 0)
 
 

@@ -43,7 +43,7 @@ def rebalances(trial: Trial) -> None:
         for _ in range(trial.effort.of(6)):
             for name in ("resolver~2", "recorder~2"):
                 trial.stack.start(name)
-            time.sleep(trial.chance.uniform(1.0, 5.0))
+            time.sleep(trial.chance.uniform(3.0, 8.0))
             for name in ("resolver~2", "recorder~2"):
                 trial.stack.signal(name, signal.SIGTERM)
             until("the second ones ended", lambda: trial.stack.dies("resolver~2", 45), 50)
@@ -59,11 +59,13 @@ def zombies(trial: Trial) -> None:
         ("recorder", "recorder.before-close"),
     ]
     with trial.load():
-        for service, point in plans[: trial.effort.of(3)]:
-            _zombie(trial, service, point)
+        rejected = [_zombie(trial, service, point) for service, point in plans[: trial.effort.of(3)]]
+    trial.notes.append(f"partitions that a zombie was refused: {rejected}")
+    trial.demand(sum(rejected) > 0, "I10: no zombie came to the fence, so nothing was shown")
 
 
-def _zombie(trial: Trial, service: str, point: str) -> None:
+def _zombie(trial: Trial, service: str, point: str) -> int:
+    """Returns how many partitions it was refused when it went on."""
     stack = trial.stack
     stack.kill(service)
     stack.start(service, f"{point}:2:stop")
@@ -73,4 +75,6 @@ def _zombie(trial: Trial, service: str, point: str) -> None:
     time.sleep(SESSION_SECONDS + 4)
     stack.signal(service, signal.SIGCONT)
     time.sleep(3)
+    refused = int(stack.metric(service, f"cdp_{service}_partitions_fenced_total"))
     stack.kill(f"{service}~2")
+    return refused

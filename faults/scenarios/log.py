@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from cdp_devstack.parts import Part
 from cdp_schemas.topics import EVENTS_IDENTIFIED, EVENTS_RECEIVED, all_topics
 from faults.proxy import Trouble
-from faults.stack import FLOW, until
+from faults.stack import FLOW, Stack, until
 from faults.trial import Trial, fault
 
 _PRODUCE = b"\0\0"  # the key of the request, after its length
@@ -53,6 +53,11 @@ def repeats(trial: Trial) -> None:
         trial.proof.grows(200)
     again = sum(trial.proof.resend() for _ in range(3))
     trial.demand(again > 0, "the gateway took none of the repeats")
+    set_back_all(stack)
+
+
+def set_back_all(stack: Stack) -> None:
+    """The broker forgets how far the resolver and the recorder were: both are told to begin at 0."""
     for service, topic in (("resolver", EVENTS_RECEIVED), ("recorder", EVENTS_IDENTIFIED)):
         stack.end(service)
         asyncio.run(_set_back(stack.urls[Part.KAFKA], service, topic))

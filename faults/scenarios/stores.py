@@ -24,7 +24,7 @@ def is_insert(data: bytes) -> bool:
 
 @fault("F7", "Postgres stopped immediately, killed, and blocked by a lock", *FLOW)
 def postgres_goes(trial: Trial) -> None:
-    stack = trial.stack
+    stack, before = trial.stack, _quarantined(trial)
     with trial.load():
         for stop in (signal.SIGQUIT, signal.SIGKILL)[: trial.effort.of(2)]:
             os.kill(stack.parts.pid(Part.POSTGRES), stop)
@@ -36,8 +36,13 @@ def postgres_goes(trial: Trial) -> None:
             blocker.execute("LOCK TABLE identity.nodes, identity.profiles IN ACCESS EXCLUSIVE MODE")
             time.sleep(5)
         trial.proof.grows(50, 90)
-    poison = trial.proof.stores.rows("SELECT sum(count) AS n FROM event_outcomes WHERE outcome = 'quarantined'")
-    trial.notes.append(f"quarantined so far: {poison[0]['n']}")
+    after = _quarantined(trial)
+    trial.demand(after == before, f"{after - before} events were quarantined for an outage of Postgres")
+
+
+def _quarantined(trial: Trial) -> int:
+    sql = "SELECT sum(count) AS n FROM event_outcomes WHERE outcome = 'quarantined'"
+    return int(trial.proof.stores.rows(sql)[0]["n"])
 
 
 @fault("F8", "the reply to a COMMIT is lost, of the resolver and of the recorder", *FLOW)
