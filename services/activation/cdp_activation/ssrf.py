@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 # ranges that carry an IPv4 address inside, or lead into the provider's own network
@@ -38,8 +40,10 @@ def check_url(url: str, policy: TargetPolicy) -> None:
     """What can be told without looking up the name. Raises ForbiddenTarget."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
+        port = parts.port
+        # as it will be called: other digits and dots of Unicode are those of ASCII by then
+        host = httpx.URL(url).raw_host.decode()
+    except (ValueError, httpx.InvalidURL) as error:
         raise ForbiddenTarget(f"the address cannot be read: {error}") from error
     if parts.scheme not in ("https", "http") or not host:
         raise ForbiddenTarget("the address must begin with https:// and name a host")

@@ -31,6 +31,7 @@ def test_an_address_inside_is_refused(host: str) -> None:
         *("http://example.com/", "ftp://example.com/", "file:///etc/passwd", "gopher://example.com", "https:///x", ""),
         *("https://user:secret@example.com/", "https://user@example.com/", "https://example.com:22/", "//example.com"),
         *("https://example.com:99999/", "https://[::1/", "https://example.com:6379/"),
+        *("https://１２７.０.０.１/", "https://127。0。0。1/", "https://ⓛocalhost/"),
     ],
 )
 def test_an_address_that_is_no_public_https_is_refused(url: str) -> None:
