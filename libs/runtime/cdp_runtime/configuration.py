@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
-from cdp_runtime.settings import ServiceSettings
+from cdp_runtime.settings import ServiceSettings, holds_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def _shown(setting: Setting, environment: Mapping[str, str]) -> str:
     value = environment.get(setting.variable)
     if value is None or value == setting.default:
         return setting.default
-    shown = "********" if _is_secret(setting.variable) else value
+    shown = "********" if holds_secret(setting.variable) else value
     return f"{shown} (default {setting.default or 'none'})"
 
 
@@ -72,10 +72,6 @@ def _packages() -> dict[str, list[str]]:
             if name not in readers:
                 readers.append(name)
     return found
-
-
-def _is_secret(variable: str) -> bool:
-    return "SECRET" in variable or "PASSWORD" in variable or variable.endswith("_URL")
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound="ServiceSettings")
@@ -34,6 +36,16 @@ class ServiceSettings(BaseSettings):
     default_currency: str = Field("USD", pattern="^[A-Z]{3}$", description="currency of amounts that name none")
     default_phone_region: str = Field("US", pattern="^[A-Z]{2}$", description="region of phone numbers without +")
 
+    @field_validator("postgres_url")
+    @classmethod
+    def _can_be_read(cls, url: str) -> str:
+        """Now and in our words: libpq's would put the whole address, password and all, into logs and answers."""
+        try:
+            conninfo_to_dict(url)
+        except ProgrammingError:
+            raise ValueError("cannot be read; write postgresql://user:password@host:5432/database") from None
+        return url
+
 
 def load(settings_class: type[S]) -> S:
     """Reads the environment. Raises BadSettings."""
@@ -48,7 +60,13 @@ def load(settings_class: type[S]) -> S:
     return settings
 
 
+def holds_secret(variable: str) -> bool:
+    """Whether the value is shown to nobody: URLs have passwords in them."""
+    return "SECRET" in variable or "PASSWORD" in variable or variable.endswith("_URL")
+
+
 def _sentence(fault: Any) -> str:
     name = f"CDP_{'_'.join(map(str, fault['loc'])).upper()}"
-    given = "" if fault["type"] == "missing" or "SECRET" in name else f", but it is {fault['input']!r}"
-    return f"{name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}{given}."
+    said = fault["msg"].removeprefix("Value error, ")
+    given = "" if fault["type"] == "missing" or holds_secret(name) else f", but it is {fault['input']!r}"
+    return f"{name}: {said[:1].lower()}{said[1:]}{given}."

@@ -29,6 +29,16 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "canary" not in settings_table({"CDP_SECRET_KEY": "canary" * 8}, diff=True)
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresqlx://cdp:sesame@db/cdp", "host=db password=sesame port", "postgresql://[sesame"]
+)
+def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDP_POSTGRES_URL", url)
+    with pytest.raises(BadSettings, match=r"^CDP_POSTGRES_URL: cannot be read") as fault:
+        load(ServiceSettings)
+    assert "sesame" not in str(fault.value)
+
+
 def test_the_table_shows_what_differs() -> None:
     table = settings_table({"CDP_LOG_LEVEL": "debug"}, diff=True)
     assert "CDP_LOG_LEVEL" in table and "debug (default info)" in table and "CDP_DATA_DIR" not in table

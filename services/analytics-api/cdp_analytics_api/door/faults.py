@@ -38,6 +38,8 @@ _CODES: Final = {
 }
 # ClickHouse's codes for a question that would take too long, read or return too much
 _TOO_HEAVY: Final = {158, 159, 160, 241, 307, 396}
+# a body of a hundred thousand unknown fields gets no answer of that length
+_MOST_DETAILS: Final = 100
 _ROOTS: Final = ("body", "query", "path", "header", "cookie")
 
 
@@ -144,7 +146,7 @@ def validation_error(faults: Sequence[Any]) -> ApiError:
         return ApiError(400, "malformed", "The body is not valid JSON.", [detail])
     if any(tuple(fault["loc"]) == ("body",) and isinstance(fault.get("input"), bytes) for fault in faults):
         return ApiError(415, "unsupported_media_type", "Send the body as JSON, with Content-Type: application/json.")
-    details = [Detail(path=_path(fault["loc"]), message=_message(fault)) for fault in faults]
+    details = [Detail(path=_path(fault["loc"]), message=_message(fault)) for fault in faults[:_MOST_DETAILS]]
     summary = "; ".join(f"{detail.path}: {detail.message}" for detail in details[:3])
     return ApiError(422, "invalid", f"The request is invalid. {summary}", details)
 
