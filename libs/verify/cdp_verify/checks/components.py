@@ -1,0 +1,161 @@
+"""Nodes, links, golden records -> I7: profiles are the connected components of what holds, and everybody says the same.
+
+Nodes and links are streams ordered by profile, read side by side: one profile is in memory at once.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from cdp_verify.findings import Finding, finding
+from cdp_verify.stores import Row, Stores
+
+_COMPARED: Final = 2000  # profiles asked for at once
+_RANKS: Final[Mapping[str, int]] = {"user_id": 0, "email": 1, "phone": 2, "anonymous_id": 4, "device_id": 5}
+_OTHER_RANK: Final = 3
+_NODES: Final = """
+SELECT workspace_id, profile_id, node_id, kind, value FROM identity.nodes
+WHERE kind <> '' AND (%(workspace)s::text IS NULL OR workspace_id = %(workspace)s)
+ORDER BY workspace_id COLLATE "C", profile_id
+"""
+_LINKS: Final = """
+SELECT l.workspace_id, n.profile_id, l.a, l.b FROM identity.links AS l
+JOIN identity.nodes AS n ON n.workspace_id = l.workspace_id AND n.node_id = l.a
+WHERE l.status = 'h' AND n.kind <> '' AND (%(workspace)s::text IS NULL OR l.workspace_id = %(workspace)s)
+ORDER BY l.workspace_id COLLATE "C", n.profile_id
+"""
+_REPLICAS: Final = """
+SELECT profile_id, identifiers FROM profiles FINAL
+WHERE workspace_id = {asked:String} AND profile_id IN {profiles:Array(UUID)}
+"""
+_ALIASES: Final = """
+SELECT node_id, profile_id FROM profile_aliases FINAL
+WHERE workspace_id = {asked:String} AND node_id IN {nodes:Array(UUID)}
+"""
+_RECORDS: Final = """
+SELECT profile_id FROM identity.profiles WHERE workspace_id = %(workspace)s AND profile_id = ANY(%(profiles)s)
+"""
+Owner = tuple[str, UUID]
+
+
+@dataclass(slots=True)
+class Group:
+    """One profile: its nodes with kind and value, and the links that hold among them."""
+
+    workspace_id: str
+    profile_id: UUID
+    nodes: dict[UUID, tuple[str, str]] = field(default_factory=dict)
+    links: list[tuple[UUID, UUID]] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        """Why it is no profile."""
+        found = []
+        for a, b in self.links:
+            if b not in self.nodes:
+                found.append(f"the link {a} - {b} holds, and leads to another profile")
+        parts = _parts(self.nodes, self.links)
+        if parts > 1:
+            found.append(f"its {len(self.nodes)} nodes are {parts} components")
+        users = [value for kind, value in self.nodes.values() if kind == "user_id"]
+        if len(users) > 1:
+            found.append(f"it has {len(users)} user ids: {', '.join(sorted(users)[:3])}")
+        head = min(self.nodes, key=lambda node: (_RANKS.get(self.nodes[node][0], _OTHER_RANK), node))
+        if head != self.profile_id:
+            found.append(f"its id should be that of its strongest node, {head}")
+        return [f"{self.workspace_id}: profile {self.profile_id}: {fault}" for fault in found]
+
+    def identifiers(self) -> dict[str, set[str]]:
+        """Kind -> values."""
+        found: dict[str, set[str]] = {}
+        for kind, value in self.nodes.values():
+            found.setdefault(kind, set()).add(value)
+        return found
+
+
+async def check_components(stores: Stores) -> Finding:
+    """I7, in Postgres, and its replica in ClickHouse."""
+    result, nodes, profiles = finding("I7"), 0, 0
+    waiting: list[Group] = []
+    async for group in _groups(stores):
+        nodes, profiles = nodes + len(group.nodes), profiles + 1
+        result.all_wrong(group.faults())
+        if waiting and (len(waiting) == _COMPARED or waiting[0].workspace_id != group.workspace_id):
+            await _compare(stores, waiting, result)
+            waiting = []
+        waiting.append(group)
+    if waiting:
+        await _compare(stores, waiting, result)
+    result.compared = f"{profiles:,} profiles of {nodes:,} nodes, their golden records and aliases"
+    return result
+
+
+async def _groups(stores: Stores) -> AsyncIterator[Group]:
+    asked = {"workspace": stores.scope.workspace_id}
+    links = stores.postgres.stream(_LINKS, asked)
+    link = await anext(links, None)
+    group: Group | None = None
+    async for row in stores.postgres.stream(_NODES, asked):
+        owner = _owner(row)
+        if group is None or (group.workspace_id, group.profile_id) != owner:
+            if group is not None:
+                yield group
+            group = Group(*owner)
+            while link is not None and _owner(link) <= owner:
+                group.links.append((link["a"], link["b"]))
+                link = await anext(links, None)
+        group.nodes[row["node_id"]] = (row["kind"], row["value"])
+    if group is not None:
+        yield group
+
+
+def _owner(row: Row) -> Owner:
+    return row["workspace_id"], row["profile_id"]
+
+
+def _parts(nodes: Mapping[UUID, object], links: Sequence[tuple[UUID, UUID]]) -> int:
+    """Connected components, by walking from node to node."""
+    neighbours: dict[UUID, list[UUID]] = {}
+    for a, b in links:
+        neighbours.setdefault(a, []).append(b)
+        neighbours.setdefault(b, []).append(a)
+    left, parts = set(nodes), 0
+    while left:
+        parts, reached = parts + 1, [left.pop()]
+        while reached:
+            near = [one for one in neighbours.get(reached.pop(), ()) if one in left]
+            left.difference_update(near)
+            reached += dict.fromkeys(near)
+    return parts
+
+
+async def _compare(stores: Stores, groups: Sequence[Group], result: Finding) -> None:
+    """Golden records and aliases of some profiles of one workspace."""
+    workspace = groups[0].workspace_id
+    profiles = [group.profile_id for group in groups]
+    rows = await stores.events(_REPLICAS, asked=workspace, profiles=profiles)
+    replicas = {row["profile_id"]: row["identifiers"] for row in rows}
+    records = await stores.postgres.rows(_RECORDS, {"workspace": workspace, "profiles": profiles})
+    recorded = {row["profile_id"] for row in records}
+    for group in groups:
+        name = f"{workspace}: profile {group.profile_id}"
+        if group.profile_id not in recorded:
+            result.wrong(f"{name} has no golden record in Postgres")
+        known = {kind: set(values) for kind, values in replicas.get(group.profile_id, {}).items()}
+        if known != group.identifiers():
+            result.wrong(f"{name} has {group.identifiers()} in Postgres and {known or 'no row'} in ClickHouse")
+    await _compare_aliases(stores, groups, result)
+
+
+async def _compare_aliases(stores: Stores, groups: Sequence[Group], result: Finding) -> None:
+    workspace = groups[0].workspace_id
+    belongs = {node: group.profile_id for group in groups for node in group.nodes}
+    nodes = list(belongs)
+    for start in range(0, len(nodes), _COMPARED):
+        some = nodes[start : start + _COMPARED]
+        rows = await stores.events(_ALIASES, asked=workspace, nodes=some)
+        aliases = {row["node_id"]: row["profile_id"] for row in rows}
+        for node in some:
+            if aliases.get(node, node) != belongs[node]:
+                there = aliases.get(node, node)
+                result.wrong(f"{workspace}: node {node} belongs to {belongs[node]}, in ClickHouse to {there}")

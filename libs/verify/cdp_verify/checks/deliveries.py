@@ -1,0 +1,92 @@
+"""The ledger of deliveries, memberships and the stand-in -> I9: destinations were told what they should hold."""
+
+from typing import Any, Final
+
+import httpx
+
+from cdp_verify.findings import Finding, finding
+from cdp_verify.stores import Row, Stores
+
+_WORKSPACE: Final = "(%(workspace)s::text IS NULL OR d.workspace_id = %(workspace)s)"
+_STATES: Final = f"""
+SELECT count(*) AS rows, count(*) FILTER (WHERE d.acknowledged) AS acknowledged,
+       count(*) FILTER (WHERE d.outcome IS NOT NULL AND d.desired AND NOT d.acknowledged) AS held
+FROM activation.deliveries AS d WHERE {_WORKSPACE}
+"""  # noqa: S608 - a constant
+# at rest: nothing due where it could be sent, and what is wanted is there unless an outcome says why not
+_UNEQUAL: Final = f"""
+SELECT d.workspace_id, d.destination_id, d.audience_id, d.profile_id, d.desired, d.acknowledged, d.pending, d.outcome
+FROM activation.deliveries AS d
+JOIN activation.connections AS c USING (workspace_id, audience_id, destination_id)
+JOIN activation.destinations AS t USING (workspace_id, destination_id)
+WHERE t.enabled AND t.paused_class IS NULL AND c.paused_class IS NULL AND {_WORKSPACE}
+  AND (d.pending AND d.next_attempt_at < now() OR NOT d.pending AND d.desired <> d.acknowledged AND d.outcome IS NULL)
+LIMIT 1000
+"""  # noqa: S608 - a constant
+_UNFOUNDED: Final = f"""
+SELECT d.workspace_id, d.destination_id, d.audience_id, d.profile_id FROM activation.deliveries AS d
+JOIN activation.audiences AS a USING (workspace_id, audience_id)
+WHERE d.desired AND {_WORKSPACE} AND NOT EXISTS (
+    SELECT FROM segmenter.memberships AS m
+    WHERE m.workspace_id = d.workspace_id AND m.profile_id = d.profile_id AND m.member
+      AND m.segment_id = ANY(a.segment_ids))
+LIMIT 1000
+"""  # noqa: S608 - a constant
+_MISSING: Final = f"""
+SELECT DISTINCT d.workspace_id, d.destination_id, d.audience_id, m.profile_id FROM activation.connections AS d
+JOIN activation.audiences AS a USING (workspace_id, audience_id)
+JOIN segmenter.memberships AS m ON m.workspace_id = d.workspace_id AND m.segment_id = ANY(a.segment_ids) AND m.member
+WHERE d.active AND a.deleted_at IS NULL AND {_WORKSPACE} AND NOT EXISTS (
+    SELECT FROM activation.deliveries AS x
+    WHERE x.workspace_id = d.workspace_id AND x.destination_id = d.destination_id
+      AND x.audience_id = d.audience_id AND x.profile_id = m.profile_id AND x.desired)
+LIMIT 1000
+"""  # noqa: S608 - a constant
+_WEBHOOKS: Final = f"""
+SELECT d.audience_id, count(*) FILTER (WHERE d.acknowledged) AS members FROM activation.deliveries AS d
+JOIN activation.destinations AS t USING (workspace_id, destination_id)
+WHERE t.type = 'webhook' AND {_WORKSPACE} GROUP BY d.audience_id
+"""  # noqa: S608 - a constant
+
+
+async def check_deliveries(stores: Stores) -> Finding:
+    """I9, at rest. Of platforms only the local stand-in can be asked what it holds."""
+    result, asked = finding("I9"), {"workspace": stores.scope.workspace_id}
+    states = (await stores.postgres.rows(_STATES, asked))[0]
+    for row in await stores.postgres.rows(_UNEQUAL, asked):
+        state = "still due" if row["pending"] else "not due"
+        wanted = f"desired {row['desired']}, acknowledged {row['acknowledged']}, {state}"
+        result.wrong(f"{_name(row)}: {wanted}")
+    for row in await stores.postgres.rows(_UNFOUNDED, asked):
+        result.wrong(f"{_name(row)} is desired, and is a member of none of the audience's segments")
+    for row in await stores.postgres.rows(_MISSING, asked):
+        result.wrong(f"{_name(row)} is a member, and the ledger does not want it there")
+    if stores.standin_url:
+        await _standin(stores, stores.standin_url, result)
+    else:
+        result.notes.append("what destinations hold was not asked (--standin)")
+    result.compared = (
+        f"{states['rows']:,} deliveries, {states['acknowledged']:,} acknowledged, {states['held']:,} held with a reason"
+    )
+    return result
+
+
+async def _standin(stores: Stores, url: str, result: Finding) -> None:
+    ledger = await stores.postgres.rows(_WEBHOOKS, {"workspace": stores.scope.workspace_id})
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        for row in ledger:
+            held = await _held(http, row["audience_id"])
+            if held != row["members"]:
+                result.wrong(f"audience {row['audience_id']}: {row['members']} acknowledged, the webhook has {held}")
+    result.notes.append(f"{len(ledger)} audiences compared with the stand-in's webhook by their number of members")
+
+
+async def _held(http: httpx.AsyncClient, audience: str) -> int:
+    answer = await http.get("/_standin/webhook-members", params={"audience": audience})
+    answer.raise_for_status()
+    members: list[Any] = answer.json()
+    return len(members)
+
+
+def _name(row: Row) -> str:
+    return f"{row['workspace_id']}: {row['profile_id']} in {row['audience_id']} at {row['destination_id']}"

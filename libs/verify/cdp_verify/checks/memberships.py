@@ -1,0 +1,227 @@
+"""Memberships, their messages, their rules -> I8: they alternate, replay to the table, and are what the rules say."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from cdp_schemas.codec import Codec, InvalidMessage
+from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.topics import MEMBERSHIPS_CHANGED
+from cdp_verify.findings import Finding, finding
+from cdp_verify.rules import CannotJudge, Facts, Happened, event_names, holds
+from cdp_verify.stores import Row, Stores
+from cdp_verify.times import milliseconds
+
+_JUDGED: Final = 500  # profiles whose facts are in memory at once
+_EDGE: Final = timedelta(seconds=5)
+_COMPACTED_AFTER: Final = timedelta(days=6)  # the topic keeps every message for seven days
+_CODEC: Final = Codec(MembershipChanged)
+_WORKSPACE: Final = "(%(workspace)s::text IS NULL OR workspace_id = %(workspace)s)"
+_TABLE: Final = f"""
+SELECT workspace_id, segment_id, profile_id, sequence FROM segmenter.memberships WHERE {_WORKSPACE}
+"""  # noqa: S608 - a constant
+_SEGMENTS: Final = f"""
+SELECT s.workspace_id, s.segment_id, s.name, s.type, s.rules, s.size, s.status, w.swept_through,
+       (SELECT count(*) FROM segmenter.memberships AS m
+        WHERE m.workspace_id = s.workspace_id AND m.segment_id = s.segment_id AND m.member) AS members
+FROM (SELECT * FROM segmenter.segments WHERE deleted_at IS NULL AND {_WORKSPACE}) AS s
+LEFT JOIN segmenter.sweeps AS w USING (workspace_id)
+"""  # noqa: S608 - a constant
+_PROFILES: Final = """
+SELECT profile_id, traits, consent, currency, ltv_minor, order_count, first_seen, last_seen, last_order_at
+FROM identity.profiles WHERE workspace_id = %(workspace)s ORDER BY profile_id
+"""
+_NODES: Final = """
+SELECT node_id, profile_id, kind, value FROM identity.nodes
+WHERE workspace_id = %(workspace)s AND kind <> ''
+  AND (profile_id = ANY(%(profiles)s) AND profile_id <> node_id OR node_id = ANY(%(profiles)s))
+"""
+_HELD: Final = """
+SELECT segment_id, profile_id FROM segmenter.memberships
+WHERE workspace_id = %(workspace)s AND profile_id = ANY(%(profiles)s) AND member
+"""
+_EVENTS: Final = """
+SELECT node_id, event, timestamp, properties FROM events
+WHERE workspace_id = {asked:String} AND event IN {names:Array(String)} AND node_id IN {nodes:Array(UUID)}
+"""
+_UNTOLD: Final = "SELECT count(*) AS n FROM segmenter.outbox"
+Key = tuple[str, str, UUID]  # workspace, segment, profile
+
+
+@dataclass(slots=True)
+class _Judging:
+    """What the evaluation of all rules has found so far."""
+
+    result: Finding
+    now: datetime
+    judged: int = 0
+    on_edge: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+async def check_memberships(stores: Stores, now: datetime) -> Finding:
+    """I8. ``now`` is the moment that rules are judged at; who moves within seconds of it is left out."""
+    result = finding("I8")
+    untold = (await stores.postgres.rows(_UNTOLD))[0]["n"]
+    if untold:
+        result.wrong(f"{untold} changes of memberships are not told yet")
+    told = await _replay(stores, now, result) if stores.log is not None else None
+    segments = await stores.postgres.rows(_SEGMENTS, {"workspace": stores.scope.workspace_id})
+    for one in segments:
+        if one["size"] != one["members"]:
+            result.wrong(f"{_name(one)} says its size is {one['size']}, and has {one['members']} members")
+    judging = _Judging(result, now)
+    for workspace in sorted({one["workspace_id"] for one in segments}):
+        await _judge(stores, [one for one in segments if one["workspace_id"] == workspace], judging)
+    messages = "messages not looked at" if told is None else f"{told:,} messages"
+    result.compared = f"{messages}, {len(segments)} segments, {judging.judged:,} memberships judged by their rules"
+    result.notes += [f"not judged: {name}: {why}" for name, why in judging.skipped.items()]
+    if judging.on_edge:
+        result.notes.append(f"{judging.on_edge} memberships that the clock moves at this moment were left out")
+    return result
+
+
+async def _replay(stores: Stores, now: datetime, result: Finding) -> int:
+    """Messages in their order against the rule of alternation, and what they end in against the table."""
+    assert stores.log is not None
+    last: dict[Key, tuple[int, datetime]] = {}
+    messages = 0
+    async for record in stores.log.records(MEMBERSHIPS_CHANGED):
+        try:
+            change = _CODEC.decode(record.value)
+        except InvalidMessage as error:
+            if record.value:
+                result.wrong(f"{MEMBERSHIPS_CHANGED}[{record.partition.number}] {record.offset}: {error}")
+            continue
+        if stores.scope.workspace_id in (None, change.workspace_id):
+            messages += 1
+            result.all_wrong(alternation(change, last, now))
+    async for row in stores.postgres.stream(_TABLE, {"workspace": stores.scope.workspace_id}):
+        key = (row["workspace_id"], row["segment_id"], row["profile_id"])
+        sequence = last.get(key, (0, now))[0]
+        if sequence != row["sequence"]:
+            result.wrong(f"{_of(key)} has sequence {row['sequence']} in the table, and {sequence} in the messages")
+    return messages
+
+
+def alternation(change: MembershipChanged, last: dict[Key, tuple[int, datetime]], now: datetime) -> list[str]:
+    """What is wrong with the next message, given the last sequence of each membership; brings ``last`` up to date.
+
+    A repeated message is none of the faults, nor a gap that compaction may have made.
+    """
+    key = (change.workspace_id, change.segment_id, change.profile_id)
+    found = []
+    if (change.change == "entered") != (change.sequence % 2 == 1):
+        found.append(f"{_of(key)}: change {change.sequence} says {change.change}")
+    before, at = last.get(key, (0, datetime.min.replace(tzinfo=UTC)))
+    if change.sequence > before + 1 and before and at > now - _COMPACTED_AFTER:
+        found.append(f"{_of(key)}: change {change.sequence} follows {before}")
+    if change.sequence > before:
+        last[key] = (change.sequence, change.at)
+    return found
+
+
+async def _judge(stores: Stores, segments: Sequence[Row], judging: _Judging) -> None:
+    workspace = segments[0]["workspace_id"]
+    ruled = [one for one in segments if one["rules"] and one["type"] != "manual" and one["status"] == "ready"]
+    for one in segments:
+        if one not in ruled:
+            why = "it is manual" if one["type"] == "manual" else f"it is {one['status']}"
+            judging.skipped[_name(one)] = why
+    if not ruled:
+        return
+    names = frozenset[str]().union(*(event_names(one["rules"]) for one in ruled))
+    async for profiles in _profiles(stores, workspace):
+        facts, members = await _facts(stores, workspace, profiles, names)
+        for profile, known in facts.items():
+            for one in ruled:
+                _compare(one, profile, known, members, judging)
+
+
+def _compare(
+    segment: Row, profile: UUID, facts: Facts, members: frozenset[tuple[str, UUID]], judging: _Judging
+) -> None:
+    swept = segment["swept_through"] or judging.now
+    try:
+        verdicts = {holds(segment["rules"], facts, at) for at in (min(swept, judging.now) - _EDGE, judging.now + _EDGE)}
+    except (CannotJudge, KeyError, TypeError, ValueError) as error:
+        judging.skipped.setdefault(_name(segment), f"{error} is beyond this reading")
+        return
+    judging.judged += 1
+    if len(verdicts) == 2:
+        judging.on_edge += 1
+    elif ((segment["segment_id"], profile) in members) not in verdicts:
+        said = "is no member and should be one" if True in verdicts else "is a member and should not be one"
+        judging.result.wrong(f"{_name(segment)}: profile {profile} {said}")
+
+
+async def _profiles(stores: Stores, workspace: str) -> AsyncIterator[list[Row]]:
+    part: list[Row] = []
+    async for row in stores.postgres.stream(_PROFILES, {"workspace": workspace}):
+        part.append(row)
+        if len(part) == _JUDGED:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+async def _facts(
+    stores: Stores, workspace: str, profiles: Sequence[Row], names: frozenset[str]
+) -> tuple[dict[UUID, Facts], frozenset[tuple[str, UUID]]]:
+    asked = {"workspace": workspace, "profiles": [row["profile_id"] for row in profiles]}
+    nodes = await stores.postgres.rows(_NODES, asked)
+    owner = {row["node_id"]: row["profile_id"] for row in nodes}
+    members = {(row["segment_id"], row["profile_id"]) for row in await stores.postgres.rows(_HELD, asked)}
+    events: dict[UUID, list[Happened]] = {}
+    if names:
+        rows = await stores.events(_EVENTS, asked=workspace, names=sorted(names), nodes=list(owner))
+        for row in rows:
+            happened = Happened(row["event"], row["timestamp"], msgspec.json.decode(row["properties"] or "{}"))
+            events.setdefault(owner[row["node_id"]], []).append(happened)
+    identifiers: dict[UUID, dict[str, list[str]]] = {}
+    for row in nodes:
+        identifiers.setdefault(row["profile_id"], {}).setdefault(row["kind"], []).append(row["value"])
+    held: dict[UUID, set[str]] = {}
+    for segment, profile in members:
+        held.setdefault(profile, set()).add(segment)
+    facts = {row["profile_id"]: _known(row, identifiers, held, events.get(row["profile_id"], [])) for row in profiles}
+    return facts, frozenset(members)
+
+
+def _known(
+    row: Row,
+    identifiers: Mapping[UUID, Mapping[str, Sequence[str]]],
+    held: Mapping[UUID, set[str]],
+    events: Sequence[Happened],
+) -> Facts:
+    profile = row["profile_id"]
+    return Facts(
+        row["traits"] or {},
+        row["consent"] or {},
+        identifiers.get(profile, {}),
+        row["currency"] or "",
+        row["ltv_minor"],
+        row["order_count"],
+        _time(row["first_seen"]),
+        _time(row["last_seen"]),
+        _time(row["last_order_at"]),
+        frozenset(held.get(profile, ())),
+        events,
+    )
+
+
+def _time(at: Any) -> datetime | None:
+    return None if at is None else milliseconds(at)
+
+
+def _name(segment: Row) -> str:
+    return f"{segment['workspace_id']}: segment {segment['segment_id']}"
+
+
+def _of(key: Key) -> str:
+    return f"{key[0]}: profile {key[2]} in {key[1]}"

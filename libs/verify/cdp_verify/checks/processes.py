@@ -1,0 +1,62 @@
+"""Admin ports of processes -> I13, I14, I16: ready at rest, nothing waiting, memory within its bound."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import httpx
+
+from cdp_verify.findings import Finding, finding, not_checked
+
+MEMORY_LIMIT_BYTES: Final = 1 << 30
+_MEMORY: Final = "process_resident_memory_bytes"
+_LAG: Final = re.compile(r"^cdp_\w*lag\w*$")
+_SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? ([-+0-9.eE]+|NaN|[+-]Inf)$")
+_NO_PORTS: Final = "no admin port was given (--admin)"
+
+
+async def check_processes(admin_urls: Sequence[str], memory_limit: int = MEMORY_LIMIT_BYTES) -> list[Finding]:
+    """I13, I14 and I16 of the processes behind these ports."""
+    if not admin_urls:
+        return [not_checked(invariant, _NO_PORTS) for invariant in ("I13", "I14", "I16")]
+    memory, lag, ready = finding("I13"), finding("I14"), finding("I16")
+    partitions = 0
+    async with httpx.AsyncClient(timeout=5) as http:
+        for url in admin_urls:
+            base = url.rstrip("/")
+            readiness = await _get(http, f"{base}/readyz")
+            if readiness is None or not readiness.is_success:
+                ready.wrong(f"{base}: {'no answer' if readiness is None else readiness.text.strip()}")
+            answer = await _get(http, f"{base}/metrics")
+            if answer is None:
+                memory.wrong(f"{base}/metrics does not answer")
+                lag.wrong(f"{base}/metrics does not answer")
+                continue
+            for name, value in samples(answer.text).items():
+                if name == _MEMORY and value > memory_limit:
+                    memory.wrong(f"{base} holds {value / 2**20:,.0f} MiB of memory")
+                if _LAG.match(name.partition("{")[0]):
+                    partitions += 1
+                    if value > 0:
+                        lag.wrong(f"{base}: {name} is {value:,.0f}")
+    memory.compared = f"{len(admin_urls)} processes with {memory_limit / 2**20:,.0f} MiB each"
+    lag.compared, ready.compared = f"the lag of {partitions} partitions", f"{len(admin_urls)} processes"
+    return [memory, lag, ready]
+
+
+def samples(page: str) -> Mapping[str, float]:
+    """A page of metrics in Prometheus's text format: name with labels -> value."""
+    found = {}
+    for line in page.splitlines():
+        match = _SAMPLE.match(line)
+        if match is not None:
+            name, labels, value = match.groups()
+            found[f"{name}{{{labels}}}" if labels else name] = float(value)
+    return found
+
+
+async def _get(http: httpx.AsyncClient, url: str) -> httpx.Response | None:
+    try:
+        return await http.get(url)
+    except httpx.HTTPError:
+        return None

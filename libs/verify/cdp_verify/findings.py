@@ -1,0 +1,68 @@
+"""What a check compared and what it found wrong; a check that could not look says why, and never counts as passed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+KEPT: Final = 20  # violations told in full; all are counted
+
+
+@dataclass(slots=True)
+class Finding:
+    """The result of one invariant, or of one part of it.
+
+    ``compared`` says what was looked at, with numbers. ``not_checked`` is the reason why nothing was.
+    """
+
+    invariant: str
+    meaning: str
+    compared: str = ""
+    not_checked: str = ""
+    violations: list[str] = field(default_factory=list)
+    count: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def wrong(self, detail: str) -> None:
+        """One violation, with enough in it to go and look."""
+        self.count += 1
+        if len(self.violations) < KEPT:
+            self.violations.append(detail)
+
+    def all_wrong(self, details: Iterable[str]) -> None:
+        for detail in details:
+            self.wrong(detail)
+
+    @property
+    def holds(self) -> bool:
+        """True only for what was looked at and found right."""
+        return not self.count and not self.not_checked
+
+
+MEANINGS: Final = {
+    "I1": "every accepted event is stored exactly once, or is a dead letter",
+    "I2": "refused events never appear, unanswered ones at most once",
+    "I3": "nothing appears that was not sent, and everything as it was sent",
+    "I4": "what was received has exactly one outcome",
+    "I5": "revenue is what an oracle makes of the journal, to the minor unit",
+    "I6": "counters equal a recount, and no place in the log is stored twice",
+    "I7": "profiles are the connected components of the links that hold",
+    "I8": "memberships alternate, replay to the table and equal their rules",
+    "I9": "destinations were told what they should hold",
+    "I10": "no position runs ahead of its effects, none goes back",
+    "I11": "nothing of one workspace is in another",
+    "I12": "what was erased is nowhere",
+    "I13": "memory stays within its bound",
+    "I14": "lag is zero at rest",
+    "I15": "every dead letter has reason, place and bytes",
+    "I16": "every process is ready at rest",
+}
+
+
+def finding(invariant: str) -> Finding:
+    """An empty finding of one of the invariants."""
+    return Finding(invariant, MEANINGS[invariant])
+
+
+def not_checked(invariant: str, reason: str) -> Finding:
+    """An invariant whose data is not there."""
+    return Finding(invariant, MEANINGS[invariant], not_checked=reason)
