@@ -1,0 +1,301 @@
+"""The proof itself is proved: each way of breaking the platform that it is there for, the right invariant must see."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.integration.verify.faultless import NOW, World, build
+
+from cdp_clickhouse.client import ClickHouse
+from cdp_schemas.codec import encode
+from cdp_schemas.events import RefusedEvent
+from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
+from cdp_verify.checks.arrivals import check_arrivals
+from cdp_verify.checks.positions import Positions, check_positions, positions
+from cdp_verify.findings import Finding
+from cdp_verify.journal import Answer
+from cdp_verify.proof import Question, prove
+
+pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
+Damage = Callable[[World], Awaitable[None]]
+
+
+@pytest.fixture
+async def world(tmp_path: Path, proof_columns: ClickHouse, proof_postgres: str) -> World:
+    return await build(tmp_path, proof_columns, proof_postgres)
+
+
+def broken(findings: list[Finding]) -> dict[str, list[str]]:
+    return {one.invariant: one.violations for one in findings if one.count}
+
+
+def message_with(world: World, answer: Answer, *, event: str = "Product Viewed") -> str:
+    entries = (entry for entry in world.journal.entries() if entry.answer is answer and not entry.is_faulty)
+    return next(entry.message_id for entry in entries if entry.event.get("event") == event)
+
+
+async def test_a_faultless_platform_breaks_nothing(world: World) -> None:
+    findings = await prove(world.stores, Question(world.journal, erased=["nobody-said-this"]))
+    assert broken(findings) == {}
+    assert {one.invariant for one in findings if one.not_checked} == {"I13", "I14", "I16"}, "they need admin ports"
+    assert all(one.compared for one in findings if one.holds), "what was compared is told"
+    assert [one.notes for one in findings if one.invariant == "I8"] == [[]], "every rule of the data set can be judged"
+
+
+async def test_buckets_and_chunks_change_nothing(world: World) -> None:
+    small = await check_arrivals(world.stores, world.journal, bucket_size=50)
+    assert broken(list(small.findings)) == {}
+    parts = replace(world.stores, scope=replace(world.stores.scope, chunks=7))
+    await world.clickhouse("INSERT INTO counters SELECT * FROM counters LIMIT 1")
+    assert "I6" in broken(await prove(parts, Question(world.journal)))
+
+
+async def drop_one(world: World) -> None:
+    message = message_with(world, Answer.ACCEPTED)
+    await world.clickhouse(f"DELETE FROM events WHERE message_id = '{message}'")
+
+
+async def double_one(world: World) -> None:
+    message = message_with(world, Answer.ACCEPTED)
+    await world.clickhouse(f"INSERT INTO events SELECT * FROM events WHERE message_id = '{message}'")
+
+
+async def store_a_dead_letter(world: World) -> None:
+    faulty = next(entry.message_id for entry in world.journal.entries() if entry.is_faulty)
+    await copied(world, f"'{faulty}' AS message_id")
+
+
+async def lose_a_dead_letter(world: World) -> None:
+    faulty = next(e.message_id for e in world.journal.entries() if e.is_faulty and e.answer is Answer.ACCEPTED)
+    letters = world.log.topics[EVENTS_RECEIVED_DLQ]
+    world.log.topics[EVENTS_RECEIVED_DLQ] = [one for one in letters if faulty.encode() not in one]
+
+
+async def store_a_refused_one(world: World) -> None:
+    await copied(world, f"'{message_with(world, Answer.REFUSED)}' AS message_id")
+
+
+async def double_an_unanswered_one(world: World) -> None:
+    message = message_with(world, Answer.UNKNOWN)
+    await world.clickhouse(f"INSERT INTO events SELECT * FROM events WHERE message_id = '{message}'")
+
+
+async def invent_one(world: World) -> None:
+    await copied(world, "'t-north-never-sent' AS message_id")
+
+
+async def swap_two_tenants(world: World) -> None:
+    for workspace, other in (("north", "south"), ("south", "north")):
+        message = next(
+            entry.message_id
+            for entry in world.journal.entries()
+            if entry.workspace_id == workspace and entry.answer is Answer.ACCEPTED and not entry.is_faulty
+        )
+        await copied(world, f"'{other}' AS workspace_id", where=f"message_id = '{message}'")
+        await world.clickhouse(f"DELETE FROM events WHERE workspace_id = '{workspace}' AND message_id = '{message}'")
+
+
+async def change_a_property(world: World) -> None:
+    message = message_with(world, Answer.ACCEPTED)
+    await copied(world, "'{}' AS properties", where=f"message_id = '{message}'")
+    await world.clickhouse(f"DELETE FROM events WHERE message_id = '{message}' AND properties != '{{}}'")
+
+
+async def copied(world: World, changed: str, *, where: str = "1") -> None:
+    """One event more, like another but for a column."""
+    await world.clickhouse(f"INSERT INTO events SELECT * REPLACE ({changed}) FROM events WHERE {where} LIMIT 1")
+
+
+async def an_outcome_too_many(world: World) -> None:
+    await world.clickhouse("INSERT INTO event_outcomes VALUES ('north', 'web', now(), 'duplicate', 1, 0, 0)")
+
+
+async def an_event_without_outcome(world: World) -> None:
+    world.log.received += 1
+
+
+async def one_cent_more(world: World) -> None:
+    await world.postgres("UPDATE identity.profiles SET ltv_minor = ltv_minor + 1 WHERE ltv_minor = "
+                         "(SELECT max(ltv_minor) FROM identity.profiles)")  # fmt: skip
+
+
+async def a_yen_less(world: World) -> None:
+    await world.postgres(
+        "UPDATE identity.profiles SET by_currency = jsonb_set(by_currency, '{JPY}', '1') WHERE profile_id = "
+        "(SELECT profile_id FROM identity.profiles WHERE by_currency ? 'JPY' LIMIT 1)"
+    )
+
+
+async def one_cent_less_in_the_replica(world: World) -> None:
+    changed = "ltv_minor - 1 AS ltv_minor, version + 1 AS version"
+    await world.clickhouse(
+        f"INSERT INTO profiles SELECT * REPLACE ({changed}) FROM profiles "
+        "WHERE mapContains(identifiers, 'user_id') LIMIT 1"
+    )
+
+
+async def a_counter_off_by_one(world: World) -> None:
+    await world.clickhouse("INSERT INTO counters SELECT * REPLACE (1 AS count) FROM counters LIMIT 1")
+
+
+async def a_lost_link(world: World) -> None:
+    await world.postgres(
+        "UPDATE identity.links SET status = 'v' WHERE (a, b) = (SELECT a, b FROM identity.links LIMIT 1)"
+    )
+
+
+async def a_node_in_the_wrong_profile(world: World) -> None:
+    users = "SELECT profile_id FROM identity.nodes WHERE kind = 'user_id' AND workspace_id = 'north' ORDER BY value"
+    await world.postgres(
+        f"UPDATE identity.nodes SET profile_id = ({users} DESC LIMIT 1) "
+        f"WHERE node_id = ({users.replace('SELECT profile_id', 'SELECT node_id')} LIMIT 1)"
+    )
+
+
+async def an_identifier_less(world: World) -> None:
+    await world.clickhouse(
+        "INSERT INTO profiles SELECT * REPLACE (map() AS identifiers, version + 1 AS version) FROM profiles LIMIT 1"
+    )
+
+
+async def an_alias_astray(world: World) -> None:
+    await world.clickhouse(
+        "INSERT INTO profile_aliases SELECT * REPLACE (node_id AS profile_id, version + 1 AS version) "
+        "FROM profile_aliases LIMIT 1"
+    )
+
+
+async def entered_twice(world: World) -> None:
+    first = world.log.topics[MEMBERSHIPS_CHANGED][0]
+    world.log.topics[MEMBERSHIPS_CHANGED].append(first.replace(b'"sequence":1', b'"sequence":2'))
+
+
+async def a_change_skipped(world: World) -> None:
+    first = world.log.topics[MEMBERSHIPS_CHANGED][0]
+    world.log.topics[MEMBERSHIPS_CHANGED].append(first.replace(b'"sequence":1', b'"sequence":3'))
+
+
+async def a_change_untold(world: World) -> None:
+    world.log.topics[MEMBERSHIPS_CHANGED].pop()
+
+
+async def a_size_off_by_one(world: World) -> None:
+    await world.postgres("UPDATE segmenter.segments SET size = size + 1 WHERE segment_id = 'buyers'")
+
+
+async def a_member_that_should_not_be_one(world: World) -> None:
+    """Table, messages and sizes agree; only the rule does not."""
+    rows = await world.stores.postgres.rows(
+        "SELECT profile_id FROM identity.profiles WHERE workspace_id = 'north' AND order_count < 2 LIMIT 1"
+    )
+    profile = rows[0]["profile_id"]
+    await world.postgres(
+        "INSERT INTO segmenter.memberships (workspace_id, segment_id, profile_id, bucket, sequence, segment_version, "
+        f"changed_at) VALUES ('north', 'buyers', '{profile}', 0, 1, 1, now())"
+    )
+    await world.postgres(
+        "UPDATE segmenter.segments SET size = size + 1 WHERE (workspace_id, segment_id) = ('north', 'buyers')"
+    )
+    change = MembershipChanged("north", "buyers", 1, profile, "entered", 1, NOW)
+    world.log.topics[MEMBERSHIPS_CHANGED].append(encode(change))
+
+
+async def an_unacknowledged_member(world: World) -> None:
+    await world.postgres("UPDATE activation.deliveries SET acknowledged = false WHERE workspace_id = 'south'")
+
+
+async def a_member_nobody_delivers(world: World) -> None:
+    await world.postgres("DELETE FROM activation.deliveries WHERE workspace_id = 'north'")
+
+
+async def an_offset_ahead_of_its_effects(world: World) -> None:
+    await world.postgres("UPDATE identity.recorder_partitions SET next_received_offset = next_received_offset + 1")
+
+
+async def an_offset_beyond_the_log(world: World) -> None:
+    await world.postgres("UPDATE identity.partitions SET next_offset = next_offset + 1")
+
+
+async def effects_ahead_of_the_offset(world: World) -> None:
+    await world.postgres("UPDATE identity.recorder_partitions SET next_received_offset = next_received_offset - 1")
+
+
+async def a_canary_across_tenants(world: World) -> None:
+    await world.postgres(
+        "UPDATE identity.profiles SET traits = '{\"plan\": \"t.south.canary\"}' WHERE workspace_id = 'north'"
+    )
+
+
+async def a_canary_in_a_neighbours_event(world: World) -> None:
+    await copied(world, '\'{"ip": "t.north.canary"}\' AS context', where="workspace_id = 'south'")
+
+
+async def a_letter_in_the_wrong_workspace(world: World) -> None:
+    letters = world.log.topics[EVENTS_RECEIVED_DLQ]
+    letters[0] = letters[0].replace(b'"workspaceId":"north"', b'"workspaceId":"south"')
+
+
+async def a_letter_without_reason(world: World) -> None:
+    world.log.topics[EVENTS_RECEIVED_DLQ].append(encode(RefusedEvent("north", "web", "identity", "", "x", NOW, b"{}")))
+
+
+DAMAGES: list[tuple[Damage, str]] = [
+    (drop_one, "I1"),
+    (double_one, "I1"),
+    (double_one, "I6"),
+    (store_a_dead_letter, "I1"),
+    (lose_a_dead_letter, "I1"),
+    (store_a_refused_one, "I2"),
+    (double_an_unanswered_one, "I2"),
+    (invent_one, "I3"),
+    (swap_two_tenants, "I3"),
+    (swap_two_tenants, "I11"),
+    (change_a_property, "I3"),
+    (an_outcome_too_many, "I4"),
+    (an_event_without_outcome, "I4"),
+    (one_cent_more, "I5"),
+    (a_yen_less, "I5"),
+    (one_cent_less_in_the_replica, "I5"),
+    (a_counter_off_by_one, "I6"),
+    (a_lost_link, "I7"),
+    (a_node_in_the_wrong_profile, "I7"),
+    (an_identifier_less, "I7"),
+    (an_alias_astray, "I7"),
+    (entered_twice, "I8"),
+    (a_change_skipped, "I8"),
+    (a_change_untold, "I8"),
+    (a_size_off_by_one, "I8"),
+    (a_member_that_should_not_be_one, "I8"),
+    (an_unacknowledged_member, "I9"),
+    (a_member_nobody_delivers, "I9"),
+    (an_offset_ahead_of_its_effects, "I10"),
+    (an_offset_beyond_the_log, "I10"),
+    (effects_ahead_of_the_offset, "I10"),
+    (a_canary_across_tenants, "I11"),
+    (a_canary_in_a_neighbours_event, "I11"),
+    (a_letter_in_the_wrong_workspace, "I11"),
+    (a_letter_without_reason, "I15"),
+]
+
+
+@pytest.mark.parametrize(("damage", "invariant"), DAMAGES, ids=[f"{b}-{a.__name__}" for a, b in DAMAGES])
+async def test_every_damage_is_seen_by_the_right_invariant(world: World, damage: Damage, invariant: str) -> None:
+    await damage(world)
+    assert invariant in broken(await prove(world.stores, Question(world.journal)))
+
+
+async def test_a_position_that_goes_back_is_seen(world: World) -> None:
+    now = await positions(world.stores)
+    earlier = Positions({place: (epoch, at + 1) for place, (epoch, at) in now.at.items()}, {}, frozenset())
+    assert (await check_positions(world.stores, earlier)).count == 2
+    assert (await check_positions(world.stores, now)).holds
+
+
+async def test_an_erased_text_is_found_wherever_it_stays(world: World) -> None:
+    findings = await prove(world.stores, Question(erased=["t.north.canary-user-0"]))
+    places = " ".join(broken(findings)["I12"])
+    assert "ClickHouse events" in places and "ClickHouse profiles" in places and "Postgres identity.nodes" in places
+    unchecked = {one.invariant for one in findings if one.not_checked}
+    assert unchecked == {"I1", "I2", "I3", "I5", "I11", "I13", "I14", "I16"}, "nothing passes unseen"
