@@ -17,7 +17,7 @@ from cdp_identity.recording.owners import RecentOwners
 from cdp_identity.recording.patience import Patience
 from cdp_identity.recording.ports import ColumnStore, Fenced, Ledger, NodeOwners
 from cdp_identity.recording.profiles import alias_block, profile_block
-from cdp_identity.recording.protocol import Claim, Intent
+from cdp_identity.recording.protocol import Claim, Intent, is_due
 from cdp_identity.recording.settlement import Settled, Settlement
 from cdp_identity.recording.touched import Touched
 from cdp_runtime import metrics
@@ -119,7 +119,7 @@ class Flush:
     def _due(self, batch: Batch) -> Batch:
         """The claimed partitions' records that have no effects yet."""
         due = {
-            partition: [record for record in records if record.offset >= self._claims[partition].next_offset]
+            partition: [record for record in records if is_due(self._claims[partition], record.offset)]
             for partition, records in batch.items()
             if partition in self._claims
         }

@@ -67,6 +67,17 @@ def fresh(received_offsets: Sequence[int], next_received: int) -> tuple[list[int
     return positions, next_received
 
 
+def is_due(claim: Claim, offset: int) -> bool:
+    """Whether a record of the claim's partition has no effects yet."""
+    return offset >= claim.next_offset
+
+
+def lacking(received: Sequence[int], expected: Collection[int], presence: Presence) -> list[int]:
+    """Positions of a block's rows that should be in the store and are not."""
+    wanted = set(expected) - presence.offsets
+    return [position for position, offset in enumerate(received) if offset in wanted]
+
+
 def intent_for(claim: Claim, offsets: Sequence[int]) -> Intent:
     """The intent of inserting the records with these offsets, the next ones of the claim's partition."""
     return Intent(claim.partition, offsets[0], offsets[-1], len(offsets), claim.next_received_offset, claim.generation)

@@ -11,7 +11,7 @@ from cdp_identity.recording.erasure import standing
 from cdp_identity.recording.owners import Node
 from cdp_identity.recording.patience import Patience
 from cdp_identity.recording.ports import ColumnStore
-from cdp_identity.recording.protocol import Intent, Verdict, token, verdict
+from cdp_identity.recording.protocol import Intent, Verdict, lacking, token, verdict
 
 Checkpoint = Callable[[str], None]
 
@@ -67,8 +67,7 @@ class Settlement:
             await self._write(block)
             return Settled.AGAIN
         if decided is Verdict.MISSING:
-            wanted = set(expected) - presence.offsets
-            absent = [position for position, offset in enumerate(block.received) if offset in wanted]
+            absent = lacking(block.received, expected, presence)
             await self._write(block.only(absent, token(f"{block.table}:missing", bumped(intent))))
             return Settled.COMPLETED
         return Settled.FOUND
