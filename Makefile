@@ -5,7 +5,7 @@ UV := $(BIN)/uv
 PACKAGES := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 TOGETHER := $(MAKE) --no-print-directory --jobs=2 --output-sync
 WAITING := $(addprefix tests/integration/,ingest activation devstack)
-WHOLE := tests/e2e tests/faults
+WHOLE := tests/e2e tests/faults tests/security
 EDITABLE := $(foreach p,$(PACKAGES),-e $(dir $(p)))
 
 help: ## list the targets
@@ -45,6 +45,9 @@ bench: setup ## measure the speeds beside their bare baselines
 
 faults: setup ## break a whole stack on purpose, compare it with what its clients know, keep the ledger
 	@$(BIN)/python -m faults
+
+audit: setup ## known vulnerabilities of the pinned dependencies; skipped where nobody knows
+	@$(BIN)/python .ci/audit
 
 lock: ## resolve and pin the dependencies anew
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes --group dev \
