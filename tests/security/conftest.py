@@ -1,6 +1,7 @@
 """Two workspaces of one running stack, each with a canary of its own in every field."""
 
 import pytest
+
 from tests.millrace import Millrace
 from tests.security.tenants import Tenant, filled
 
