@@ -129,14 +129,14 @@ _TIMES: Final = frozenset(("timestamp", "sentAt"))
 
 
 class Journal:
-    """A written journal, read again as often as needed; only the answers are kept in memory, a word per batch."""
+    """A written journal, read again as often as needed; only sizes and answers of batches are in memory."""
 
     def __init__(self, path: Path) -> None:
         """Reads the file once. Raises BadJournal, OSError."""
         self._path = path
         self._answers: dict[int, Answer] = {}
         self._tries: dict[int, int] = {}
-        self.events = 0
+        self._sizes: dict[int, int] = {}
         self.outages = 0
         lines = self._lines()
         first = next(lines, None)
@@ -157,11 +157,16 @@ class Journal:
 
     def count(self, answer: Answer) -> int:
         """How many events have this answer."""
-        return sum(entry.answer is answer for entry in self.entries())
+        return sum(size for batch, size in self._sizes.items() if self._answers.get(batch, Answer.UNKNOWN) is answer)
+
+    @property
+    def events(self) -> int:
+        """How many events were offered at least once."""
+        return sum(self._sizes.values())
 
     def _take(self, line: Struct) -> None:
         if isinstance(line, Sent):
-            self.events += len(line.events)
+            self._sizes[line.batch] = len(line.events)
         elif isinstance(line, Answered):
             said, before = meaning(line.status), self._answers.get(line.batch, Answer.UNKNOWN)
             self._tries[line.batch] = self._tries.get(line.batch, 0) + 1

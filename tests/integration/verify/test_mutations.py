@@ -14,6 +14,7 @@ from cdp_schemas.segments import MembershipChanged
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
 from cdp_verify.checks.arrivals import check_arrivals
 from cdp_verify.checks.positions import Positions, check_positions, positions
+from cdp_verify.checks.revenue import check_revenue
 from cdp_verify.findings import Finding
 from cdp_verify.journal import Answer
 from cdp_verify.proof import Question, prove
@@ -47,6 +48,10 @@ async def test_a_faultless_platform_breaks_nothing(world: World) -> None:
 async def test_buckets_and_chunks_change_nothing(world: World) -> None:
     small = await check_arrivals(world.stores, world.journal, bucket_size=50)
     assert broken(list(small.findings)) == {}
+    assert [one.compared for one in small.findings] == [
+        one.compared for one in (await check_arrivals(world.stores, world.journal)).findings
+    ]
+    assert (await check_revenue(world.stores, world.journal, small.arrived, bucket_size=50)).holds
     parts = replace(world.stores, scope=replace(world.stores.scope, chunks=7))
     await world.clickhouse("INSERT INTO counters SELECT * FROM counters LIMIT 1")
     assert "I6" in broken(await prove(parts, Question(world.journal)))

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
-from zlib import crc32
 
 import msgspec
 
@@ -11,11 +10,11 @@ from cdp_schemas.codec import Codec, InvalidMessage, encode
 from cdp_schemas.event_names import event_name
 from cdp_schemas.events import RefusedEvent
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ
+from cdp_verify.buckets import SIZE, buckets_for, split
 from cdp_verify.findings import Finding, finding
 from cdp_verify.journal import Answer, Entry, Journal
 from cdp_verify.stores import LogReads, Stores
 
-BUCKET: Final = 400_000  # events compared at once; 10^7 events need 25 passes and 200 MB
 _REFUSED: Final = Codec(RefusedEvent)
 _STORED: Final = """
 SELECT workspace_id, message_id,
@@ -35,6 +34,8 @@ _ID: Final = msgspec.json.Decoder(_Named)
 class Expected(NamedTuple):
     """What the journal says of one event."""
 
+    workspace_id: str
+    message_id: str
     print: bytes
     answer: Answer
     tries: int
@@ -48,14 +49,15 @@ class Arrivals(NamedTuple):
     arrived: frozenset[Key]
 
 
-async def check_arrivals(stores: Stores, journal: Journal, *, bucket_size: int = BUCKET) -> Arrivals:
+async def check_arrivals(stores: Stores, journal: Journal, *, bucket_size: int = SIZE) -> Arrivals:
     """Compares bucket by bucket of message ids, so that no side is ever in memory as a whole."""
     accepted, refused, unsent = finding("I1"), finding("I2"), finding("I3")
     prefix, arrived, seen = f"{journal.run.prefix}-", set[Key](), 0
     dead = await _dead_letters(stores.log, prefix) if stores.log is not None else None
-    buckets = -(-journal.events // bucket_size) or 1
-    for bucket in range(buckets):
-        wanted = dict(_expected(journal, buckets, bucket))
+    buckets = buckets_for(journal.events, bucket_size)
+    sent = ((entry.message_id, _expectation(entry)) for entry in journal.entries())
+    for bucket, part in enumerate(split(sent, buckets, Expected)):
+        wanted = {(one.workspace_id, one.message_id): one for one in part}
         rows = await stores.events(_STORED, prefix=prefix, buckets=buckets, bucket=bucket)
         prints: dict[Key, list[bytes]] = {}
         for row in rows:
@@ -88,15 +90,9 @@ def fingerprint(event: dict[str, object]) -> bytes:
     return hashlib.md5(b"\x1f".join(kept), usedforsecurity=False).digest()
 
 
-def _expected(journal: Journal, buckets: int, bucket: int) -> Iterator[tuple[Key, Expected]]:
-    for entry in journal.entries():
-        if crc32(entry.message_id.encode()) % buckets == bucket:
-            yield (entry.workspace_id, entry.message_id), _expectation(entry)
-
-
 def _expectation(entry: Entry) -> Expected:
     printed = b"" if entry.is_faulty else fingerprint(entry.event)
-    return Expected(printed, entry.answer, entry.tries, entry.is_faulty)
+    return Expected(entry.workspace_id, entry.message_id, printed, entry.answer, entry.tries, entry.is_faulty)
 
 
 def _accepted_wrong(key: Key, expected: Expected, times: int, dead: dict[Key, str] | None) -> Iterator[str]:
@@ -124,10 +120,10 @@ def _strangers(wanted: dict[Key, Expected], prints: dict[Key, list[bytes]]) -> I
 
 
 def _no_dead_strangers(journal: Journal, dead: dict[Key, str], unsent: Finding) -> None:
-    if dead:
-        unknown = set(dead) - {(entry.workspace_id, entry.message_id) for entry in journal.entries() if entry.is_faulty}
-        known = {(e.workspace_id, e.message_id) for e in journal.entries()} if unknown else set()
-        unsent.all_wrong(f"{key[0]}: {key[1]} is a dead letter, and nobody sent it there" for key in unknown - known)
+    strangers = set(dead)
+    for entry in journal.entries() if strangers else ():
+        strangers.discard((entry.workspace_id, entry.message_id))
+    unsent.all_wrong(f"{key[0]}: {key[1]} is a dead letter, and nobody sent it there" for key in sorted(strangers))
 
 
 async def _dead_letters(log: LogReads, prefix: str) -> dict[Key, str]:

@@ -44,12 +44,13 @@ async def positions(stores: Stores) -> Positions:
 
 async def check_positions(stores: Stores, before: Positions) -> Finding:
     """I10. ``before`` is how it was when the checks began: positions and epochs may only have risen since."""
-    result, now = finding("I10"), await positions(stores)
+    result, stored = finding("I10"), await _effects(stores)
+    now = await positions(stores)
     for place, (epoch, offset) in now.at.items():
         old_epoch, old_offset = before.at.get(place, (epoch, offset))
         if offset < old_offset or epoch < old_epoch:
             result.wrong(f"{_name(place)} went back from {old_offset} (epoch {old_epoch}) to {offset} (epoch {epoch})")
-    await _against_effects(stores, now, result)
+    _against_effects(now, stored, await _effects(stores), result)
     if stores.log is not None:
         ends = {topic: await stores.log.ends(topic) for topic in sorted({topic for _, topic, _ in now.at})}
         for place, (_, offset) in now.at.items():
@@ -60,12 +61,18 @@ async def check_positions(stores: Stores, before: Positions) -> Finding:
     return result
 
 
-async def _against_effects(stores: Stores, now: Positions, result: Finding) -> None:
-    effects = {row["received_partition"]: row["last"] for row in await stores.events(_EFFECTS)}
+async def _effects(stores: Stores) -> dict[int, int]:
+    """Partition of events-received -> the last offset that has an outcome in the store."""
+    return {row["received_partition"]: row["last"] for row in await stores.events(_EFFECTS)}
+
+
+def _against_effects(now: Positions, before: Mapping[int, int], after: Mapping[int, int], result: Finding) -> None:
+    """``before`` and ``after`` the positions were read: so what moves meanwhile looks like no fault."""
     for partition, following in now.received.items():
-        last = effects.get(partition, -1)
+        last = after.get(partition, -1)
         if following - 1 > last:
             result.wrong(f"{EVENTS_RECEIVED}[{partition}]: recorded up to {following - 1}, stored only up to {last}")
+        last = before.get(partition, -1)
         if last >= following and ("recorder", EVENTS_IDENTIFIED, partition) not in now.open_intents:
             result.wrong(f"{EVENTS_RECEIVED}[{partition}]: stored up to {last}, without intent or position for it")
         resolved = now.at.get(("resolver", EVENTS_RECEIVED, partition))

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
-from zlib import crc32
 
 from cdp_schemas.nodes import node_id
-from cdp_verify.checks.arrivals import BUCKET, Key
+from cdp_verify.buckets import SIZE, buckets_for, split
+from cdp_verify.checks.arrivals import Key
 from cdp_verify.findings import Finding, finding
 from cdp_verify.journal import Answer, Entry, Journal
 from cdp_verify.oracle import Due, Person, person_of, replay
@@ -25,13 +25,12 @@ WHERE workspace_id = {asked:String} AND profile_id IN {profiles:Array(UUID)}
 
 
 async def check_revenue(
-    stores: Stores, journal: Journal, arrived: frozenset[Key], currency: str = "USD", *, bucket_size: int = BUCKET
+    stores: Stores, journal: Journal, arrived: frozenset[Key], currency: str = "USD", *, bucket_size: int = SIZE
 ) -> Finding:
     """Bucket by bucket of people."""
     result, people = finding("I5"), 0
-    buckets = -(-journal.events // bucket_size) or 1
-    for bucket in range(buckets):
-        due = replay(_stored(journal, arrived, buckets, bucket), currency)
+    for part in split(_stored(journal, arrived), buckets_for(journal.events, bucket_size), Entry):
+        due = replay(part, currency)
         people += len(due)
         for workspace in journal.run.workspaces:
             theirs = [(user, said) for (place, user), said in due.items() if place == workspace]
@@ -41,14 +40,13 @@ async def check_revenue(
     return result
 
 
-def _stored(journal: Journal, arrived: frozenset[Key], buckets: int, bucket: int) -> Iterator[Entry]:
-    """What must be in the store of the people of one bucket."""
+def _stored(journal: Journal, arrived: frozenset[Key]) -> Iterator[tuple[str, Entry]]:
+    """What must be in the store of everybody who is named, by user id."""
     for entry in journal.entries():
         person = person_of(entry)
-        if person is None or crc32(person[1].encode()) % buckets != bucket:
-            continue
-        if entry.answer is Answer.ACCEPTED or (entry.workspace_id, entry.message_id) in arrived:
-            yield entry
+        is_stored = entry.answer is Answer.ACCEPTED or (entry.workspace_id, entry.message_id) in arrived
+        if person is not None and is_stored:
+            yield person[1], entry
 
 
 async def _compare(stores: Stores, workspace: str, due: Mapping[str, Due], result: Finding) -> None:

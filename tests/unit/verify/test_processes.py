@@ -1,0 +1,78 @@
+"""A process that is not ready, lags, or holds too much is told of by the invariant it breaks."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from cdp_verify.checks.processes import check_processes
+from cdp_verify.findings import finding, not_checked
+from cdp_verify.report import show
+
+AT_REST = (
+    "# HELP cdp_consumer_lag_records Records behind the end of the log\n"
+    'cdp_consumer_lag_records{group="recorder",topic="events-identified",partition="0"} 0.0\n'
+    "process_resident_memory_bytes 1.5e+08\n"
+)
+
+
+@contextmanager
+def process(metrics: str, ready: tuple[int, str] = (200, "ok")) -> Iterator[str]:
+    """An admin port that says this."""
+
+    class Admin(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = ready if self.path == "/readyz" else (200, metrics)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Admin)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "ready", "broken"),
+    [
+        (AT_REST, (200, "ok"), set()),
+        (AT_REST.replace("} 0.0", "} 7.0"), (200, "ok"), {"I14"}),
+        (AT_REST.replace("1.5e+08", "2.5e+09"), (200, "ok"), {"I13"}),
+        (AT_REST, (503, "clickhouse: refused"), {"I16"}),
+    ],
+)
+async def test_each_fault_of_a_process_is_seen(metrics: str, ready: tuple[int, str], broken: set[str]) -> None:
+    with process(metrics, ready) as url:
+        assert {one.invariant for one in await check_processes([url]) if one.count} == broken
+
+
+async def test_a_process_that_does_not_answer_passes_nothing() -> None:
+    with process(AT_REST) as url:
+        pass
+    assert all(one.count for one in await check_processes([url]))
+
+
+def test_the_report_ends_with_one_only_for_violations() -> None:
+    held, broken = finding("I1"), finding("I5")
+    held.compared = "3 events"
+    for number in range(30):
+        broken.wrong(f"person [{number}] owes a cent")
+    unchecked = not_checked("I12", "no erased text was given")
+    page = StringIO()
+    assert show([held, unchecked], Console(file=page, width=120)) == 0
+    assert "1 of 2 invariants hold, none is broken. Not checked: I12." in page.getvalue()
+    page = StringIO()
+    assert show([held, broken, unchecked], Console(file=page, width=120)) == 1
+    assert "person [0] owes a cent" in page.getvalue(), "brackets in data are no markup"
+    assert "and 10 more" in page.getvalue() and "Broken: I5." in page.getvalue()
