@@ -23,6 +23,7 @@ from cdp_devstack.stack import RECIPES, Recipe
 from faults.proxy import Proxies, Proxy
 
 FLOW = ("ingest", "resolver", "recorder")
+PLATFORMS = "platforms"  # the local process that stands in for them
 ALL = (*FLOW, "segmenter", "activation", "analytics-api")
 READY_SECONDS = 120.0
 
@@ -79,7 +80,7 @@ class Stack:
         """Starts a service or the stand-in, without waiting. ``fault`` is its CDP_FAULT; ``~2`` makes a second one."""
         service = name.partition("~")[0]
         environment = self._environment(name, CDP_FAULT=fault, **settings)
-        argv = cdp("run-local" if name == "standin" else "run", service)
+        argv = cdp("run-local" if name == PLATFORMS else "run", service)
         process = Process(name, Command(argv, environment, stop_seconds=40), self._folder / "logs" / f"{name}.log")
         process.start()
         self._processes[name] = process
@@ -99,7 +100,7 @@ class Stack:
         """A process that ended while it should get ready is started again, as a supervisor would."""
         if not self.is_running(name):
             self.start(name)
-        if name == "standin":
+        if name == PLATFORMS:
             return _answers(f"http://127.0.0.1:{self.ports['standin']}/_standin/trouble")
         return _answers(f"http://127.0.0.1:{self._admin[name]}/readyz")
 

@@ -55,8 +55,11 @@ class Trial:
         self.kills += 1
         self.stack.start(name)
 
-    def sweep(self, plans: Mapping[str, Sequence[str]], action: str = "kill") -> None:
-        """Each service dies at each of its points in turn; its next life begins with the next point armed."""
+    def sweep(self, plans: Mapping[str, Sequence[str]], latest: int = 2) -> None:
+        """Each service dies at each of its points in turn, there at one of the first ``latest`` reaches.
+
+        Its next life begins with the next point armed.
+        """
         left = {service: deque(points[: self.effort.of(len(points))]) for service, points in plans.items()}
         armed: dict[str, tuple[str, float]] = {}
         for service in left:
@@ -65,14 +68,14 @@ class Trial:
             for service in list(left):
                 if not self.stack.is_running(service):
                     self.kills += service in armed
-                    self._next_life(service, left, armed, action)
+                    self._next_life(service, left, armed, latest)
                 elif monotonic() > armed[service][1]:
                     self.broken.append(f"{service} did not come to {armed[service][0]} within {POINT_SECONDS:.0f} s")
                     self.stack.kill(service)
             sleep(0.1)
 
     def _next_life(
-        self, service: str, left: dict[str, deque[str]], armed: dict[str, tuple[str, float]], action: str
+        self, service: str, left: dict[str, deque[str]], armed: dict[str, tuple[str, float]], latest: int
     ) -> None:
         if not left[service]:
             del left[service]
@@ -80,7 +83,7 @@ class Trial:
             return
         point = left[service].popleft()
         armed[service] = (point, monotonic() + POINT_SECONDS)
-        self.stack.start(service, f"{point}:{self.chance.randint(1, 2)}:{action}")
+        self.stack.start(service, f"{point}:{self.chance.randint(1, latest)}:kill")
 
 
 Play = Callable[[Trial], None]

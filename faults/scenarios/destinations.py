@@ -10,16 +10,17 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from cdp_activation.standin.app import ACCESS_TOKEN
 from cdp_devstack.parts import Part
 from cdp_schemas.codec import Codec
 from cdp_schemas.segments import MembershipChanged
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, all_topics
 from faults.scenarios.crashes import points
-from faults.stack import ALL, NotInTime, Stack, until
+from faults.stack import ALL, PLATFORMS, NotInTime, Stack, until
 from faults.trial import Trial, fault
 
 _SETTLE_SECONDS = 90.0
-_EVERYTHING = (*ALL, "standin")
+_EVERYTHING = (*ALL, PLATFORMS)
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Audience:
     audience: str
 
     def members(self, segment: str = "") -> set[str]:
-        page = _data(self.stack, f"/segments/{segment or self.segment}/members?limit=1000")
-        return {item["id"] if isinstance(item, dict) else item for item in page["items"]}
+        items = _all(self.stack, f"/segments/{segment or self.segment}/members")
+        return {item["id"] if isinstance(item, dict) else item for item in items}
 
     def acknowledged(self) -> set[str]:
-        page = _data(self.stack, f"/audiences/{self.audience}/deliveries?limit=1000")
-        return {item["profileId"] for item in page["items"] if item["acknowledged"]}
+        items = _all(self.stack, f"/audiences/{self.audience}/deliveries")
+        return {item["profileId"] for item in items if item["acknowledged"]}
 
     def there(self) -> int:
         """How many people the platform has."""
@@ -47,7 +48,7 @@ class Audience:
 
 def make_audience(trial: Trial) -> Audience:
     """Through the front door; everybody who looked at something and spent money is in it."""
-    prefix, remote = trial.proof.prefix, str(120_000_000_000_000 + trial.chance.randrange(10**9))
+    prefix, remote = trial.proof.prefix, _remote(trial.stack, trial.proof.prefix)
     segment = _segment(trial.stack, prefix)
     config = {"facebook": {"customAudienceId": remote, "adAccountId": "act_1"}}
     body = {"name": prefix, "segmentIds": [segment], "platforms": ["facebook"], "config": config}
@@ -77,8 +78,9 @@ def compare(trial: Trial, audience: Audience) -> None:
 @fault("F3", "segmenter and activation killed at every boundary of an effect, the front door at random", *_EVERYTHING)
 def kill_the_audience_at_every_point(trial: Trial) -> None:
     audience = make_audience(trial)
-    with trial.load():
-        trial.sweep({service: points(service) for service in ("segmenter", "activation")})
+    # new people all the time: without new members there is nothing to commit, publish or send
+    with trial.load(people=3000):
+        trial.sweep({service: points(service) for service in ("segmenter", "activation")}, latest=1)
         for _ in range(trial.effort.of(2)):
             trial.kill("analytics-api")
             time.sleep(trial.chance.uniform(0.5, 3))
@@ -144,14 +146,30 @@ def _made(answer: httpx.Response) -> str:
     return str(answer.json()["data"].get("id", ""))
 
 
-def _data(stack: Stack, path: str) -> Any:
-    answer = stack.api("GET", path)
-    assert answer.is_success, f"GET {path}: {answer.status_code} {answer.text[:500]}"
-    return answer.json()["data"]
+def _all(stack: Stack, path: str) -> list[Any]:
+    """The items of every page."""
+    found: list[Any] = []
+    query: dict[str, Any] | None = {"limit": 1000}
+    while query is not None:
+        answer = stack.api("GET", path, params=query)
+        assert answer.is_success, f"GET {path}: {answer.status_code} {answer.text[:500]}"
+        page = answer.json()["data"]
+        found += page["items"]
+        query = {"limit": 1000, "cursor": page["nextCursor"]} if page.get("nextCursor") else None
+    return found
 
 
 def _standin(stack: Stack, method: str, path: str, **options: Any) -> httpx.Response:
     return httpx.request(method, f"http://127.0.0.1:{stack.ports['standin']}/_standin/{path}", timeout=10, **options)
+
+
+def _remote(stack: Stack, name: str) -> str:
+    """A new audience at the platform, by the platform's own API."""
+    url = f"http://127.0.0.1:{stack.ports['standin']}/v1/act_1/customaudiences"
+    headers = {"authorization": f"Bearer {ACCESS_TOKEN}"}
+    answer = httpx.post(url, json={"name": name, "subtype": "CUSTOM"}, headers=headers, timeout=10)
+    assert answer.is_success, answer.text
+    return str(answer.json()["id"])
 
 
 def _trouble(stack: Stack, **trouble: Any) -> None:
