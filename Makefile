@@ -53,4 +53,4 @@ lock: ## resolve and pin the dependencies anew
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes --group dev \
 		$(foreach p,$(PACKAGES),--no-emit-package cdp-$(notdir $(patsubst %/,%,$(dir $(p))))) pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check types architecture test test-waiting test-working bench faults lock
+.PHONY: help setup run check types architecture test test-waiting test-working bench faults audit lock
