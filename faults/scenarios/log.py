@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError
 
 from cdp_devstack.parts import Part
 from cdp_schemas.topics import EVENTS_IDENTIFIED, EVENTS_RECEIVED, all_topics
@@ -70,6 +71,19 @@ async def _set_back(bootstrap: str, group: str, topic: str) -> None:
     await consumer.start()
     try:
         consumer.assign(partitions)
-        await consumer.commit(dict.fromkeys(partitions, 0))
+        await _committed(consumer, dict.fromkeys(partitions, 0))
     finally:
         await consumer.stop()
+
+
+async def _committed(consumer: AIOKafkaConsumer, positions: dict[TopicPartition, int]) -> None:
+    """A member that was killed keeps its place in the group until its session ends, and nobody else may commit."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            await consumer.commit(positions)
+            return
+        except CommitFailedError:
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(0.5)

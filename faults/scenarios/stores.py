@@ -100,7 +100,7 @@ def _throwing_view(trial: Trial) -> None:
         trial.proof.stores.rows("DROP TABLE faults_throwing")
 
 
-@fault("F11", "Redis flushed, killed, and gone for a while", *FLOW)
+@fault("F11", "Redis killed, gone for a while, and back with nothing in it", *FLOW)
 def redis_goes(trial: Trial) -> None:
     stack = trial.stack
     with trial.load():
