@@ -24,7 +24,7 @@ class RecordedStream:
         self, evaluator: Evaluator, wake: Callable[[], None], clock: Clock, gathering: Gathering | None = None
     ) -> None:
         self._evaluator, self._wake, self._clock = evaluator, wake, clock
-        self._gathering = gathering or Gathering(full=IDS_PER_QUERY)
+        self._gathering = gathering or Gathering(full=IDS_PER_QUERY, longest=0.5)
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Returns when every change is committed to Postgres. Raises what the stores raise: the batch is repeated."""
