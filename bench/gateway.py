@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.millrace import Millrace, free_port
+from tests.millrace import Millrace
 
 from bench import load
 from bench.bare import TOPIC
 from bench.machine import Series, cpu_seconds, family, require_steady
 from bench.report import Row
+from cdp_devstack.parts import free_ports
 from cdp_eventlog.topics import create_topics
 from cdp_schemas.topics import Topic
 
@@ -96,7 +97,7 @@ def _round(port: int, pid: int, requests: list[bytes], batch: int) -> tuple[floa
 
 @contextmanager
 def _bare(bootstrap: str, batch: int) -> Iterator[tuple[int, int]]:
-    port = free_port()
+    port = free_ports(1)[0]
     command = [sys.executable, "-m", "bench.bare", "--bootstrap", bootstrap, "--port", str(port), "--sends", str(batch)]
     process = subprocess.Popen(command, env=os.environ.copy())
     try:
