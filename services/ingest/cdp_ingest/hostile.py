@@ -25,11 +25,12 @@ _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NUMBER: Final = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
-# Every digit or sign becomes 0, an exponent's letter e, and whatever may stand after a number a colon: then two
-# searches find the numbers that need a closer look, ten times faster than a pattern over the bytes themselves.
-_CLASSES: Final = bytes.maketrans(b"123456789+-.E,]} \n\r\t", b"000000000000e:::::::")
+# Every digit or sign becomes 0, an exponent's letter e, and whatever may stand before or after a number a colon: then
+# two searches find the numbers that need a closer look, ten times faster than a pattern over the bytes themselves. The
+# long digits of ids stand behind a quote or a letter, so they are none of them.
+_CLASSES: Final = bytes.maketrans(b"123456789+-.E,[]} \n\r\t", b"000000000000e::::::::")
 _EXPONENT: Final = re.compile(rb"e0++:")
-_LONG: Final = b"0" * 19
+_LONG: Final = b":" + b"0" * 19
 
 _anything: Final = msgspec.json.Decoder()
 

@@ -66,7 +66,9 @@ def test_ordinary_events_need_no_closer_look() -> None:
     event = {
         "messageId": "5e5b1f0e-01e7-4e00-9e00-0e0001e10e00",
         "timestamp": "2026-11-20T16:00:00.123+00:00",
+        "anonymousId": "1234567890.1795176000000",
         "properties": {"price": 124.995, "quantity": 2, "id": 1795176000000, "list": [1, 2.5, -3]},
+        "context": {"ids": ["ajs-1795176000000-12345678-9012", "2026-11-20-00000000012345"]},
     }
     assert not is_suspicious(json.dumps(event).encode())
     assert not is_suspicious(json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode())
