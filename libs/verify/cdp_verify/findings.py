@@ -1,10 +1,15 @@
 """What a check compared and what it found wrong; a check that could not look says why, and never counts as passed."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 KEPT: Final = 20  # violations told in full; all are counted
+# what violations add up to
+LOST: Final = "lost"  # I1: accepted, well-formed events that are not stored
+DOUBLED: Final = "doubled"  # I1: stored rows of sent events beyond the first of each
+OFF_MINOR: Final = "off"  # I5: each person's distance from the oracle, in minor units of the workspace's currency
 
 
 @dataclass(slots=True)
@@ -12,6 +17,7 @@ class Finding:
     """The result of one invariant, or of one part of it.
 
     ``compared`` says what was looked at, with numbers. ``not_checked`` is the reason why nothing was.
+    ``sums`` are the violations in numbers: LOST, DOUBLED, OFF_MINOR -> how much; a Counter, so 0 for what is right.
     """
 
     invariant: str
@@ -21,6 +27,7 @@ class Finding:
     violations: list[str] = field(default_factory=list)
     count: int = 0
     notes: list[str] = field(default_factory=list)
+    sums: Counter[str] = field(default_factory=Counter)
 
     def wrong(self, detail: str) -> None:
         """One violation, with enough in it to go and look."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
@@ -79,6 +80,7 @@ def meaning(status: int) -> Answer:
 class JournalWriter:
     """Appends lines. A batch is on the disk before it is offered, so no answer can be to something unknown.
 
+    Several threads may write at once: a load and what is sent beside it.
     Answers are flushed but not forced: one that a power cut takes leaves its batch ``unknown``, which weakens the
     comparison and never makes it wrong.
     """
@@ -88,6 +90,7 @@ class JournalWriter:
         self._batches = 0
         self._file: IO[bytes] = path.open("wb")
         self._digest = hashlib.sha256()
+        self._writing = threading.Lock()
         self._write(run, durable=True)
 
     def __enter__(self) -> "JournalWriter":
@@ -105,15 +108,18 @@ class JournalWriter:
 
     def sent(self, workspace_id: str, events: Sequence[dict[str, Any]], faulty: Sequence[str] = ()) -> int:
         """Writes a new batch durably; returns its number."""
-        self._batches += 1
-        for event in events:
-            self._digest.update(encode([workspace_id, {name: event[name] for name in sorted(event.keys() - _TIMES)}]))
-        self._write(Sent(self._batches, workspace_id, list(events), list(faulty)), durable=True)
-        return self._batches
+        with self._writing:
+            self._batches += 1
+            for event in events:
+                kept = {name: event[name] for name in sorted(event.keys() - _TIMES)}
+                self._digest.update(encode([workspace_id, kept]))
+            self._write(Sent(self._batches, workspace_id, list(events), list(faulty)), durable=True)
+            return self._batches
 
     def answered(self, batch: int, status: int) -> None:
         """Writes what one try got."""
-        self._write(Answered(batch, status), durable=False)
+        with self._writing:
+            self._write(Answered(batch, status), durable=False)
 
     def close(self) -> None:
         self._file.close()

@@ -23,7 +23,7 @@ from cdp_verify.findings import MEANINGS, Finding, not_checked
 from cdp_verify.journal import Journal
 from cdp_verify.stores import Stores
 
-_UNREACHABLE: Final = (StoreError, KafkaError, psycopg.Error, OSError)
+UNREACHABLE: Final = (StoreError, KafkaError, psycopg.Error, OSError)
 _NEEDS_JOURNAL: Final = "it compares with a client's journal (--journal)"
 
 
@@ -57,7 +57,7 @@ async def prove(stores: Stores, question: Question) -> list[Finding]:
 
 
 async def prove_journal(stores: Stores, journal: Journal, currency: str = "USD") -> list[Finding]:
-    """Only what a journal can tell, and the counting beneath it: I1 to I6."""
+    """Only what a journal can tell, and the counting beneath it: I1 to I6. Raises one of UNREACHABLE."""
     arrivals = await check_arrivals(stores, journal)
     revenue = await check_revenue(stores, journal, arrivals.arrived, currency)
     return [*arrivals.findings, await check_conservation(stores), revenue, await check_counters(stores)]
@@ -79,6 +79,6 @@ async def _guarded(invariant: str, check: Awaitable[Finding]) -> Finding:
     """A store that does not answer makes one invariant unchecked, and hides none of the others."""
     try:
         return await check
-    except _UNREACHABLE as error:
+    except UNREACHABLE as error:
         reason = str(error).strip() or type(error).__name__
         return not_checked(invariant, reason.splitlines()[0])

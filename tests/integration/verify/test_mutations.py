@@ -15,9 +15,9 @@ from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
 from cdp_verify.checks.arrivals import check_arrivals
 from cdp_verify.checks.positions import Positions, check_positions, positions
 from cdp_verify.checks.revenue import check_revenue
-from cdp_verify.findings import Finding
+from cdp_verify.findings import DOUBLED, LOST, OFF_MINOR, Finding
 from cdp_verify.journal import Answer
-from cdp_verify.proof import Question, prove
+from cdp_verify.proof import Question, prove, prove_journal
 
 pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
 Damage = Callable[[World], Awaitable[None]]
@@ -289,6 +289,23 @@ DAMAGES: list[tuple[Damage, str]] = [
 async def test_every_damage_is_seen_by_the_right_invariant(world: World, damage: Damage, invariant: str) -> None:
     await damage(world)
     assert invariant in broken(await prove(world.stores, Question(world.journal)))
+
+
+async def test_what_is_lost_doubled_and_off_is_summed(world: World) -> None:
+    faultless = {one.invariant: +one.sums for one in await prove_journal(world.stores, world.journal)}
+    assert not any(faultless.values())
+    gone, *_, twice = [
+        entry.message_id
+        for entry in world.journal.entries()
+        if entry.answer is Answer.ACCEPTED and entry.event.get("event") == "Product Viewed"
+    ]
+    await world.clickhouse(f"DELETE FROM events WHERE message_id = '{gone}'")
+    for _ in range(2):
+        await world.clickhouse(f"INSERT INTO events SELECT * FROM events WHERE message_id = '{twice}' LIMIT 1")
+    await world.postgres("UPDATE identity.profiles SET ltv_minor = ltv_minor - 7 WHERE ltv_minor = "
+                         "(SELECT max(ltv_minor) FROM identity.profiles)")  # fmt: skip
+    found = {one.invariant: one.sums for one in await prove_journal(world.stores, world.journal)}
+    assert (found["I1"][LOST], found["I1"][DOUBLED], found["I5"][OFF_MINOR]) == (1, 2, 7)
 
 
 async def test_a_position_that_goes_back_is_seen(world: World) -> None:

@@ -1,5 +1,6 @@
 """A journal says afterwards exactly what the client knew, also when the client was killed."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_a_line_that_a_kill_cut_off_was_never_sent(tmp_path: Path) -> None:
     whole = (tmp_path / "j").read_bytes()
     (tmp_path / "j").write_bytes(whole[: whole.rindex(b'{"line":"sent"') + 30])
     assert [entry.message_id for entry in Journal(tmp_path / "j").entries()] == ["t-0"]
+
+
+def test_two_threads_write_one_journal(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path / "j", RUN) as writer:
+
+        def send(name: str) -> None:
+            for number in range(150):
+                event = {"messageId": f"t-{name}-{number}", "filler": name * 20_000}
+                writer.answered(writer.sent("north", [event]), 200 if name == "a" else 400)
+
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(send, "ab"))
+    answers = {entry.message_id: entry.answer for entry in Journal(tmp_path / "j").entries()}
+    assert len(answers) == 300
+    assert all((answer is Answer.ACCEPTED) == key.startswith("t-a-") for key, answer in answers.items())
 
 
 def test_what_is_no_journal_is_refused_with_its_line(tmp_path: Path) -> None:

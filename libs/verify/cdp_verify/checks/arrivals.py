@@ -11,7 +11,7 @@ from cdp_schemas.event_names import event_name
 from cdp_schemas.events import RefusedEvent
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ
 from cdp_verify.buckets import SIZE, buckets_for, split
-from cdp_verify.findings import Finding, finding
+from cdp_verify.findings import DOUBLED, LOST, Finding, finding
 from cdp_verify.journal import Answer, Entry, Journal
 from cdp_verify.stores import LogReads, Stores
 
@@ -67,8 +67,10 @@ async def check_arrivals(stores: Stores, journal: Journal, *, bucket_size: int =
             times = len(prints.get(key, ()))
             if expected.answer is Answer.ACCEPTED or expected.is_faulty:
                 accepted.all_wrong(_accepted_wrong(key, expected, times, dead))
+                accepted.sums[LOST] += not times and not expected.is_faulty
             elif times > (expected.answer is Answer.UNKNOWN):
                 refused.wrong(f"{_said(key, expected, times)}, and its answer was {expected.answer.value}")
+            accepted.sums[DOUBLED] += max(0, times - 1)
             if expected.answer is Answer.UNKNOWN and key in prints:
                 arrived.add(key)
         unsent.all_wrong(_strangers(wanted, prints))

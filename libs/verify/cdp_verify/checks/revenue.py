@@ -7,7 +7,7 @@ from uuid import UUID
 from cdp_schemas.nodes import node_id
 from cdp_verify.buckets import SIZE, buckets_for, split
 from cdp_verify.checks.arrivals import Key
-from cdp_verify.findings import Finding, finding
+from cdp_verify.findings import OFF_MINOR, Finding, finding
 from cdp_verify.journal import Answer, Entry, Journal
 from cdp_verify.oracle import Due, Person, person_of, replay
 from cdp_verify.stores import Stores, in_parts
@@ -59,6 +59,7 @@ async def _compare(stores: Stores, workspace: str, due: Mapping[str, Due], resul
         record = records.get(user)
         if record is None or record["ltv_minor"] is None:
             result.wrong(f"{_name((workspace, user))} has no profile in Postgres")
+            result.sums[OFF_MINOR] += abs(said.ltv_minor)
             continue
         kept = Due(
             record["ltv_minor"], record["order_count"], record["refunded_minor"], _currencies(record["by_currency"])
@@ -68,6 +69,9 @@ async def _compare(stores: Stores, workspace: str, due: Mapping[str, Due], resul
         replica = replicas.get(record["profile_id"])
         if replica != said[:3]:
             result.wrong(f"{_name((workspace, user))} in ClickHouse: {replica}, and the oracle says {said[:3]}")
+        # the worse of the two stores
+        stored = (kept.ltv_minor, replica[0] if replica else 0)
+        result.sums[OFF_MINOR] += max(abs(ltv - said.ltv_minor) for ltv in stored)
 
 
 async def _replicas(stores: Stores, workspace: str, profiles: Sequence[UUID]) -> dict[UUID, tuple[int, int, int]]:
