@@ -1,26 +1,37 @@
-"""A running stack -> a load with its journal, and what the invariants say of it afterwards.
+"""A running stack -> a load with its journal, and what the proof says of it afterwards.
 
-The only module here that knows the load client and the checker.
+The only module here that knows the load client and the checks; both are those of ``cdp verify``.
 """
 
 import asyncio
-import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
-from tests.faults.checker import Stores, check, oracle, received
-from tests.faults.load import Client, Journal, Shop
 
-from faults.stack import until
+from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.statement import Statement
+from cdp_devstack.parts import Part
+from cdp_schemas.codec import encode
+from cdp_verify.findings import DOUBLED, LOST, OFF_MINOR, Finding
+from cdp_verify.journal import Answer, Journal, JournalWriter, Run, meaning
+from cdp_verify.load import Client, Sum
+from cdp_verify.proof import UNREACHABLE, prove_journal
+from cdp_verify.shop import Mix, Shops, canary
+from cdp_verify.stores import LogReads, PostgresReads, Row, Stores
+from faults.stack import NotInTime, until
 
+T = TypeVar("T")
 _QUIET_SECONDS = 45.0
-_KEY = ("demo-write-key", "")
+_WORKSPACE, _KEY = "demo", "demo-write-key"
+# few calls at once: after an outage they all come back, and the machine runs the whole stack besides
+_MOST_OPEN = 20
 
 
 @dataclass
@@ -35,22 +46,29 @@ class Verdict:
 
 
 class Proof:
-    """One journal. ``bootstrap`` and ``clickhouse_url`` lead to the parts themselves, past every proxy."""
+    """One journal, at ``path``. ``urls`` lead to the parts themselves, past every proxy. Close it at the end."""
 
-    def __init__(self, gateway: str, bootstrap: str, clickhouse_url: str, prefix: str, seed: int) -> None:
-        self._gateway, self._bootstrap, self._seed = gateway, bootstrap, seed
-        self.prefix, self.journal, self.stores = prefix, Journal(prefix), Stores(clickhouse_url)
-        self._shops = 0
+    def __init__(self, gateway: str, urls: Mapping[Part, str], path: Path, prefix: str, seed: int) -> None:
+        self._gateway, self._urls, self._path, self._seed = gateway, urls, path, seed
+        self.prefix = prefix
+        self._journal = JournalWriter(path, Run(prefix, seed, [_WORKSPACE]))
+        self._loads: list[Sum] = []
+        self._own = 0
+
+    def close(self) -> None:
+        self._journal.close()
 
     @contextmanager
-    def load(self, *, workers: int = 2, pause: float = 0.15, people: int = 60) -> Iterator[None]:
-        """A shop under load while the block runs; afterwards every batch has its last answer."""
-        over = threading.Event()
-        self._shops += 1
+    def load(self, *, rate: float = 120.0, people: int = 60) -> Iterator[None]:
+        """A shop's traffic, ``rate`` events per second, while the block runs; then every batch has its last answer."""
+        over, number = threading.Event(), len(self._loads) + 1
         # people and orders of their own: two loads of one proof must not speak of the same order
-        shop = Shop(f"{self.prefix}-{self._shops}", self._seed + self._shops, people)
-        client = Client(self._gateway, self.journal, shop, self._seed)
-        thread = threading.Thread(target=lambda: asyncio.run(client.run(workers, over.is_set, pause)), daemon=True)
+        mix = Mix(people, late=0.02, faulty=0.01)
+        shops = Shops(f"{self.prefix}-{number}", self._seed + number, [_WORKSPACE], mix)
+        client = Client(self._gateway, {_WORKSPACE: _KEY}, shops, self._journal)
+        self._loads.append(client.sum)
+        run = client.run(rate, over.is_set, most_open=_MOST_OPEN)
+        thread = threading.Thread(target=asyncio.run, args=(run,), daemon=True)
         thread.start()
         try:
             yield
@@ -59,8 +77,19 @@ class Proof:
             thread.join(120)
 
     @property
+    def canary(self) -> str:
+        """The ``page`` of everything that the first load's people look at, and of nothing else."""
+        return canary(f"{self.prefix}-1", _WORKSPACE)
+
+    @property
     def accepted(self) -> int:
-        return len(self.journal.having("accepted"))
+        """How many events were accepted so far."""
+        return self._own + sum(one.accepted for one in self._loads)
+
+    @property
+    def outages(self) -> int:
+        """How many calls got no answer, or one that promises nothing."""
+        return Journal(self._path).outages
 
     def grows(self, by: int = 100, seconds: float = 60.0) -> None:
         """Returns when so many more events were accepted. Raises NotInTime."""
@@ -69,76 +98,95 @@ class Proof:
 
     def offer(self, events: Sequence[dict[str, Any]], seconds: float = 30.0) -> int:
         """One batch, journalled; returns the status, 0 for none. 5xx and 429 are offered again until the deadline."""
-        for event in events:
-            self.journal.note(event)
+        batch = self._journal.sent(_WORKSPACE, events)
         end, status = time.monotonic() + seconds, 0
         while time.monotonic() < end:
-            status = self._post({"batch": list(events)})
-            if status and status < 500 and status != 429:
+            status = self._post(events)
+            self._answered(batch, events, status)
+            if meaning(status) is not Answer.UNKNOWN:
                 break
             time.sleep(0.3)
-        self.sent(events, status)
         return status
 
     def sent(self, events: Sequence[dict[str, Any]], status: int) -> None:
         """Journals events that the scenario sent in a body of its own, with the answer to it."""
-        for event in events:
-            entry = self.journal.note(event)
-            entry.tries += 1
-            entry.answer = "accepted" if status == 200 else "refused" if 400 <= status < 500 else "unknown"
+        self._answered(self._journal.sent(_WORKSPACE, events), events, status)
 
     def resend(self, size: int = 50) -> int:
         """Every accepted event once more, in other batches than before. Returns how many the gateway took."""
-        events = [entry.event for entry in self.journal.having("accepted").values()]
+        events = [entry.event for entry in Journal(self._path).entries() if entry.answer is Answer.ACCEPTED]
         batches = [events[at : at + size] for at in range(0, len(events), size)]
-        return sum(len(batch) for batch in batches if self._post({"batch": batch}) == 200)
+        return sum(len(batch) for batch in batches if self._post(batch) == 200)
+
+    def rows(self, sql: str) -> list[Row]:
+        """What ClickHouse answers to a question of the scenario's own."""
+        return self._asked(lambda stores: stores.events(sql))
+
+    def command(self, sql: str) -> None:
+        """Changes something in ClickHouse."""
+        self._asked(lambda stores: stores.clickhouse.command(Statement(sql)))
 
     def verdict(self) -> Verdict:
-        """Waits until the stores are at rest, and compares them with the journal."""
-        found = self._settled()
-        stored = Counter(row["message_id"] for row in self.stores.events(self.prefix))
-        accepted = self.journal.having("accepted")
-        there = {key: entry for key, entry in self.journal.entries.items() if key in stored}
-        money = self.stores.revenue(self.prefix)
+        """Waits until the stores are at rest, and compares them with the journal. Raises NotInTime."""
+        journal = Journal(self._path)
+        findings = self._settled(journal)
+        sums = sum((one.sums for one in findings), Counter[str]())
         return Verdict(
-            events=len(accepted),
-            lost=sum(1 for key in accepted if key not in stored),
-            duplicated=sum(count - 1 for count in stored.values()),
-            ltv_error=sum(abs(said.ltv_cents - money.get(who, (0, 0))[0]) for who, said in oracle(there).items()),
-            violations=[f"{name}: {one}" for name, details in found.items() for one in details],
+            events=journal.count(Answer.ACCEPTED),
+            lost=sums[LOST],
+            duplicated=sums[DOUBLED],
+            ltv_error=sums[OFF_MINOR],
+            violations=[sentence for one in findings for sentence in _sentences(one)],
         )
 
-    def _settled(self) -> dict[str, list[str]]:
-        """The violations, once there are none or nothing has changed for a while."""
-        last: object = None
-        quiet = time.monotonic()
+    def _settled(self, journal: Journal) -> list[Finding]:
+        """The findings, once nothing is wrong or nothing has changed for a while. Raises NotInTime."""
+        last, quiet = "", time.monotonic()
         while True:
-            state = _or_nothing(self._state)
-            if state is not None and state[0] == state[1] and not (found := check(self.journal, self.stores)):
-                return found
+            findings: list[Finding] | None = None
+            try:
+                findings = self._asked(lambda stores: prove_journal(stores, journal))
+                if not any(one.count for one in findings):
+                    return findings
+                state = str(findings)
+            except UNREACHABLE as error:
+                state = f"{type(error).__name__}: {error}"
             if state != last:
                 last, quiet = state, time.monotonic()
             if time.monotonic() > quiet + _QUIET_SECONDS:
-                found = check(self.journal, self.stores)
-                if state is not None and state[0] != state[1]:
-                    found["I4 every event of the log has one outcome"] = [f"{state[0]} in the log, {state[1]} outcomes"]
-                return found
-            time.sleep(0.5)
+                if findings is None:
+                    raise NotInTime(f"the stores cannot be compared: {state}")
+                return findings
+            time.sleep(1.0)
 
-    def _state(self) -> tuple[int, int, int]:
-        in_log = asyncio.run(received(self._bootstrap))
-        return in_log, self.stores.outcomes(), len(self.stores.events(self.prefix))
+    def _asked(self, question: Callable[[Stores], Awaitable[T]]) -> T:
+        """One question with connections of its own: a part may be another process than before."""
 
-    def _post(self, body: dict[str, Any]) -> int:
+        async def ask() -> T:
+            columns = ClickHouse(self._urls[Part.CLICKHOUSE])
+            log, records = LogReads(self._urls[Part.KAFKA]), PostgresReads(self._urls[Part.POSTGRES])
+            try:
+                return await question(Stores(columns, records, log))
+            finally:
+                await columns.stop()
+
+        return asyncio.run(ask())
+
+    def _answered(self, batch: int, events: Sequence[dict[str, Any]], status: int) -> None:
+        self._journal.answered(batch, status)
+        self._own += len(events) * (meaning(status) is Answer.ACCEPTED)
+
+    def _post(self, events: Sequence[dict[str, Any]]) -> int:
+        body, headers = encode({"batch": events}), {"content-type": "application/json"}
+        url = f"{self._gateway}/v1/batch"
         try:
-            answer = httpx.post(f"{self._gateway}/v1/batch", content=json.dumps(body), auth=_KEY, timeout=10)
+            return httpx.post(url, content=body, headers=headers, auth=(_KEY, ""), timeout=10).status_code
         except httpx.HTTPError:
             return 0
-        return answer.status_code
 
 
-def _or_nothing(ask: Callable[[], tuple[int, int, int]]) -> tuple[int, int, int] | None:
-    try:
-        return ask()
-    except (httpx.HTTPError, OSError):
-        return None
+def _sentences(one: Finding) -> Iterator[str]:
+    name = f"{one.invariant} {one.meaning}"
+    yield from (f"{name}: {violation}" for violation in one.violations)
+    if one.count > len(one.violations):
+        yield f"{name}: and {one.count - len(one.violations)} more"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cdp_devstack.errors import StackError
-from cdp_devstack.parts import Part
 from faults import ledger
 from faults.ledger import Line
 from faults.proof import Proof, Verdict
@@ -49,6 +48,8 @@ class Runner:
             verdict = trial.proof.verdict()
         except (NotInTime, StackError, OSError) as error:
             trial.broken.append(f"no recovery: {error}")
+        finally:
+            trial.proof.close()
         violations = [*trial.broken, *verdict.violations]
         sums = (verdict.events, trial.kills, verdict.lost, verdict.duplicated, verdict.ltv_error, len(violations))
         line = Line(scenario.number, seed, *sums, round(time.monotonic() - began, 1))
@@ -69,7 +70,7 @@ class Runner:
         stack = self._stack
         # a seed that is run twice on one stack must not meet its own events
         prefix = f"{scenario.number.lower()}x{seed}x{self._runs}"
-        proof = Proof(stack.gateway, stack.urls[Part.KAFKA], stack.urls[Part.CLICKHOUSE], prefix, seed)
+        proof = Proof(stack.gateway, stack.urls, stack.journal(prefix), prefix, seed)
         return Trial(stack, proof, random.Random(f"{seed}-{scenario.number}"), effort)
 
 

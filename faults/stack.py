@@ -157,6 +157,12 @@ class Stack:
     def log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
 
+    def journal(self, run: str) -> Path:
+        """Where a run keeps what its clients know; it goes with the stack."""
+        folder = self._folder / "journals"
+        folder.mkdir(exist_ok=True)
+        return folder / run
+
     def close(self) -> None:
         for process in self._processes.values():
             process.kill()

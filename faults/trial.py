@@ -11,6 +11,7 @@ from faults.proof import Proof
 from faults.stack import Stack
 
 POINT_SECONDS = 60.0
+_EVENTS_PER_SECOND = 120.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Trial:
     @contextmanager
     def load(self, people: int = 60) -> Iterator[None]:
         """The load; it has begun when the block does."""
-        with self.proof.load(workers=max(1, round(2 * self.effort.load)), pause=0.15 / self.effort.load, people=people):
+        with self.proof.load(rate=_EVENTS_PER_SECOND * self.effort.load, people=people):
             self.proof.grows(20)
             yield
 

@@ -49,7 +49,7 @@ class Audience:
 def make_audience(trial: Trial) -> Audience:
     """Through the front door; everybody who looked at something and spent money is in it."""
     prefix, remote = trial.proof.prefix, _remote(trial.stack, trial.proof.prefix)
-    segment = _segment(trial.stack, prefix)
+    segment = _segment(trial, prefix)
     config = {"facebook": {"customAudienceId": remote, "adAccountId": "act_1"}}
     body = {"name": prefix, "segmentIds": [segment], "platforms": ["facebook"], "config": config}
     audience = _made(trial.stack.api("POST", "/audiences", json=body))
@@ -62,7 +62,7 @@ def compare(trial: Trial, audience: Audience) -> None:
     """I8 and I9: what was kept up under faults equals what is computed anew now, and the platform has just that."""
     trial.stack.recover(_EVERYTHING)
     trial.proof.verdict()  # returns when the stores are at rest
-    fresh = _segment(trial.stack, f"{audience.prefix} anew")
+    fresh = _segment(trial, f"{audience.prefix} anew")
     same = _eventually(lambda: audience.members() == audience.members(fresh) != set())
     kept, anew = audience.members(), audience.members(fresh)
     trial.demand(same, f"I8: {len(kept)} members were kept, {len(anew)} computed anew; {len(kept ^ anew)} differ")
@@ -134,11 +134,12 @@ async def _steps(bootstrap: str, segment: str) -> list[str]:
     return [f"{who} was told {sorted(n)}" for who, n in told.items() if n != set(range(1, max(n) + 1))]
 
 
-def _segment(stack: Stack, name: str) -> str:
-    viewed = {"event": f"{name.partition(' ')[0]}-1 Viewed", "count": {"min": 1}, "window": "P7D"}
+def _segment(trial: Trial, name: str) -> str:
+    here = [{"property": "page", "operator": "=", "value": trial.proof.canary}]
+    viewed = {"event": "Product Viewed", "filters": here, "count": {"min": 1}, "window": "P7D"}
     conditions = [{"field": "computed.ltv", "operator": ">", "value": 1}, viewed]
     rules = {"operator": "AND", "conditions": conditions}
-    return _made(stack.api("POST", "/segments", json={"name": name, "type": "rule-based", "rules": rules}))
+    return _made(trial.stack.api("POST", "/segments", json={"name": name, "type": "rule-based", "rules": rules}))
 
 
 def _made(answer: httpx.Response) -> str:

@@ -59,7 +59,7 @@ def _say(trial: Trial, user: str, numbers: Iterable[int]) -> None:
 
 def _hits(trial: Trial, user: str) -> dict[str, int]:
     """Where the canary still is: table -> rows."""
-    found = {name: trial.proof.stores.rows(sql.replace("$user", user))[0]["n"] for name, sql in _ASKED.items()}
+    found = {name: trial.proof.rows(sql.replace("$user", user))[0]["n"] for name, sql in _ASKED.items()}
     with psycopg.connect(trial.stack.urls[Part.POSTGRES]) as connection:
         row = connection.execute("SELECT count(*) FROM identity.nodes WHERE value = %s", [user]).fetchone()
         found["Postgres nodes"] = row[0] if row else 0

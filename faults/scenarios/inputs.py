@@ -1,12 +1,12 @@
 """Input that hurts: poison, one hot person, endless names, huge bodies, clocks that are years off."""
 
 import gzip
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
+from cdp_schemas.codec import encode
 from faults.stack import FLOW
 from faults.trial import Trial, fault
 
@@ -74,9 +74,7 @@ def poison(trial: Trial) -> None:
     with trial.load():
         for number, bad in enumerate(_POISON):
             good = [event(trial, "Neighbour", 2 * number + side) for side in range(2)]
-            body = (
-                b'{"batch":[' + json.dumps(good[0]).encode() + b"," + bad + b"," + json.dumps(good[1]).encode() + b"]}"
-            )
+            body = b'{"batch":[' + b",".join((encode(good[0]), bad, encode(good[1]))) + b"]}"
             answer = httpx.post(f"{trial.stack.gateway}/v1/batch", content=body, auth=_KEY, timeout=20)
             trial.proof.sent(good, answer.status_code)
             trial.demand(answer.status_code < 500, f"poison {number} got {answer.status_code}")

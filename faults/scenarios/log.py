@@ -32,7 +32,7 @@ def broker_goes(trial: Trial) -> None:
         trial.kills += 1
         stack.parts.restart(Part.KAFKA)
         trial.proof.grows(100, 90)
-    trial.notes.append(f"{trial.proof.journal.outages} calls were not answered 200")
+    trial.notes.append(f"{trial.proof.outages} calls were not answered")
 
 
 @fault("F6", "the broker writes and its acknowledgement is lost", *FLOW)

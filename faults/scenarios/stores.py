@@ -42,7 +42,7 @@ def postgres_goes(trial: Trial) -> None:
 
 def _quarantined(trial: Trial) -> int:
     sql = "SELECT sum(count) AS n FROM event_outcomes WHERE outcome = 'quarantined'"
-    return int(trial.proof.stores.rows(sql)[0]["n"])
+    return int(trial.proof.rows(sql)[0]["n"])
 
 
 @fault("F8", "the reply to a COMMIT is lost, of the resolver and of the recorder", *FLOW)
@@ -93,11 +93,11 @@ def _during_an_insert(stack: Stack) -> None:
 def _throwing_view(trial: Trial) -> None:
     """A view deployed in error: inserts fail after the source table may have its rows."""
     view = "CREATE MATERIALIZED VIEW faults_throwing ENGINE = Null AS SELECT throwIf(1, 'bad view') AS n FROM events"
-    trial.proof.stores.rows(view)
+    trial.proof.command(view)
     try:
         time.sleep(6)
     finally:
-        trial.proof.stores.rows("DROP TABLE faults_throwing")
+        trial.proof.command("DROP TABLE faults_throwing")
 
 
 @fault("F11", "Redis killed, gone for a while, and back with nothing in it", *FLOW)
