@@ -2,7 +2,10 @@
 
 import asyncio
 import gc
+import logging
+import os
 import signal
+import threading
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
@@ -46,7 +49,18 @@ def run(name: str) -> int:
     # start-up objects live for ever: leave them out of every later collection
     gc.collect()
     gc.freeze()
-    return uvloop.run(_lifetime(service, settings))
+    code = uvloop.run(_lifetime(service, settings))
+    _leave_threads(code)
+    return code
+
+
+def _leave_threads(code: int) -> None:
+    """Ends a drained process although a library's thread goes on: Python would wait for it for ever."""
+    left = [one.name for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    if left:
+        _log.warning("threads_left", threads=left)
+        logging.shutdown()
+        os._exit(code)
 
 
 class _Lifetime:

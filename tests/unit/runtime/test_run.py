@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import httpx
@@ -51,6 +53,29 @@ async def test_a_failure_ends_the_process_with_code_1() -> None:
     service = Working(fails=True)
     assert await run._lifetime(service, ServiceSettings()) == 1
     assert service.steps == ["start", "stop"]
+
+
+_LEAVES_A_THREAD = """
+import threading, time
+from cdp_runtime import run
+
+class Leaving:
+    name = "leaving"
+    async def start(self):
+        threading.Thread(target=time.sleep, args=(600,)).start()
+    async def run(self): pass
+    async def stop(self): pass
+    def faults(self): return {}
+
+run.build = lambda name: Leaving()
+raise SystemExit(run.run("leaving"))
+"""
+
+
+def test_a_thread_that_goes_on_keeps_no_drained_process() -> None:
+    done = subprocess.run([sys.executable, "-c", _LEAVES_A_THREAD], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"threads_left" in done.stdout + done.stderr
 
 
 async def test_readiness_names_the_dependency_that_is_missing() -> None:
