@@ -11,6 +11,7 @@ from rich.console import Console
 from cdp_clickhouse.client import ClickHouse
 from cdp_runtime.commands import CommandRefused
 from cdp_runtime.settings import ServiceSettings, load
+from cdp_schemas.topics import EVENTS_RECEIVED
 from cdp_verify.findings import Finding
 from cdp_verify.journal import BadJournal, Journal, JournalWriter, Run
 from cdp_verify.load import Client, Sum
@@ -53,8 +54,15 @@ def verify(
     question = Question(
         None if journal is None else _read(journal), erased or (), settings.default_currency, memory_mb << 20
     )
-    findings = asyncio.run(_prove(settings, question, (admin or [], standin), Scope(workspace or None, chunks)))
-    raise typer.Exit(show(findings, console))
+    findings, arrived = asyncio.run(
+        _prove(settings, question, (admin or [], standin), Scope(workspace or None, chunks))
+    )
+    code = show(findings, console)
+    if arrived:
+        console.print(
+            f"[yellow]{arrived:,} events arrived meanwhile: what is in flight looks lost. Prove at rest.[/yellow]"
+        )
+    raise typer.Exit(code)
 
 
 @app.command("load")
@@ -94,7 +102,8 @@ def _tell(said: Sum, dataset: str, journal: Path) -> None:
 
 async def _prove(
     settings: ServiceSettings, question: Question, others: tuple[list[str], str], scope: Scope
-) -> list[Finding]:
+) -> tuple[list[Finding], int]:
+    """The findings, and how many events arrived while they were made."""
     columns = ClickHouse(settings.clickhouse_url)
     admin, standin = others
     stores = Stores(
@@ -107,9 +116,15 @@ async def _prove(
         scope,
     )
     try:
-        return await prove(stores, question)
+        before = await _received(stores)
+        findings = await prove(stores, question)
+        return findings, await _received(stores) - before
     finally:
         await columns.stop()
+
+
+async def _received(stores: Stores) -> int:
+    return sum((await stores.log.ends(EVENTS_RECEIVED)).values())
 
 
 def _read(path: Path) -> Journal:
