@@ -45,6 +45,15 @@ async def test_a_faultless_platform_breaks_nothing(world: World) -> None:
     assert [one.notes for one in findings if one.invariant == "I8"] == [[]], "every rule of the data set can be judged"
 
 
+@pytest.mark.parametrize(
+    "raw", [b'{"a":' * 10_000 + b"1" + b"}" * 10_000, b'{"messageId":"\xff\xfe"}', b"[]"], ids=["deep", "bytes", "list"]
+)
+async def test_the_poison_in_dead_letters_does_not_end_the_proof(world: World, raw: bytes) -> None:
+    letter = RefusedEvent("north", "web", "ingest", "event_invalid", "It is wrong.", NOW, raw)
+    world.log.topics[EVENTS_RECEIVED_DLQ].append(encode(letter))
+    assert broken(await prove(world.stores, Question(world.journal))) == {}
+
+
 async def test_buckets_and_chunks_change_nothing(world: World) -> None:
     small = await check_arrivals(world.stores, world.journal, bucket_size=50)
     assert broken(list(small.findings)) == {}

@@ -146,7 +146,7 @@ def _named_in(raw: bytes) -> str:
     """The message id of an event whose fields the gateway could not read as a whole; empty if it has none."""
     try:
         return _ID.decode(raw).message_id
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
 
 
