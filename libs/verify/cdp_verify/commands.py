@@ -104,27 +104,27 @@ async def _prove(
     settings: ServiceSettings, question: Question, others: tuple[list[str], str], scope: Scope
 ) -> tuple[list[Finding], int]:
     """The findings, and how many events arrived while they were made."""
-    columns = ClickHouse(settings.clickhouse_url)
+    columns, log = ClickHouse(settings.clickhouse_url), LogReads(settings.kafka_bootstrap_servers)
     admin, standin = others
     stores = Stores(
         columns,
         PostgresReads(settings.postgres_url),
-        LogReads(settings.kafka_bootstrap_servers),
+        log,
         settings.redis_url,
         admin,
         standin or None,
         scope,
     )
     try:
-        before = await _received(stores)
+        before = await _received(log)
         findings = await prove(stores, question)
-        return findings, await _received(stores) - before
+        return findings, await _received(log) - before
     finally:
         await columns.stop()
 
 
-async def _received(stores: Stores) -> int:
-    return sum((await stores.log.ends(EVENTS_RECEIVED)).values())
+async def _received(log: LogReads) -> int:
+    return sum((await log.ends(EVENTS_RECEIVED)).values())
 
 
 def _read(path: Path) -> Journal:
