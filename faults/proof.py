@@ -108,9 +108,10 @@ class Proof:
             time.sleep(0.3)
         return status
 
-    def sent(self, events: Sequence[dict[str, Any]], status: int) -> None:
-        """Journals events that the scenario sent in a body of its own, with the answer to it."""
-        self._answered(self._journal.sent(_WORKSPACE, events), events, status)
+    def sent(self, events: Sequence[dict[str, Any]], status: int, *, faulty: bool = False) -> None:
+        """Journals events that the scenario sent in a body of its own; ``faulty`` ones must become dead letters."""
+        named = [event["messageId"] for event in events] if faulty else []
+        self._answered(self._journal.sent(_WORKSPACE, events, named), events, status)
 
     def resend(self, size: int = 50) -> int:
         """Every accepted event once more, in other batches than before. Returns how many the gateway took."""
