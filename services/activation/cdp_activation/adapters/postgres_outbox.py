@@ -8,6 +8,8 @@ from cdp_runtime.postgres import Pool
 from cdp_schemas.topics import DELIVERIES_REPORTED
 
 _BATCH: Final = 1000
+# without SKIP LOCKED: a second publisher waits for the first one's rows, so no later report overtakes an earlier one
+_OLDEST: Final = "SELECT outbox_id, key, message FROM activation.outbox ORDER BY outbox_id LIMIT %s FOR UPDATE"
 
 
 class PostgresOutbox:
@@ -19,12 +21,7 @@ class PostgresOutbox:
     async def publish_some(self) -> int:
         """Reports published; they leave the table only when the log has acknowledged them. Raises LogUnavailable."""
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT outbox_id, key, message FROM activation.outbox ORDER BY outbox_id LIMIT %s "
-                "FOR UPDATE SKIP LOCKED",
-                [_BATCH],
-            )
-            rows = await cursor.fetchall()
+            rows = await (await connection.execute(_OLDEST, [_BATCH])).fetchall()
             if rows:
                 reach("activation.before-publish")
                 await self._producer.publish(
