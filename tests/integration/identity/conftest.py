@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
+from tests.databases import fresh_database
 
 from cdp_identity.adapters.postgres_messages import keep_message_partitions
-from cdp_runtime.migrate import migrate_postgres
 from cdp_runtime.postgres import Pool, open_pool
 
 TABLES = "nodes, links, profiles, orders, consents, messages, partitions"
@@ -18,12 +16,7 @@ TABLES = "nodes, links, profiles, orders, consents, messages, partitions"
 
 @pytest.fixture(scope="session")
 async def identity_url(postgres_url: str) -> str:
-    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
-        await connection.execute("DROP DATABASE IF EXISTS identity_test WITH (FORCE)")
-        await connection.execute("CREATE DATABASE identity_test")
-    url = urlunsplit(urlsplit(postgres_url)._replace(path="/identity_test"))
-    await migrate_postgres(url)
-    return url
+    return await fresh_database(postgres_url, "identity_test")
 
 
 @pytest.fixture(scope="session")

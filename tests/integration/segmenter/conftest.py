@@ -3,16 +3,15 @@
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
+from tests.databases import fresh_database
 from tests.fakes.segmenter import NOW, erase_profile, move_node, write_events, write_profiles
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_runtime.clock import ManualClock
-from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.migrate import migrate_clickhouse
 from cdp_runtime.postgres import Pool, open_pool
 from cdp_schemas.codec import Codec
 from cdp_schemas.segments import MembershipChanged
@@ -32,12 +31,7 @@ _codec = Codec(MembershipChanged)
 
 @pytest.fixture(scope="session")
 async def segmenter_url(postgres_url: str) -> str:
-    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
-        await connection.execute("DROP DATABASE IF EXISTS segmenter_test WITH (FORCE)")
-        await connection.execute("CREATE DATABASE segmenter_test")
-    url = urlunsplit(urlsplit(postgres_url)._replace(path="/segmenter_test"))
-    await migrate_postgres(url)
-    return url
+    return await fresh_database(postgres_url, "segmenter_test")
 
 
 @pytest.fixture(scope="session")

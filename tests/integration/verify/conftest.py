@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
+from tests.databases import fresh_database
 
 from cdp_clickhouse.client import ClickHouse
-from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.migrate import migrate_clickhouse
 
 
 @pytest.fixture(scope="session")
 async def proof_postgres(postgres_url: str) -> str:
-    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
-        await connection.execute("DROP DATABASE IF EXISTS verify_test WITH (FORCE)")
-        await connection.execute("CREATE DATABASE verify_test")
-    url = urlunsplit(urlsplit(postgres_url)._replace(path="/verify_test"))
-    await migrate_postgres(url)
-    return url
+    return await fresh_database(postgres_url, "verify_test")
 
 
 @pytest.fixture(scope="session")
