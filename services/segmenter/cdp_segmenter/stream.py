@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import structlog
 
@@ -15,16 +16,14 @@ from cdp_segmenter.evaluate import IDS_PER_QUERY, Evaluator, Touched
 
 _log = structlog.get_logger(__name__)
 _codec = Codec(ProfilesRecorded)
+_GATHERING: Final = Gathering(full=IDS_PER_QUERY, longest=0.5)
 
 
 class RecordedStream:
     """The handler that the Faust shell calls; idempotent, so a repeated batch changes nothing."""
 
-    def __init__(
-        self, evaluator: Evaluator, wake: Callable[[], None], clock: Clock, gathering: Gathering | None = None
-    ) -> None:
+    def __init__(self, evaluator: Evaluator, wake: Callable[[], None], clock: Clock) -> None:
         self._evaluator, self._wake, self._clock = evaluator, wake, clock
-        self._gathering = gathering or Gathering(full=IDS_PER_QUERY, longest=0.5)
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Returns when every change is committed to Postgres. Raises what the stores raise: the batch is repeated."""
@@ -35,7 +34,7 @@ class RecordedStream:
                 self._wake()
         seconds = self._clock.monotonic() - started
         # a question about a hundred rules costs the store the same for one profile as for a thousand
-        await asyncio.sleep(self._gathering.wait(sum(len(one.profiles) for one in evaluated), seconds))
+        await asyncio.sleep(_GATHERING.wait(sum(len(one.profiles) for one in evaluated), seconds))
 
 
 def together(messages: Iterable[ProfilesRecorded]) -> list[Touched]:

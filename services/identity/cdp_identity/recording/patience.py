@@ -63,14 +63,10 @@ class Patience:
         pause = self._backoff.delay(attempt)
         self._faults[dependency] = f"{dependency} does not take the recorder's work: {error}"
         _log.warning("recorder_waits", dependency=dependency, reason=str(error), seconds=round(pause, 2))
-        await self.gather(pause)
-
-    async def gather(self, seconds: float) -> None:
-        """Let time pass. Raises Stopping."""
         if self._stop.is_set():
             raise Stopping
         try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            await asyncio.wait_for(self._stop.wait(), pause)
         except TimeoutError:
             return
         raise Stopping
