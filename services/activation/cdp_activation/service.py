@@ -25,7 +25,7 @@ from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.retry import RetryPolicy
 from cdp_activation.settings import ActivationSettings
 from cdp_activation.ssrf import TargetPolicy
-from cdp_activation.stream import Handle, Interrupted, PatientStream, Planner
+from cdp_activation.stream import Handle, PatientStream, Planner
 from cdp_activation.upkeep import Upkeep
 from cdp_clickhouse.client import ClickHouse
 from cdp_eventlog.consumer import KafkaConsumer
@@ -33,6 +33,7 @@ from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.metrics import CONSUMER_LAG
+from cdp_runtime.patience import Stopping
 from cdp_runtime.postgres import Pool, lazy_pool, open_pool
 from cdp_runtime.secrets import SecretBox
 from cdp_runtime.settings import load
@@ -54,7 +55,7 @@ class Intake:
     async def run(self) -> None:
         try:
             await self._consumer.run()
-        except Interrupted:
+        except Stopping:
             return
 
     async def stop(self) -> None:

@@ -1,6 +1,5 @@
 """memberships-changed and profiles-updated -> the projection and the desired state of the ledger."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from cdp_activation.projection import MembershipFact, ProfileFact
 from cdp_eventlog.log import Partition, RangeReader, Record
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.metrics import ACTIVATION_UNREADABLE
+from cdp_runtime.patience import Patience
 from cdp_schemas.codec import Codec, InvalidMessage
 
 _log = structlog.get_logger(__name__)
@@ -18,10 +18,6 @@ _memberships: Final = Codec(MembershipFact)
 _profiles: Final = Codec(ProfileFact)
 _BACKOFF: Final = Backoff(base=0.2, cap=5.0)
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
-
-
-class Interrupted(Exception):
-    """The process stops while a batch was waiting; it will be read again."""
 
 
 class Planner:
@@ -50,47 +46,29 @@ class PatientStream:
     """
 
     def __init__(self, handle: Handle, backoff: Backoff = _BACKOFF) -> None:
-        self._handle, self._backoff = handle, backoff
-        self._stopping = asyncio.Event()
-        self._fault: str | None = None
+        self._handle = handle
+        self._patience = Patience("planner", {Exception: "batch"}, backoff)
 
     def stop(self) -> None:
         """Gives up waiting for what is down."""
-        self._stopping.set()
+        self._patience.stop()
 
     def fault(self) -> str | None:
         """Why a batch is being repeated; None when none is."""
-        return self._fault
+        reason = self._patience.reasons.get("batch")
+        return f"a batch is being repeated: {reason}" if reason is not None else None
 
     async def assigned(self, partitions: Sequence[Partition], reader: RangeReader) -> Mapping[Partition, int | None]:
         """Where the group was: a hint that may be late, for what is applied again changes nothing."""
         return dict.fromkeys(partitions)
 
     async def handle(self, batch: Mapping[Partition, Sequence[Record]]) -> None:
-        """All partitions in one go. Raises Interrupted only while stopping."""
+        """All partitions in one go. Raises Stopping."""
         records = [record for records in batch.values() for record in records]
-        attempt = 0
-        while True:
-            try:
-                await self._handle(records)
-                self._fault = None
-                return
-            except Exception as error:
-                self._fault = f"a batch is being repeated: {error}"
-                await self._pause(attempt, len(records))
-                attempt += 1
+        await self._patience.until_done(lambda: self._handle(records))
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
         return None
-
-    async def _pause(self, attempt: int, records: int) -> None:
-        seconds = self._backoff.delay(attempt)
-        _log.exception("batch_is_repeated", records=records, seconds=round(seconds, 2))
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
-        raise Interrupted(self._fault)
 
 
 def _decoded(codec: Codec[Any], records: Sequence[Record]) -> list[Any]:

@@ -9,16 +9,16 @@ from cdp_identity.adapters.postgres_messages import keep_message_partitions
 from cdp_identity.adapters.postgres_reads import ProfileReads
 from cdp_identity.application import Rules
 from cdp_identity.identifiers import BLOCKED, Spelling
-from cdp_identity.ports import StoreUnavailable
 from cdp_identity.resolve import Resolver
 from cdp_identity.settings import IdentitySettings
 from cdp_identity.statements import Reading
-from cdp_identity.stream import ReceivedStream
+from cdp_identity.stream import WAITED_FOR, ReceivedStream
 from cdp_identity.writing import ProfileWrites
 from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
 from cdp_runtime.metrics import CONSUMER_LAG
+from cdp_runtime.patience import Patience, Stopping
 from cdp_runtime.postgres import Pool, lazy_pool, open_pool
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
@@ -54,9 +54,8 @@ class ResolverService:
         self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id="resolver")
         self._pool: Pool | None = None
         self._consumer: KafkaConsumer | None = None
-        self._stream: ReceivedStream | None = None
+        self._patience = Patience(self.name, WAITED_FOR)
         self._chores: list[asyncio.Task[None]] = []
-        self._stopping = False
 
     async def start(self) -> None:
         settings = self._settings
@@ -65,12 +64,12 @@ class ResolverService:
         await self._producer.start()
         store = PostgresStore(self._pool)
         resolver = Resolver(store, rules(settings), self._clock)
-        self._stream = ReceivedStream(store, resolver, self._producer, self._clock)
+        stream = ReceivedStream(store, resolver, self._producer, self._clock, self._patience)
         self._consumer = KafkaConsumer(
             settings.kafka_bootstrap_servers,
             _GROUP,
             [EVENTS_RECEIVED],
-            self._stream,
+            stream,
             max_records=settings.identity_batch_events,
         )
 
@@ -79,16 +78,13 @@ class ResolverService:
         self._chores = [asyncio.create_task(self._keep_partitions()), asyncio.create_task(self._show_lag())]
         try:
             await self._consumer.run()
-        except StoreUnavailable:
-            if not self._stopping:
-                raise
+        except Stopping:
+            _log.info("resolver_abandons_batch")
 
     async def stop(self) -> None:
-        self._stopping = True
         for chore in self._chores:
             chore.cancel()
-        if self._stream is not None:
-            self._stream.stop()
+        self._patience.stop()
         if self._consumer is not None:
             await self._consumer.stop()
         await self._producer.stop()
@@ -99,9 +95,8 @@ class ResolverService:
         faults = {
             "postgres": None if self._pool else "not connected to Postgres yet",
             "kafka": self._producer.fault() or (self._consumer.fault() if self._consumer else None),
-            "resolver": self._stream.waiting.reason if self._stream else None,
         }
-        return {dependency: reason for dependency, reason in faults.items() if reason}
+        return {**{name: fault for name, fault in faults.items() if fault}, **self._patience.faults()}
 
     async def _keep_partitions(self) -> None:
         while True:

@@ -1,15 +1,12 @@
 """events-received -> resolve -> events-identified, profiles-updated, profiles-merged."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from cdp_eventlog.log import LogUnavailable, Partition, Producer, RangeReader, Record
 from cdp_identity.decisions import Settled, messages, outcomes, unpack
 from cdp_identity.ports import Claim, DataRefused, Fenced, ResolverStore, StoreUnavailable
 from cdp_identity.resolve import Resolver, pieces
-from cdp_runtime.backoff import Backoff
 from cdp_runtime.clock import Clock
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.logs import get_logger
@@ -21,39 +18,27 @@ from cdp_runtime.metrics import (
     RESOLVER_MERGES,
     RESOLVER_PROFILES,
 )
+from cdp_runtime.patience import Patience
 
 _log = get_logger(__name__)
-T = TypeVar("T")
-_BACKOFF = Backoff(base=0.2, cap=10.0)
-
-
-@dataclass(slots=True)
-class Waiting:
-    """What the stream waits for now, for /readyz; None when it does not."""
-
-    reason: str | None = None
+# what the resolver waits out, however long it takes -> what is down
+WAITED_FOR: Final[dict[type[Exception], str]] = {StoreUnavailable: "postgres", LogUnavailable: "kafka"}
 
 
 class ReceivedStream:
     """BatchHandler of events-received. Between a commit and its publication nothing else is committed."""
 
     def __init__(
-        self, store: ResolverStore, resolver: Resolver, producer: Producer, clock: Clock, backoff: Backoff = _BACKOFF
+        self, store: ResolverStore, resolver: Resolver, producer: Producer, clock: Clock, patience: Patience
     ) -> None:
         self._store, self._resolver, self._producer = store, resolver, producer
-        self._clock, self._backoff = clock, backoff
+        self._clock, self._patience = clock, patience
         self._epochs: dict[int, int] = {}
-        self._stopping = asyncio.Event()
-        self.waiting = Waiting()
-
-    def stop(self) -> None:
-        """Gives up waiting for what is down; what is not committed will be read again."""
-        self._stopping.set()
 
     async def assigned(self, partitions: Sequence[Partition], reader: RangeReader) -> Mapping[Partition, int | None]:
         """Fences earlier owners, tells their last decisions once more, starts where they ended."""
         numbers = {partition.number: partition for partition in partitions}
-        claims = await self._patiently(lambda: self._store.claim(numbers))
+        claims = await self._patience.until_done(lambda: self._store.claim(numbers))
         for number, claim in claims.items():
             self._epochs[number] = claim.epoch
             await self._tell_again(numbers[number], claim, reader)
@@ -64,7 +49,7 @@ class ReceivedStream:
             self._epochs.pop(partition.number, None)
 
     async def handle(self, batch: Mapping[Partition, Sequence[Record]]) -> None:
-        """Resolves and tells a batch. Raises StoreUnavailable or LogUnavailable only while stopping."""
+        """Resolves and tells a batch. Raises Stopping."""
         records = [record for partition in sorted(batch) for record in batch[partition]]
         for piece in pieces(records):
             await self._handle(piece)
@@ -91,7 +76,7 @@ class ReceivedStream:
             return
         _log.warning("event_quarantined", offset=records[0].offset, reason=str(refused))
         epochs = self._epochs
-        await self._tell(await self._patiently(lambda: self._resolver.resolve(records, epochs, str(refused))))
+        await self._tell(await self._patience.until_done(lambda: self._resolver.resolve(records, epochs, str(refused))))
 
     async def _settle(self, records: Sequence[Record]) -> Settled:
         """Resolves once, through outages, deadlocks, lost replies to a commit, and partitions that others took."""
@@ -104,7 +89,7 @@ class ReceivedStream:
                 if not records:
                     return Settled()
             except StoreUnavailable as error:
-                await self._pause(str(error), attempt)
+                await self._patience.after(error, attempt)
                 attempt += 1
                 done = await self._committed(records)
                 if done is not None:
@@ -120,7 +105,7 @@ class ReceivedStream:
     async def _committed(self, records: Sequence[Record]) -> Settled | None:
         """The settled batch when its commit happened although the reply was lost."""
         last = {record.partition.number: record.offset for record in records}
-        stored = await self._patiently(lambda: self._store.positions(last))
+        stored = await self._patience.until_done(lambda: self._store.positions(last))
         ours = {number: claim for number, claim in stored.items() if self._epochs.get(number) == claim.epoch}
         if not all(number in ours and ours[number].next_offset == offset + 1 for number, offset in last.items()):
             return None
@@ -129,7 +114,7 @@ class ReceivedStream:
     async def _recovered(self, claims: Mapping[int, Claim], records: Sequence[Record]) -> Settled:
         decisions = {number: unpack(claim.decisions) for number, claim in claims.items() if claim.decisions}
         keys = [key for one in decisions.values() for key in one.changed()]
-        updated = await self._patiently(lambda: self._store.golden_records(keys))
+        updated = await self._patience.until_done(lambda: self._store.golden_records(keys))
         return Settled(decisions, records, updated)
 
     async def _tell_again(self, partition: Partition, claim: Claim, reader: RangeReader) -> None:
@@ -144,7 +129,7 @@ class ReceivedStream:
             return
         told = messages(settled)
         reach("resolver.before-publish")
-        await self._patiently(lambda: self._producer.publish(told))
+        await self._patience.until_done(lambda: self._producer.publish(told))
         reach("resolver.after-publish")
         self._measure(settled)
 
@@ -159,26 +144,3 @@ class ReceivedStream:
         for record in settled.updated:
             if record.received_at is not None:
                 FRESHNESS.labels("profile").observe(max(0.0, (now - record.received_at).total_seconds()))
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The call's result, however long its dependency is down."""
-        attempt = 0
-        while True:
-            try:
-                result = await call()
-                self.waiting.reason = None
-                return result
-            except (StoreUnavailable, LogUnavailable) as error:
-                await self._pause(str(error), attempt)
-                attempt += 1
-
-    async def _pause(self, reason: str, attempt: int) -> None:
-        """Waits with backoff. Raises StoreUnavailable when the process stops meanwhile."""
-        self.waiting.reason = reason
-        pause = self._backoff.delay(attempt)
-        _log.warning("resolver_waits", reason=reason, seconds=round(pause, 2))
-        try:
-            await asyncio.wait_for(self._stopping.wait(), pause)
-        except TimeoutError:
-            return
-        raise StoreUnavailable(f"stopped while waiting: {reason}")

@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.databases import fresh_database
 
+from cdp_clickhouse.client import ClickHouse
 from cdp_identity.adapters.postgres_messages import keep_message_partitions
 from cdp_runtime.postgres import Pool, open_pool
+from cdp_verify.checks.counting import check_conservation, check_counters
+from cdp_verify.stores import PostgresReads, Scope, Stores
 
 TABLES = "nodes, links, profiles, orders, consents, messages, partitions"
 
@@ -38,3 +41,10 @@ async def empty(pool: Pool) -> None:
     async with pool.connection() as connection:
         for table in TABLES.split(", "):
             await connection.execute(f"DELETE FROM identity.{table}")
+
+
+async def miscounts(store: ClickHouse, postgres_url: str, workspace_id: str) -> list[str]:
+    """What `cdp verify` says against the outcomes and the counters of a workspace that the recorder wrote."""
+    stores = Stores(store, PostgresReads(postgres_url), scope=Scope(workspace_id))
+    found = [await check_conservation(stores), await check_counters(stores)]
+    return [violation for one in found for violation in one.violations]

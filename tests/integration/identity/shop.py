@@ -14,9 +14,10 @@ from cdp_identity.adapters.postgres import PostgresStore
 from cdp_identity.application import Rules
 from cdp_identity.graph import Guards
 from cdp_identity.resolve import Resolver
-from cdp_identity.stream import ReceivedStream
+from cdp_identity.stream import WAITED_FOR, ReceivedStream
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.clock import SystemClock
+from cdp_runtime.patience import Patience
 from cdp_runtime.postgres import Pool
 from cdp_schemas.codec import Codec, encode
 from cdp_schemas.events import IdentifiedEvent, ReceivedEvent, RefusedEvent, routing_key
@@ -55,6 +56,11 @@ def event(kind: str = "track", seconds: float = 0, **fields: Any) -> ReceivedEve
     return ReceivedEvent("demo", fields.pop("source_id", "web"), type=kind, **fields, **raw)
 
 
+def patience() -> Patience:
+    """The resolver's, with pauses for tests."""
+    return Patience("resolver", WAITED_FOR, Backoff(0.01, 0.05))
+
+
 def outgoing(received: ReceivedEvent, partition: int | None = None) -> Outgoing:
     who = received.user_id or received.anonymous_id or received.profile_id or ""
     return Outgoing(EVENTS_RECEIVED, routing_key(received.workspace_id, who), encode(received), partition)
@@ -66,7 +72,7 @@ class Worker:
     def __init__(self, log: MemoryLog, pool: Pool, rules: Rules = EXACT, max_records: int = 4000) -> None:
         self.store = PostgresStore(pool)
         self.stream = ReceivedStream(
-            self.store, Resolver(self.store, rules, SystemClock()), log, SystemClock(), Backoff(0.01, 0.05)
+            self.store, Resolver(self.store, rules, SystemClock()), log, SystemClock(), patience()
         )
         self.consumer = MemoryConsumer(log, "resolver", [EVENTS_RECEIVED], self.stream, max_records=max_records)
 

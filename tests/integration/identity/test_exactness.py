@@ -18,7 +18,6 @@ from cdp_identity.graph import Guards
 from cdp_identity.ports import Fenced, StoreUnavailable
 from cdp_identity.resolve import Resolver
 from cdp_identity.stream import ReceivedStream
-from cdp_runtime.backoff import Backoff
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.postgres import Pool
 from cdp_schemas.codec import Codec
@@ -26,7 +25,7 @@ from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.topics import EVENTS_IDENTIFIED, EVENTS_RECEIVED
 
 from .conftest import empty
-from .shop import EXACT, Worker, event, identified, outcomes, outgoing, profiles, resolve
+from .shop import EXACT, Worker, event, identified, outcomes, outgoing, patience, profiles, resolve
 
 pytestmark = pytest.mark.postgres
 TIGHT = Rules(Guards({"user_id": 1, "email": 2, "anonymous_id": 3, "device_id": 2}, 2, 8), least_move=0)
@@ -191,7 +190,7 @@ class CrashingStore(PostgresStore):
 
 
 def stream_of(store: PostgresStore, log: MemoryLog, rules: Rules = EXACT) -> ReceivedStream:
-    return ReceivedStream(store, Resolver(store, rules, SystemClock()), log, SystemClock(), Backoff(0.01, 0.05))
+    return ReceivedStream(store, Resolver(store, rules, SystemClock()), log, SystemClock(), patience())
 
 
 @pytest.mark.parametrize("point", ["before commit", "before publish", "after publish"])

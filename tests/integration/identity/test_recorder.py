@@ -15,20 +15,22 @@ from cdp_eventlog.log import Outgoing, Partition
 from cdp_eventlog.memory import MemoryLog
 from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
 from cdp_identity.recording.adapters.postgres import PostgresLedger
-from cdp_identity.recording.checks import faults
 from cdp_identity.recording.flush import CHECKPOINTS, Flush, Stores
-from cdp_identity.recording.patience import Patience
-from cdp_identity.recording.ports import Fenced
+from cdp_identity.recording.ports import WAITED_FOR, Fenced
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.patience import Patience
 from cdp_runtime.postgres import open_pool
 from cdp_schemas.codec import Codec, encode
 from cdp_schemas.events import IdentifiedEvent
 from cdp_schemas.profiles import NodeMoved, ProfilesRecorded, ProfileUpdated, Revenue
 
+from .conftest import miscounts
+
 pytestmark = [pytest.mark.clickhouse, pytest.mark.postgres]
 NOW = datetime(2026, 11, 30, 23, 59, 59, 500_000, tzinfo=UTC)
+WORKSPACE = uuid.uuid4().hex
 NODES = [uuid.uuid5(uuid.NAMESPACE_OID, str(number)) for number in range(5)]
 
 
@@ -62,8 +64,8 @@ async def ledger(pool):
 
 
 @pytest.fixture
-def bench(ledger, store):
-    return Bench(ledger, store)
+def bench(ledger, store, postgres_url):
+    return Bench(ledger, store, postgres_url)
 
 
 class Crash(Exception):
@@ -73,8 +75,8 @@ class Crash(Exception):
 class Bench:
     """Workers over one log in memory, the real ledger and the real store."""
 
-    def __init__(self, ledger, store):
-        self.ledger, self.store, self.log = ledger, store, MemoryLog(2)
+    def __init__(self, ledger, store, postgres_url):
+        self.ledger, self.store, self.log, self.postgres_url = ledger, store, MemoryLog(2), postgres_url
         self.sent = []
 
     def worker(self, *, window=10_000, crash_at=None):
@@ -83,7 +85,7 @@ class Bench:
                 raise Crash(name)
 
         stores = Stores(self.ledger, ClickHouseColumns(self.store), self.ledger, self.log, SystemClock())
-        patience = Patience(Backoff(base=0.05, cap=0.2))
+        patience = Patience("recorder", WAITED_FOR, Backoff(base=0.05, cap=0.2))
         return Flush(stores, patience, window=window, checkpoint=checkpoint)
 
     async def publish(self, topic, key, message, partition=0):
@@ -124,7 +126,7 @@ class Bench:
         assert {row["node_id"]: row["n"] for row in counted} == Counter(event.node_id for event in stored)
         outcomes = await self.rows("SELECT outcome, sum(count) AS n FROM event_outcomes GROUP BY outcome")
         assert {row["outcome"]: row["n"] for row in outcomes} == Counter(event.outcome for event in self.sent)
-        assert await faults(self.store) == {}
+        assert await miscounts(self.store, self.postgres_url, WORKSPACE) == []
         async with self.ledger._pool.connection() as connection:
             left = await (await connection.execute("SELECT * FROM identity.recorder_intents")).fetchall()
         assert left == []
@@ -136,7 +138,7 @@ class Bench:
 
 def identified(partition, offset, **fields):
     values = {
-        "workspace_id": "demo",
+        "workspace_id": WORKSPACE,
         "source_id": "web",
         "message_id": f"m{partition}-{offset}",
         "type": "track",
@@ -153,7 +155,7 @@ def identified(partition, offset, **fields):
 
 
 def profile(number, version=1, **fields):
-    values = {"workspace_id": "demo", "profile_id": NODES[number], "version": version, "updated_at": NOW}
+    values = {"workspace_id": WORKSPACE, "profile_id": NODES[number], "version": version, "updated_at": NOW}
     return ProfileUpdated(**{**values, **fields})
 
 
@@ -266,7 +268,7 @@ async def test_profiles_keep_the_highest_version_and_odd_traits(bench):
     await bench.publish("profiles-updated", b"k", profile(0, 3, traits=traits, revenue=revenue, consent={"ads": True}))
     await bench.publish("profiles-updated", b"k", profile(0, 2, traits={"old": 1}), partition=1)
     await bench.publish("profiles-updated", b"k", profile(1, 1, deleted=True, merged_into=NODES[0]))
-    await bench.publish("profiles-merged", b"k", NodeMoved("demo", NODES[1], NODES[1], NODES[0], 4, NOW))
+    await bench.publish("profiles-merged", b"k", NodeMoved(WORKSPACE, NODES[1], NODES[1], NODES[0], 4, NOW))
     await bench.drain(bench.worker(), count=1)
     rows = await bench.rows("SELECT *, traits.born AS born, traits.`plan%2Etier` AS tier FROM profiles FINAL")
     (row,) = rows
@@ -283,9 +285,9 @@ async def test_profiles_keep_the_highest_version_and_odd_traits(bench):
 
 
 async def test_a_node_that_came_back_is_its_own_profile_again(bench):
-    await bench.publish("profiles-merged", b"k", NodeMoved("demo", NODES[1], NODES[1], NODES[0], 1, NOW))
+    await bench.publish("profiles-merged", b"k", NodeMoved(WORKSPACE, NODES[1], NODES[1], NODES[0], 1, NOW))
     await bench.drain(bench.worker())
-    await bench.publish("profiles-merged", b"k", NodeMoved("demo", NODES[1], NODES[0], NODES[1], 2, NOW, "unmerge"))
+    await bench.publish("profiles-merged", b"k", NodeMoved(WORKSPACE, NODES[1], NODES[0], NODES[1], 2, NOW, "unmerge"))
     await bench.drain(bench.worker())
     (alias,) = await bench.rows("SELECT * FROM profile_aliases FINAL")
     assert alias["profile_id"] == NODES[1]
@@ -294,12 +296,12 @@ async def test_a_node_that_came_back_is_its_own_profile_again(bench):
 async def test_an_erased_profile_leaves_no_events_and_no_traits(bench):
     await bench.events(9)
     await bench.publish("profiles-updated", b"k", profile(0, 1, traits={"email": "canary@example.com"}))
-    await bench.publish("profiles-merged", b"k", NodeMoved("demo", NODES[1], NODES[1], NODES[0], 1, NOW))
+    await bench.publish("profiles-merged", b"k", NodeMoved(WORKSPACE, NODES[1], NODES[1], NODES[0], 1, NOW))
     await bench.drain(bench.worker())
     until = NOW + timedelta(hours=1)
     await bench.publish("profiles-updated", b"k", profile(0, 2, deleted=True, updated_at=until))
     for node in NODES[:2]:
-        await bench.publish("profiles-merged", b"k", NodeMoved("demo", node, NODES[0], node, 2, until, "erased"))
+        await bench.publish("profiles-merged", b"k", NodeMoved(WORKSPACE, node, NODES[0], node, 2, until, "erased"))
     await bench.drain(bench.worker())
     # older events of the erased nodes come late, from a partition that lagged behind; a new one was allowed again
     await bench.events(4, partition=1)
@@ -313,7 +315,7 @@ async def test_an_erased_profile_leaves_no_events_and_no_traits(bench):
     assert {row["node_id"]: row["n"] for row in counted} == {row["node_id"]: row["n"] for row in left}
     assert await bench.rows("SELECT * FROM profiles WHERE toJSONString(traits) LIKE '%canary%'") == []
     assert bench.told()[1] == {NODES[0]}
-    assert await faults(bench.store) == {}
+    assert await miscounts(bench.store, bench.postgres_url, WORKSPACE) == []
 
 
 async def test_a_flush_moves_many_events_in_one_block(bench):

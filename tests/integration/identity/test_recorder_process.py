@@ -17,12 +17,13 @@ from cdp_clickhouse.statement import Statement
 from cdp_eventlog.kafka import KafkaProducer
 from cdp_eventlog.log import Outgoing
 from cdp_eventlog.topics import create_topics
-from cdp_identity.recording.checks import faults
 from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
 from cdp_runtime.postgres import open_pool
 from cdp_schemas.codec import Codec, encode
 from cdp_schemas.events import IdentifiedEvent
 from cdp_schemas.profiles import ProfilesRecorded, ProfileUpdated
+
+from .conftest import miscounts
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.postgres, pytest.mark.kafka, pytest.mark.slow]
 TOPICS = ("events-identified", "profiles-updated", "profiles-merged")
@@ -115,7 +116,7 @@ async def until(claim, seconds=60.0):
         await asyncio.sleep(0.1)
 
 
-async def test_kill_9_again_and_again_loses_and_doubles_nothing(recorder, store, kafka_url):
+async def test_kill_9_again_and_again_loses_and_doubles_nothing(recorder, store, kafka_url, postgres_url):
     workspace, each, rounds = uuid.uuid4().hex, 100, 40
     chance = random.Random(20261120)
     producer = KafkaProducer(kafka_url, client_id="test")
@@ -144,7 +145,7 @@ async def test_kill_9_again_and_again_loses_and_doubles_nothing(recorder, store,
     recorder.end(signal.SIGTERM)  # a drain, so that nothing is under way
     await producer.stop()
     assert await count(store, workspace) == len(stored)
-    assert await faults(store) == {}
+    assert await miscounts(store, postgres_url, workspace) == []
     rows = await store.rows(Statement("SELECT node_id, sum(count) AS n FROM counters GROUP BY node_id"))
     assert {row["node_id"]: row["n"] for row in rows} == Counter(e.node_id for e in stored)
     rows = await store.rows(Statement("SELECT outcome, sum(count) AS n FROM event_outcomes GROUP BY outcome"))

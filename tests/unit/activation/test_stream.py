@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from cdp_activation.stream import Interrupted, PatientStream, Planner
+from cdp_activation.stream import PatientStream, Planner
 from cdp_eventlog.log import Partition, Record
 from cdp_runtime.backoff import Backoff
+from cdp_runtime.patience import Stopping
 from cdp_schemas.codec import encode
 from cdp_schemas.segments import MembershipChanged
 from tests.fakes.activation import FakeProjection
@@ -56,7 +57,7 @@ async def test_a_stop_ends_the_wait_and_leaves_the_batch_for_the_next_process() 
     await tried.wait()
     stream.stop()
     async with asyncio.timeout(5):
-        with pytest.raises(Interrupted, match="Postgres is away"):
+        with pytest.raises(Stopping, match="Postgres is away"):
             await task
 
 

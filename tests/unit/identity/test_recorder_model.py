@@ -10,9 +10,10 @@ import pytest
 from cdp_eventlog.log import Outgoing
 from cdp_eventlog.memory import MemoryLog
 from cdp_identity.recording.flush import CHECKPOINTS, Flush, Stores
-from cdp_identity.recording.patience import Patience
+from cdp_identity.recording.ports import WAITED_FOR
 from cdp_identity.recording.protocol import Verdict
 from cdp_runtime.clock import ManualClock
+from cdp_runtime.patience import Patience
 from cdp_schemas.codec import encode
 from cdp_schemas.events import IdentifiedEvent
 from tests.fakes.recorder import FakeColumns, FakeLedger
@@ -56,7 +57,7 @@ async def test_the_model_does_its_steps_in_productions_order() -> None:
     await log.publish([Outgoing(PARTITION.topic, b"", encode(event), 0)])
     ledger = FakeLedger()
     stores = Stores(ledger, FakeColumns(), ledger, log, ManualClock(NOW))
-    flush = Flush(stores, Patience(), checkpoint=done.append)
+    flush = Flush(stores, Patience("recorder", WAITED_FOR), checkpoint=done.append)
     await flush.claim([PARTITION], log)
     await asyncio.wait_for(flush.record({PARTITION: await log.read(PARTITION, 0, 0)}), 10)
     assert tuple(done) == CHECKPOINTS

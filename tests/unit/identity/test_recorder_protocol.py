@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from cdp_eventlog.log import Outgoing, Partition
 from cdp_eventlog.memory import MemoryLog
 from cdp_identity.recording.flush import CHECKPOINTS, Flush, Stores
-from cdp_identity.recording.patience import Patience
-from cdp_identity.recording.ports import Fenced
+from cdp_identity.recording.ports import WAITED_FOR, Fenced
 from cdp_identity.recording.protocol import (
     Claim,
     Intent,
@@ -27,6 +26,7 @@ from cdp_identity.recording.protocol import (
 )
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.clock import ManualClock
+from cdp_runtime.patience import Patience
 from cdp_schemas.codec import Codec, encode
 from cdp_schemas.events import IdentifiedEvent
 from cdp_schemas.profiles import ProfilesRecorded
@@ -114,7 +114,7 @@ class World:
 
     def worker(self):
         stores = Stores(self.ledger, self.columns, self.ledger, self.log, self.clock)
-        patience = Patience(Backoff(base=0, cap=0))
+        patience = Patience("recorder", WAITED_FOR, Backoff(base=0, cap=0))
         return Flush(stores, patience, window=self.window, checkpoint=self.checkpoint)
 
     def checkpoint(self, name):

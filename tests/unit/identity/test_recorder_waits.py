@@ -10,9 +10,9 @@ from cdp_clickhouse.errors import StoreRefused, StoreUnavailable
 from cdp_identity.recording.acceptance import accepted
 from cdp_identity.recording.draft import Draft
 from cdp_identity.recording.erasure import Erasures
-from cdp_identity.recording.patience import Patience, Stopping
-from cdp_identity.recording.ports import Erasure, LedgerUnavailable
+from cdp_identity.recording.ports import WAITED_FOR, Erasure, LedgerUnavailable
 from cdp_runtime.backoff import Backoff
+from cdp_runtime.patience import Patience, Stopping
 from cdp_schemas.profiles import NodeMoved, ProfileUpdated
 from tests.fakes.recorder import FakeColumns, FakeLedger
 
@@ -32,7 +32,7 @@ def failing(*errors):
 
 
 async def test_an_outage_is_waited_out_and_shown_meanwhile():
-    patience = Patience(Backoff(base=30, cap=30))
+    patience = Patience("recorder", WAITED_FOR, Backoff(base=30, cap=30))
     work = asyncio.create_task(patience.until_done(failing(StoreUnavailable("connection refused"))))
     await asyncio.sleep(0.01)
     assert patience.faults() == {"clickhouse": "clickhouse does not take the recorder's work: connection refused"}
@@ -42,7 +42,7 @@ async def test_an_outage_is_waited_out_and_shown_meanwhile():
 
 
 async def test_after_the_outage_nothing_is_at_fault():
-    patience = Patience(Backoff(base=0, cap=0))
+    patience = Patience("recorder", WAITED_FOR, Backoff(base=0, cap=0))
     call = failing(LedgerUnavailable("starting up"), StoreRefused("table is away", 60), StoreUnavailable("down"))
     assert await patience.until_done(call) == "done"
     assert patience.faults() == {}
@@ -50,12 +50,12 @@ async def test_after_the_outage_nothing_is_at_fault():
 
 async def test_what_the_caller_knows_better_comes_through():
     with pytest.raises(StoreRefused):
-        await Patience().until_done(failing(StoreRefused("bad JSON", 117)), but=StoreRefused)
+        await Patience("recorder", WAITED_FOR).until_done(failing(StoreRefused("bad JSON", 117)), but=StoreRefused)
 
 
 async def test_other_errors_are_not_waited_for():
     with pytest.raises(KeyError):
-        await Patience().until_done(failing(KeyError("bug")))
+        await Patience("recorder", WAITED_FOR).until_done(failing(KeyError("bug")))
 
 
 async def test_only_the_refused_traits_are_dropped():
@@ -81,7 +81,7 @@ async def test_traits_that_are_refused_only_together_are_all_dropped():
 
 async def test_an_erasure_of_another_worker_meets_rows_inserted_meanwhile():
     store, ledger = FakeColumns(), FakeLedger()
-    mine, other = (Erasures(store, ledger, Patience()) for _ in range(2))
+    mine, other = (Erasures(store, ledger, Patience("recorder", WAITED_FOR)) for _ in range(2))
     await other.save(Draft(moves={("w", NODE): NodeMoved("w", NODE, NODE, NODE, 2, NOW, "erased")}))
     await mine.learn(NOW)
     assert mine.met({"w": {NODE: NOW}}) == [Erasure("w", NODE, NOW)]

@@ -9,10 +9,10 @@ from uuid import UUID
 from cdp_identity.recording.blocks import Block, milliseconds
 from cdp_identity.recording.draft import Draft, erased_nodes, erased_profiles
 from cdp_identity.recording.owners import Node
-from cdp_identity.recording.patience import Patience
 from cdp_identity.recording.ports import ColumnStore, Erasure, Ledger
 from cdp_identity.recording.profiles import Updates
 from cdp_runtime import metrics
+from cdp_runtime.patience import Patience
 from cdp_schemas.profiles import ProfileUpdated
 from cdp_schemas.tables import EVENTS
 

@@ -14,7 +14,6 @@ from cdp_identity.recording.draft import Batch, Draft, add_events, draft
 from cdp_identity.recording.erasure import Erasures
 from cdp_identity.recording.observed import observe_block, observe_draft
 from cdp_identity.recording.owners import RecentOwners
-from cdp_identity.recording.patience import Patience
 from cdp_identity.recording.ports import ColumnStore, Fenced, Ledger, NodeOwners
 from cdp_identity.recording.profiles import alias_block, profile_block
 from cdp_identity.recording.protocol import Claim, Intent, is_due
@@ -23,6 +22,7 @@ from cdp_identity.recording.touched import Touched
 from cdp_runtime import metrics
 from cdp_runtime.clock import Clock
 from cdp_runtime.logs import get_logger
+from cdp_runtime.patience import Patience
 from cdp_schemas.codec import encode
 from cdp_schemas.topics import PROFILES_RECORDED
 

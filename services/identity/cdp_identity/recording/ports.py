@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
-from cdp_eventlog.log import Partition
+from cdp_clickhouse.errors import StoreError
+from cdp_eventlog.log import LogUnavailable, Partition
 from cdp_identity.recording.blocks import Block
 from cdp_identity.recording.protocol import Claim, Intent, Presence
 
@@ -29,6 +30,14 @@ class Fenced(Exception):
 
 class LedgerUnavailable(Exception):
     """Postgres is down or out of reach: every call of the ledger may be repeated."""
+
+
+# what the recorder waits out, however long it takes -> what is down
+WAITED_FOR: Final[dict[type[Exception], str]] = {
+    StoreError: "clickhouse",
+    LedgerUnavailable: "postgres",
+    LogUnavailable: "kafka",
+}
 
 
 class Ledger(Protocol):

@@ -9,8 +9,7 @@ from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
 from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
 from cdp_identity.recording.adapters.postgres import PostgresLedger
 from cdp_identity.recording.flush import Flush, Stores
-from cdp_identity.recording.patience import Patience, Stopping
-from cdp_identity.recording.ports import Fenced
+from cdp_identity.recording.ports import WAITED_FOR, Fenced
 from cdp_identity.recording.settings import RecorderSettings
 from cdp_identity.recording.stream import RecorderStream
 from cdp_runtime import metrics
@@ -18,6 +17,7 @@ from cdp_runtime.clock import SystemClock
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.gathering import Gathering
 from cdp_runtime.logs import get_logger
+from cdp_runtime.patience import Patience, Stopping
 from cdp_runtime.postgres import lazy_pool
 from cdp_runtime.settings import load
 from cdp_schemas.topics import EVENTS_IDENTIFIED, PROFILES_MERGED, PROFILES_UPDATED
@@ -35,7 +35,7 @@ class RecorderService:
 
     def __init__(self, settings: RecorderSettings) -> None:
         self._settings = settings
-        self._patience = Patience()
+        self._patience = Patience(self.name, WAITED_FOR)
         self._columns = ClickHouse(settings.clickhouse_url)
         self._pool = lazy_pool(settings.postgres_url, name=self.name, max_size=4)
         self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=self.name)

@@ -9,9 +9,9 @@ from cdp_clickhouse.errors import StoreError
 from cdp_identity.recording.blocks import Block
 from cdp_identity.recording.erasure import standing
 from cdp_identity.recording.owners import Node
-from cdp_identity.recording.patience import Patience
 from cdp_identity.recording.ports import ColumnStore
 from cdp_identity.recording.protocol import Intent, Verdict, lacking, token, verdict
+from cdp_runtime.patience import Patience
 
 Checkpoint = Callable[[str], None]
 
