@@ -1,45 +1,98 @@
-"""``make bench``: every figure with its bare baseline from the same run, as a table and as bench/results.json."""
+"""``python -m bench [ROW ...]``: figures beside their bare baselines, as a table and as bench/results.json."""
 
-import asyncio
+import argparse
+import os
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
-from bench import gateway, pipeline, report, segments
+from bench import generator, machine, profiles, report
+from bench.catalogue import REGISTRY
 from bench.machine import Noisy, require_quiet
+from bench.registry import Benchmark, Unknown, by_environment
 
-SETTINGS = "Kafka acks=all, idempotent; Postgres synchronous_commit=on; ClickHouse through chDB, one node; 2 cores"
+SETTINGS = """\
+Kafka: one broker, acks=all, idempotent producers. Postgres: fsync=on, synchronous_commit=on. ClickHouse: through chDB,
+one node, fsync_after_insert=0. {processors} processors with everything on them, the load generator included.
+The load is seeded: seed {seed}, data set {dataset}."""
 
 
-def main() -> int:
-    wanted = set(sys.argv[1:]) or {"P1", "P2", "P5", "P12", "P14"}
-    rows: list[report.Row] = []
+def main(arguments: list[str]) -> int:
+    given = _arguments(arguments)
+    if given.list:
+        print(_listed())
+        return 0
+    machine.lenient = given.even_if_noisy
     try:
-        require_quiet()
-        if wanted & {"P1", "P2", "P5", "P14"}:
-            rows += _on_a_stack(wanted)
-        if "P12" in wanted:
-            rows += segments.rows()
-    except Noisy as noise:
-        print(f"No figure is reported: {noise}.", file=sys.stderr)
+        chosen = REGISTRY.chosen(given.rows)
+        noisy = not _is_quiet(given.even_if_noisy)
+        rows = _measured(chosen, profiled=not given.no_profiles)
+    except (Noisy, Unknown) as reason:
+        print(f"No figure is reported: {reason}.", file=sys.stderr)
         return 1
-    print(f"\n{report.markdown(rows)}\n\n{SETTINGS}")
+    rows = [replace(row, noisy=noisy or machine.was_noisy) for row in rows]
+    print(f"\n{report.markdown(rows)}\n\n{_settings()}")
     report.save(rows)
     return 0
 
 
-def _on_a_stack(wanted: set[str]) -> list[report.Row]:
+def _arguments(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="such as P5; all when none is named")
+    parser.add_argument("--list", action="store_true", help="show every row, its goals and how it is measured")
+    parser.add_argument(
+        "--no-profiles", action="store_true", help="do not run again what misses its goal, to profile it"
+    )
+    parser.add_argument(
+        "--even-if-noisy", action="store_true", help="for development: measure anyway, and mark the rows as noisy"
+    )
+    return parser.parse_args(arguments)
+
+
+def _is_quiet(lenient: bool) -> bool:
+    """Raises Noisy unless ``lenient``."""
+    try:
+        require_quiet()
+    except Noisy as noise:
+        if not lenient:
+            raise
+        print(f"  {noise}: these figures are for development only", file=sys.stderr)
+        return False
+    return True
+
+
+def _measured(chosen: Iterable[Benchmark], *, profiled: bool) -> list[report.Row]:
     rows: list[report.Row] = []
-    with pipeline.running() as stack:
-        if wanted & {"P5", "P14"}:
-            pipeline.segments(stack, 100)
-            row, rate = pipeline.end_to_end(stack)
-            rows.append(row)
-            print(f"  P5 ran at {rate:,.0f} events/s end to end")
-            if "P14" in wanted:
-                rows.append(asyncio.run(pipeline.freshness(stack, rate)))
-        if wanted & {"P1", "P2"}:
-            rows = gateway.rows(stack) + rows  # last: it suspends what is behind the gateway
+    for environment, benchmarks in by_environment(chosen).items():
+        with environment() as opened:
+            for benchmark in benchmarks:
+                rows += _one(benchmark, opened, profiled)
     return rows
 
 
+def _one(benchmark: Benchmark, opened: Any, profiled: bool) -> list[report.Row]:
+    print(f"{benchmark.id}: {benchmark.targets[0].what}", flush=True)
+    rows = benchmark.judged(benchmark.measure(opened))
+    for row in rows:
+        print(f"  {row.id}: {row.value:,.4g} {row.unit}", flush=True)
+    if profiled and not all(row.met for row in rows):
+        with profiles.recorded(benchmark.id):
+            (benchmark.again or benchmark.measure)(opened)
+        profile = os.path.relpath(profiles.FOLDER / f"{benchmark.id}.md")
+        rows = [row if row.met else replace(row, profile=profile) for row in rows]
+    return rows
+
+
+def _listed() -> str:
+    lines = ["| id | what | release goal | floor | how |", "|---|---|---|---|---|"]
+    lines += [f"| {t.id} | {t.what} | {t.release.text} | {t.floor.text} | {t.how} |" for t in REGISTRY.targets]
+    return "\n".join(lines)
+
+
+def _settings() -> str:
+    return SETTINGS.format(processors=machine.processors(), seed=generator.SEED, dataset=generator.dataset())
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -9,6 +9,8 @@ import psutil
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 SPREAD_LIMIT = 0.35
+# for development, where figures of a noisy machine are better than none: they are marked instead of refused
+lenient = was_noisy = False
 
 
 class Noisy(RuntimeError):
@@ -26,6 +28,11 @@ def cpu_seconds(pids: Iterable[int]) -> float:
             continue
         total += sum(int(fields[index]) for index in (11, 12, 13, 14))
     return total / _TICKS
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def family(pid: int) -> list[int]:
@@ -69,8 +76,13 @@ class Series:
 
 def require_steady(name: str, series: Series) -> None:
     """Raises Noisy when a baseline's rounds lie too far apart to compare anything with them."""
-    if series.spread > SPREAD_LIMIT:
-        raise Noisy(f"the rounds of {name} lie {series.spread:.0%} apart ({series}): the machine is too noisy")
+    global was_noisy
+    if series.spread <= SPREAD_LIMIT:
+        return
+    noise = Noisy(f"the rounds of {name} lie {series.spread:.0%} apart ({series}): the machine is too noisy")
+    if not lenient:
+        raise noise
+    was_noisy = True
 
 
 def wait_idle(pids: Iterable[int], *, below: float = 0.15, deadline: float = 60) -> None:

@@ -10,7 +10,11 @@ RESULTS = Path(__file__).parent / "results.json"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure beside its bare baseline from the same run; ``ratio`` is ours / baseline."""
+    """One figure beside its bare baseline from the same run; ``ratio`` is ours / baseline.
+
+    ``goal`` and ``met`` are the release's, ``floor`` and ``floor_met`` those below which a change must not land.
+    ``noisy``: measured although something else used the machine, so neither is to be believed.
+    """
 
     id: str
     what: str
@@ -20,24 +24,34 @@ class Row:
     ratio: float | None
     goal: str
     met: bool
+    floor: str = ""
+    floor_met: bool | None = None
+    noisy: bool = False
+    profile: str = ""
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """The table as the README shows it."""
-    lines = ["| id | what | measured | bare baseline | ratio | goal | met |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| id | what | measured | bare baseline | ratio | release goal | met | floor | met |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         baseline = "–" if row.baseline is None else f"{_number(row.baseline)} {row.unit}"
         ratio = "–" if row.ratio is None else f"{row.ratio:.2f}"
-        met = "yes" if row.met else "no"
-        lines.append(
-            f"| {row.id} | {row.what} | {_number(row.value)} {row.unit} | {baseline} | {ratio} | {row.goal} | {met} |"
-        )
+        measured = f"{_number(row.value)} {row.unit}{' (noisy)' if row.noisy else ''}"
+        cells = [row.id, row.what, measured, baseline, ratio, row.goal, _said(row.met)]
+        lines.append(f"| {' | '.join([*cells, row.floor or '–', _said(row.floor_met)])} |")
     return "\n".join(lines)
 
 
-def save(rows: Sequence[Row]) -> None:
+def save(rows: Sequence[Row], path: Path = RESULTS) -> None:
     """Writes the rows, newest run only."""
-    RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+def _said(met: bool | None) -> str:
+    return "–" if met is None else ("yes" if met else "**no**")
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,39 @@
+"""Every row of ``make bench``: what it is, what it has to reach, how it is measured, and what measures it."""
+
+from bench import freshness, gateway, pipeline, segments
+from bench.registry import Benchmark, Registry, nothing
+from bench.target import Target, all_of, at_least, at_most, share_of_bare, times_bare
+from bench.whole import running
+
+_IN_TURN = "closed loop, 32 connections, {} a request, against a plain ASGI callable with the same sends, in turn"
+P1 = Target(
+    "P1", "gateway, one event a request", "events/s", release=all_of(at_least(20_000, "events/s"), share_of_bare(0.8)),
+    floor=share_of_bare(0.6), how=_IN_TURN.format("one event"),
+)  # fmt: skip
+P1_CPU = Target(
+    "P1 CPU", "one event a request, CPU per event", "µs", release=all_of(at_most(65, "µs"), share_of_bare(0.8)),
+    floor=share_of_bare(0.6), how="CPU of the gateway's processes over events; the ratio is bare / ours",
+)  # fmt: skip
+P2 = Target(
+    "P2", "batches of 100", "events/s", release=all_of(at_least(95_000, "events/s"), share_of_bare(0.8)),
+    floor=share_of_bare(0.6), how=_IN_TURN.format("100 events"),
+)  # fmt: skip
+P2_CPU = Target(
+    "P2 CPU", "batches of 100, CPU per event", "µs", release=all_of(at_most(20, "µs"), share_of_bare(0.8)),
+    floor=share_of_bare(0.6), how="CPU of the gateway's processes over events; the ratio is bare / ours",
+)  # fmt: skip
+P12 = Target(
+    "P12", "full evaluation of 100 segments, 1,000,000 profiles, 10,000,000 events", "s",
+    release=all_of(at_most(1.5, "s"), times_bare(1.1)), floor=at_most(5, "s"),
+    how="one query for all sizes, against one written by hand for the same rules, in turn; both must agree",
+)  # fmt: skip
+
+REGISTRY = Registry(
+    [
+        Benchmark([pipeline.P5, pipeline.P24], running, pipeline.end_to_end),
+        Benchmark([freshness.P14, freshness.P11], running, freshness.freshness),
+        # last on its stack: it suspends what is behind the gateway
+        Benchmark([P1, P1_CPU, P2, P2_CPU], running, lambda whole: gateway.rows(whole.stack)),
+        Benchmark([P12], nothing, lambda _: segments.rows()),
+    ]
+)

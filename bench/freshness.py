@@ -1,0 +1,45 @@
+"""P11 and P14: an event is acknowledged -> it is in the counters, and its person in the segment, under 70 % load."""
+
+import asyncio
+from collections.abc import Iterable
+
+from bench.openloop import Steady, percentile
+from bench.pipeline import rate
+from bench.probes import probing
+from bench.report import Row
+from bench.target import Target, at_most
+from bench.whole import Whole
+
+_HOW = "60 single events under a steady load of 70 % of P5's rate, from the answer 200 until {}"
+P11 = Target(
+    "P11", "acknowledged → visible in counters, p99 at 70 % load", "s", release=at_most(2, "s"), floor=at_most(5, "s"),
+    how=_HOW.format("ClickHouse's counters, asked every 50 ms, have it"),
+)  # fmt: skip
+P14 = Target(
+    "P14", "acknowledged → entered visible, p99 at 70 % load", "s", release=at_most(1, "s"), floor=at_most(5, "s"),
+    how=_HOW.format("`entered` is read from memberships-changed"),
+)  # fmt: skip
+PROBES, EVERY, SHARE = 60, 0.3, 0.7
+
+
+def freshness(whole: Whole) -> Iterable[Row]:
+    load = rate(whole) * SHARE
+    counted, entered = asyncio.run(_waits(whole, load))
+    for target, waits in ((P11, counted), (P14, entered)):
+        print(
+            f"  {target.id}: p50 {percentile(waits, 0.5):.2f} s, p99 {percentile(waits, 0.99):.2f} s at {load:,.0f}/s"
+        )
+        yield target.row(percentile(waits, 0.99))
+
+
+async def _waits(whole: Whole, load: float) -> tuple[list[float], list[float]]:
+    async with probing(whole) as probes:
+        with Steady(whole.stack.ports["INGEST"], whole.traffic(), load) as steady:
+            await asyncio.sleep(2)  # the load's own start is no steady state
+            await probes.send(PROBES, EVERY)
+            await probes.settled()
+    assert steady.offered.failures == 0, "the gateway refused some of the load"
+    return (
+        [probe.counted - probe.acknowledged for probe in probes.all],
+        [probe.entered - probe.acknowledged for probe in probes.all],
+    )

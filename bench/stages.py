@@ -1,0 +1,70 @@
+"""A stack's processes -> CPU seconds by stage, so that the cost of an event can be told apart."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import psutil
+
+from bench.machine import cpu_seconds
+
+SERVICES = ("ingest", "resolver", "recorder", "segmenter", "activation", "analytics-api")
+_PARTS = (
+    ("kafka", "kafka.Kafka"),
+    ("clickhouse", "cdp_devstack.clickhouse"),
+    ("redis", "redis-server"),
+    ("platforms", "run-local platforms"),
+)
+
+
+def stage(command: Sequence[str]) -> str:
+    """The stage that a process with this command line is, ``supervisor`` when it is none."""
+    line = " ".join(command)
+    if "cdp run " in line:
+        return line.rpartition("cdp run ")[2].split()[0]
+    # the server's own processes rename themselves: "postgres: walwriter"
+    if "postgres" in line.split(" ")[0]:
+        return "postgres"
+    return next((name for name, mark in _PARTS if mark in line), "supervisor")
+
+
+def by_stage(pids: Iterable[int]) -> dict[int, str]:
+    """The stage of each process that is still there; a service's own workers count as that service."""
+    found = {}
+    for pid in pids:
+        try:
+            found[pid] = _stage(psutil.Process(pid))
+        except psutil.Error:
+            continue
+    return found
+
+
+def _stage(process: psutil.Process) -> str:
+    own = stage(process.cmdline())
+    parent = process.parent()
+    if own == "supervisor" and parent is not None and stage(parent.cmdline()) in SERVICES:
+        return stage(parent.cmdline())
+    return own
+
+
+class Spent:
+    """CPU seconds by stage since it was made."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._stages = by_stage(pids)
+        self._before = {pid: cpu_seconds([pid]) for pid in self._stages}
+
+    def seconds(self) -> Counter[str]:
+        spent: Counter[str] = Counter()
+        for pid, name in self._stages.items():
+            # with children that ended, so a process that is gone gives nothing instead of something negative
+            spent[name] += max(0.0, cpu_seconds([pid]) - self._before[pid])  # type: ignore[assignment]
+        return spent
+
+
+def table(seconds: Mapping[str, float], events: int) -> str:
+    """Microseconds per event and stage, the dearest first."""
+    lines = ["| stage | CPU-µs per event | share |", "|---|---|---|"]
+    total = sum(seconds.values()) or 1.0
+    for name, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        lines.append(f"| {name} | {spent / events * 1e6:.1f} | {spent / total:.0%} |")
+    return "\n".join([*lines, f"| all | {total / events * 1e6:.1f} | |"])

@@ -1,0 +1,77 @@
+"""What a figure has to reach: a row's id and words, the goal of a release and the floor below which CI fails."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from bench.report import Row
+
+Test = Callable[[float, float | None, float | None], bool]  # value, bare baseline, ratio -> reached
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A sentence and its test. Without the baseline that it needs it is not reached: nobody has shown that it is."""
+
+    text: str
+    reached: Test
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One row of the table. ``how``: what is sent, what is read and when the clock starts and stops."""
+
+    id: str
+    what: str
+    unit: str
+    release: Goal
+    floor: Goal
+    how: str
+
+    def row(self, value: float, baseline: float | None = None, ratio: float | None = None) -> Row:
+        """The judged row. ``ratio`` is value / baseline unless said otherwise."""
+        if ratio is None and baseline:
+            ratio = value / baseline
+        return self.judged(Row(self.id, self.what, value, self.unit, baseline, ratio, "", False))
+
+    def judged(self, row: Row) -> Row:
+        """The same figures, with this target's goals."""
+        figures = (row.value, row.baseline, row.ratio)
+        return replace(
+            row,
+            goal=self.release.text,
+            met=self.release.reached(*figures),
+            floor=self.floor.text,
+            floor_met=self.floor.reached(*figures),
+        )
+
+
+def at_most(limit: float, unit: str) -> Goal:
+    return Goal(f"≤ {limit:,g} {unit}", lambda value, baseline, ratio: value <= limit)
+
+
+def at_least(limit: float, unit: str) -> Goal:
+    return Goal(f"≥ {limit:,g} {unit}", lambda value, baseline, ratio: value >= limit)
+
+
+def share_of_bare(least: float) -> Goal:
+    """The ratio is so good or better, where more is better."""
+    return Goal(f"≥ {least:g} of bare", lambda value, baseline, ratio: ratio is not None and ratio >= least)
+
+
+def times_bare(most: float) -> Goal:
+    """The ratio is so good or better, where less is better."""
+    return Goal(f"≤ {most:g} × bare", lambda value, baseline, ratio: ratio is not None and ratio <= most)
+
+
+def above_bare(most: float, unit: str) -> Goal:
+    """The value lies at most so far above the baseline's."""
+    return Goal(
+        f"≤ bare + {most:,g} {unit}", lambda value, baseline, ratio: baseline is not None and value <= baseline + most
+    )
+
+
+def all_of(*goals: Goal) -> Goal:
+    return Goal(
+        " and ".join(goal.text for goal in goals),
+        lambda value, baseline, ratio: all(goal.reached(value, baseline, ratio) for goal in goals),
+    )

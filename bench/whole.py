@@ -1,0 +1,149 @@
+"""A whole stack on an empty folder, with five workspaces of a hundred segments each -> what is sent to it and read."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from tests.millrace import Millrace
+
+from bench import load
+from bench.generator import ALONE, DEMO, RULES, SHARES, Load, Tenant, Traffic, made
+from bench.machine import family, wait_idle
+from cdp_analytics_api.adapters.postgres.tokens import NewToken, create_token
+from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
+from cdp_ingest.adapters.postgres_sources import NewSource, create_source
+from cdp_runtime.auth import SCOPES
+
+BATCH, SEGMENTS = 100, 100
+TENANTS = (
+    DEMO,
+    *(Tenant(f"bench-{n}", f"bench-{n}-write-key", f"bench-{n}-api-token") for n in range(1, len(SHARES))),
+)
+
+
+@dataclass
+class Whole:
+    """A running stack. ``rate``: events per second at which P5's load was through, once that was measured."""
+
+    stack: Millrace
+    rate: float | None = None
+    _runs: int = 0
+    _filled: bool = False
+
+    @property
+    def pids(self) -> list[int]:
+        """Every process of the stack."""
+        assert self.stack.process is not None
+        return family(self.stack.process.pid)
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.stack.ports['KAFKA']}"
+
+    def traffic(self, *, alone: bool = False) -> Traffic:
+        """A stream of events that no other stream of this stack repeats."""
+        self._runs += 1
+        return Traffic(TENANTS, self._runs, ALONE if alone else RULES)
+
+    def fill(self) -> None:
+        """Workspaces, segments and a first load, which also warms everything up; once."""
+        if self._filled:
+            return
+        self._filled = True
+        asyncio.run(_open(self.stack.postgres_url))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda pair: _segment(self.stack, *pair), [(t, n) for t in TENANTS for n in range(SEGMENTS)]))
+        self.stack.until("all segments are built", self._unbuilt, lambda count: count == 0, 120)
+        there, sent = self.stored(), self.send(40, 400)
+        self.recorded(there + sent.stored)
+        wait_idle(self.pids)
+
+    def send(self, batches: int, singles: int) -> Load:
+        """As fast as it is answered: the batches, then the events alone."""
+        many, alone = made(batches, BATCH, self.traffic()), made(singles, 1, self.traffic(alone=True))
+        return self.offer(many, alone)
+
+    def offer(self, many: Load, alone: Load) -> Load:
+        """Sends what is ready. Raises AssertionError when the gateway does not answer 200."""
+        for some, connections in ((many, 8), (alone, 16)):
+            result = load.run(self.stack.ports["INGEST"], some.requests, None, connections)
+            assert result.failures == 0, f"the gateway refused {result.failures} calls of the load"
+        return Load([], many.events + alone.events, many.stored + alone.stored)
+
+    def recorded(self, expected: int, seconds: float = 300) -> None:
+        """Returns when ClickHouse holds as many events. Raises AssertionError when it holds more."""
+        there = self.stack.until("everything is recorded", self.stored, lambda rows: rows >= expected, seconds)
+        assert there == expected, f"{there:,} events are stored instead of {expected:,}"
+
+    def stored(self) -> int:
+        """Events in ClickHouse, which it knows without reading any."""
+        return int(self.ask("SELECT count() FROM cdp.events"))
+
+    def ask(self, sql: str) -> str:
+        """ClickHouse's answer, as text."""
+        answer = httpx.post(f"http://127.0.0.1:{self.stack.ports['CLICKHOUSE']}/", content=sql, timeout=60)
+        assert answer.is_success, answer.text
+        return answer.text
+
+    def _unbuilt(self) -> int:
+        with psycopg.connect(self.stack.postgres_url) as connection:
+            found = connection.execute("SELECT count(*) FROM segmenter.segments WHERE status <> 'ready'").fetchone()
+        return int(found[0]) if found else 0
+
+
+@contextmanager
+def running() -> Iterator[Whole]:
+    """A whole stack on an empty folder, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="millrace-bench-"))
+    stack = Millrace(folder / "data")
+    try:
+        stack.start()
+        yield Whole(stack)
+    finally:
+        if stack.process is not None and stack.process.poll() is None:
+            stack.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _open(postgres_url: str) -> None:
+    """The workspaces beside the demo's, with a source and a token each."""
+    async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+        for tenant in TENANTS[1:]:
+            await create_workspace(connection, tenant.workspace, tenant.workspace)
+            await create_token(connection, NewToken(tenant.workspace, "bench", tenant.token, sorted(SCOPES)))
+            await create_source(connection, NewSource(tenant.workspace, "web", "Web", tenant.write_key))
+
+
+def _segment(stack: Millrace, tenant: Tenant, number: int) -> None:
+    answer = api(stack, tenant, "POST", "/segments", json=_rule(number))
+    assert answer.is_success, answer.text
+
+
+def api(stack: Millrace, tenant: Tenant, method: str, path: str, **options: Any) -> httpx.Response:
+    """A call of the front door with this workspace's token."""
+    return stack.api(method, path, headers={"Authorization": f"Bearer {tenant.token}"}, **options)
+
+
+def _rule(number: int) -> dict[str, Any]:
+    """The usual kinds: traits, revenue, counts in windows, NOT; two conditions each."""
+    conditions: list[Any] = [
+        {"field": "attributes.country", "operator": "=", "value": ["GB", "US", "DE", "FR"][number % 4]},
+        {"field": "computed.ltv", "operator": ">", "value": 10 * number},
+        {"event": "Product Viewed", "count": {"min": 1 + number % 7}, "window": f"P{1 + number % 30}D"},
+        {
+            "operator": "NOT",
+            "conditions": [{"event": "purchase", "count": {"min": 1}, "window": f"P{1 + number % 9}D"}],
+        },
+        {"field": "attributes.plan", "operator": "in", "value": ["a", "b"]},
+    ]
+    chosen = [conditions[number % 5], conditions[(number // 5 + 2) % 5]]
+    rules = {"operator": ("AND", "OR")[number % 2], "conditions": chosen}
+    return {"name": f"bench {number}", "type": "rule-based", "rules": rules}

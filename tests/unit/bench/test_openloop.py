@@ -1,0 +1,55 @@
+"""Latency is counted from when a request was due, and delays do not move the schedule."""
+
+import asyncio
+from itertools import islice
+
+import pytest
+from bench.openloop import drive, due, percentile
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+def test_the_schedule_is_computed_from_the_number() -> None:
+    assert list(islice(due(5.0, 4.0), 4)) == [5.0, 5.25, 5.5, 5.75]
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_percentiles_are_of_the_nearest_rank(share, found) -> None:
+    assert percentile(list(range(100, 0, -1)), share) == found
+
+
+def test_there_is_no_percentile_of_nothing() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        percentile([], 0.5)
+
+
+async def test_requests_that_wait_for_a_slow_server_are_slow() -> None:
+    """One connection, 50 ms an answer, one request every 10 ms: the tenth waits for nine others."""
+
+    async def slow(reader, writer):
+        while await reader.readuntil(b"\r\n\r\n"):
+            await asyncio.sleep(0.05)
+            writer.write(ANSWER)
+
+    server = await asyncio.start_server(slow, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    offered = await drive(port, iter([b"GET / HTTP/1.1\r\n\r\n"] * 10), 100, lambda: False, lines=1)
+    server.close()
+    assert offered.failures == 0 and len(offered.latencies) == 10
+    assert max(offered.latencies) >= 10 * 0.05 - 9 * 0.01 - 0.001
+
+
+async def test_what_is_not_answered_is_a_failure_and_the_next_connects_again() -> None:
+    seen = []
+
+    async def rude(reader, writer):
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(seen) > 1:
+            writer.write(ANSWER)
+        writer.close()
+
+    server = await asyncio.start_server(rude, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    offered = await drive(port, iter([b"GET / HTTP/1.1\r\n\r\n"] * 2), 10, lambda: False, lines=1)
+    server.close()
+    assert (offered.failures, len(offered.latencies)) == (1, 2)
