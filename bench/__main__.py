@@ -1,13 +1,18 @@
-"""``python -m bench [ROW ...]``: figures beside their bare baselines, as a table and as bench/results.json."""
+"""``python -m bench [ROW ...]``: figures beside their bare baselines, as a table and as bench/results.json.
+
+``python -m bench soak`` is the long run.
+"""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Any
 
-from bench import generator, machine, profiles, report
+from bench import generator, machine, profiles, report, soak
 from bench.catalogue import REGISTRY
 from bench.machine import Noisy, require_quiet
 from bench.registry import Benchmark, Unknown, by_environment
@@ -19,6 +24,8 @@ The load is seeded: seed {seed}, data set {dataset}."""
 
 
 def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["soak"]:
+        return soak.main(arguments[1:])
     given = _arguments(arguments)
     if given.list:
         print(_listed())
@@ -77,8 +84,9 @@ def _one(benchmark: Benchmark, opened: Any, profiled: bool) -> list[report.Row]:
     for row in rows:
         print(f"  {row.id}: {row.value:,.4g} {row.unit}", flush=True)
     if profiled and not all(row.met for row in rows):
-        with profiles.recorded(benchmark.id):
-            (benchmark.again or benchmark.measure)(opened)
+        print("  once more, profiled", flush=True)
+        with profiles.recorded(benchmark.id), redirect_stdout(io.StringIO()):
+            list((benchmark.again or benchmark.measure)(opened))
         profile = os.path.relpath(profiles.FOLDER / f"{benchmark.id}.md")
         rows = [row if row.met else replace(row, profile=profile) for row in rows]
     return rows

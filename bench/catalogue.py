@@ -1,6 +1,6 @@
 """Every row of ``make bench``: what it is, what it has to reach, how it is measured, and what measures it."""
 
-from bench import freshness, gateway, pipeline, segments
+from bench import catchup, expiry, freshness, gateway, incremental, latency, pipeline, recovery, segments
 from bench.registry import Benchmark, Registry, nothing
 from bench.target import Target, all_of, at_least, at_most, share_of_bare, times_bare
 from bench.whole import running
@@ -32,8 +32,13 @@ REGISTRY = Registry(
     [
         Benchmark([pipeline.P5, pipeline.P24], running, pipeline.end_to_end),
         Benchmark([freshness.P14, freshness.P11], running, freshness.freshness),
-        # last on its stack: it suspends what is behind the gateway
+        Benchmark([incremental.P13], running, incremental.looked_at),
+        Benchmark([expiry.P15], running, expiry.flipped),
+        Benchmark([catchup.P22], running, catchup.drained),
+        Benchmark([recovery.P23], running, recovery.recovered),
+        # last on their stack: they suspend what is behind the gateway
         Benchmark([P1, P1_CPU, P2, P2_CPU], running, lambda whole: gateway.rows(whole.stack)),
+        Benchmark([latency.P3], running, latency.acknowledged),
         Benchmark([P12], nothing, lambda _: segments.rows()),
     ]
 )

@@ -27,7 +27,7 @@ class Benchmark:
     targets: Sequence[Target]
     environment: Environment
     measure: Callable[[Any], Iterable[Row]]
-    again: Callable[[Any], object] | None = None
+    again: Callable[[Any], Iterable[object]] | None = None
 
     @property
     def id(self) -> str:
