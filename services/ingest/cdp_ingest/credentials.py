@@ -24,10 +24,10 @@ def header_keys(headers: Mapping[bytes, bytes]) -> list[str]:
 
 
 def query_keys(query: bytes) -> list[str]:
-    """``?writeKey=``: what a browser's beacon can send."""
+    """``?writeKey=``: what a browser's beacon can send. One at most: a list of them would be guessing."""
     if b"writeKey" not in query:
         return []
-    return [key for key in parse_qs(query.decode("latin-1")).get("writeKey", []) if key]
+    return [key for key in parse_qs(query.decode("latin-1")).get("writeKey", [])[:1] if key]
 
 
 @lru_cache(maxsize=4096)

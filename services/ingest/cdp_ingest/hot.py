@@ -1,20 +1,19 @@
 """The ingest paths as one plain ASGI callable: a request in, the SDK's answer out; every other path goes on inward."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from cdp_ingest import answers, connection, credentials, decode
 from cdp_ingest.answers import Answer, Cors
+from cdp_ingest.callers import Callers
 from cdp_ingest.gateway import Gateway, Limits, Origin
 from cdp_ingest.inflate import inflate
-from cdp_ingest.ports import LookupImpossible, Source, Sources
 from cdp_ingest.quota import InFlight
 from cdp_ingest.refusals import (
     BODY_TIMEOUT,
     BODY_TOO_LARGE,
-    SOURCES_UNAVAILABLE,
     WRITE_KEY_MISSING,
     WRITE_KEY_UNKNOWN,
     CallRefused,
@@ -59,11 +58,10 @@ class _Gone(Exception):
 class HotPaths:
     """The outermost ASGI application of the gateway."""
 
-    def __init__(self, gateway: Gateway, sources: Sources, limits: Limits, in_flight: InFlight, inner: App) -> None:
-        self._gateway, self._sources, self._limits = gateway, sources, limits
+    def __init__(self, gateway: Gateway, callers: Callers, limits: Limits, in_flight: InFlight, inner: App) -> None:
+        self._gateway, self._callers, self._limits = gateway, callers, limits
         self._in_flight, self._inner = in_flight, inner
         self.cors = Cors()
-        self.proxies: tuple[connection.Network, ...] = ()
         self.body_timeout = 30.0
         self.strangers: Strangers | None = None  # None: an unknown write key is refused
 
@@ -111,30 +109,20 @@ class HotPaths:
         else:
             call = decode.read_batch(body, self._limits.max_batch_events)
         keys = _keys(scope, headers, call)
-        source = await self._source(keys)
+        source = await self._callers.source(keys, scope)
         if source is None and keys and self.strangers is not None:
             return await self.strangers.keep(keys[0], body)
         if source is None:
             raise CallRefused(WRITE_KEY_UNKNOWN if keys else WRITE_KEY_MISSING)
         facts = {}
         if route.channel == "client":
-            facts = connection.client_facts((scope.get("client") or ("",))[0], headers, self.proxies)
+            facts = connection.client_facts((scope.get("client") or ("",))[0], headers, self._callers.proxies)
         origin = Origin(source, route.channel, route.call, facts)
         self._in_flight.enter(source.source_id, len(body))
         try:
             await self._gateway.take(origin, call, body)
         finally:
             self._in_flight.leave(source.source_id, len(body))
-        return None
-
-    async def _source(self, keys: Sequence[str]) -> Source | None:
-        """The source of the first known key. None only after an authoritative look."""
-        try:
-            for key in keys:
-                if source := await self._sources.find(key):
-                    return source
-        except LookupImpossible as error:
-            raise CallRefused(SOURCES_UNAVAILABLE) from error
         return None
 
     async def _body(self, receive: Receive, held: "_Held") -> bytes:

@@ -28,6 +28,9 @@ class LookupImpossible(Exception):
 class Sources(Protocol):
     """Finds the source of a write key."""
 
+    def known(self, write_key: str) -> Source | None:
+        """What is remembered, however old; None for a key that was never found."""
+
     async def find(self, write_key: str) -> Source | None:
         """None only after an authoritative look. Raises LookupImpossible."""
 

@@ -46,6 +46,7 @@ BODY_ENCODING: Final = Refusal("body_encoding", 400, "The body's Content-Encodin
 BODY_TIMEOUT: Final = Refusal("body_timeout", 408, "The body did not arrive in time.")
 WRITE_KEY_MISSING: Final = Refusal("write_key_missing", 401, "There is no write key in this call.")
 WRITE_KEY_UNKNOWN: Final = Refusal("write_key_unknown", 401, "No source has this write key.")
+KEYS_GUESSED: Final = Refusal("keys_guessed", 429, "Too many unknown write keys come from this address.", 1)
 UNKNOWN_KEYS_LIMITED: Final = Refusal("unknown_keys_limited", 429, "More comes with unknown keys than is kept.", 1)
 SOURCE_DISABLED: Final = Refusal("source_disabled", 401, "The source of this write key is disabled.")
 RATE_LIMITED: Final = Refusal("rate_limited", 429, "This source sends more events than its limit.", 1)

@@ -14,7 +14,7 @@ from cdp_ingest.adapters.postgres import PostgresAccepted, PostgresSources
 from cdp_ingest.adapters.postgres_sources import NewSource, create_source
 from cdp_ingest.answers import Cors
 from cdp_ingest.api import events_router
-from cdp_ingest.connection import networks
+from cdp_ingest.callers import Callers
 from cdp_ingest.counts import AcceptedCounts
 from cdp_ingest.gateway import Gateway, Limits
 from cdp_ingest.hot import HotPaths
@@ -27,9 +27,11 @@ from cdp_ingest.web import Site, build_web
 from cdp_ingest.workers import PORT, GatewayWorkers
 from cdp_runtime import metrics
 from cdp_runtime.api import ApiPart
+from cdp_runtime.clients import networks
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
 from cdp_runtime.postgres import lazy_pool
+from cdp_runtime.rates import Rates
 from cdp_runtime.server import HttpServer
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
@@ -113,10 +115,12 @@ class IngestService:
         in_flight = InFlight(settings.ingest_buffer_bytes, settings.ingest_source_buffer_bytes)
         self._in_flight = in_flight
         site = Site(settings.ingest_public_host, settings.ingest_scripts_dir)
-        app = HotPaths(gateway, self._sources, limits, in_flight, build_web(self._sources, site))
+        wrong_keys = settings.ingest_wrong_keys_per_minute
+        guesses = Rates(wrong_keys, wrong_keys, self._clock.monotonic)
+        callers = Callers(self._sources, guesses, networks(settings.ingest_trusted_proxies.split(",")))
+        app = HotPaths(gateway, callers, limits, in_flight, build_web(callers, site))
         origins = settings.ingest_credential_origins.split(",")
         app.cors = Cors(frozenset(origin.strip().encode() for origin in origins if origin.strip()))
-        app.proxies = networks(settings.ingest_trusted_proxies.split(","))
         if settings.ingest_unknown_keys == "quarantine":
             budget = settings.ingest_unknown_bytes_per_second
             app.strangers = Strangers(self._log, self._clock, Rate(budget, 60 * budget))

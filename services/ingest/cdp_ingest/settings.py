@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from cdp_ingest.connection import networks
+from cdp_runtime.clients import networks
 from cdp_runtime.settings import ServiceSettings
 
 
@@ -44,6 +44,11 @@ class IngestSettings(ServiceSettings):
         4096,
         gt=0,
         description="bytes of such dead letters per second in one worker, a minute's worth at once",
+    )
+    ingest_wrong_keys_per_minute: int = Field(
+        300,
+        ge=1,
+        description="unknown write keys a minute that one worker looks up for one client (an IPv6 client is a /64)",
     )
     ingest_trusted_proxies: str = Field(
         "127.0.0.0/8,::1/128", description="CIDR blocks whose X-Forwarded-For tells a client's address"

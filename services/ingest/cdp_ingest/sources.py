@@ -32,15 +32,22 @@ class RememberedSources:
         self._lookups: dict[str, asyncio.Task[Source | None]] = {}
         self._fault: str | None = None
 
+    def known(self, write_key: str) -> Source | None:
+        """A source that was found before."""
+        entry = self._entries.get(write_key)
+        if entry is None or entry.source is None:
+            return None
+        if self._monotonic() >= entry.until:
+            self._look(write_key)
+        return entry.source
+
     async def find(self, write_key: str) -> Source | None:
         """None only after an authoritative look. Raises LookupImpossible."""
         entry = self._entries.get(write_key)
-        if entry is not None:
-            fresh = self._monotonic() < entry.until
-            if fresh or entry.source is not None:
-                if not fresh:
-                    self._look(write_key)
-                return entry.source
+        if entry is not None and entry.source is None and self._monotonic() < entry.until:
+            return None
+        if source := self.known(write_key):
+            return source
         if len(write_key) > _LONGEST_KEY:
             return None
         return await asyncio.shield(self._look(write_key))

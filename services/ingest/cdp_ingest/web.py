@@ -1,6 +1,6 @@
 """Everything of the gateway that is not an ingest path, as a FastAPI application: settings, source config, scripts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -11,8 +11,11 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
 from cdp_ingest import credentials, documents
+from cdp_ingest.callers import Callers
 from cdp_ingest.hot import ROUTES
-from cdp_ingest.ports import LookupImpossible, Source, Sources
+from cdp_ingest.ports import Source
+from cdp_ingest.refusals import SOURCES_UNAVAILABLE, CallRefused
+from cdp_runtime import metrics
 from cdp_runtime.envelope import error_body
 from cdp_schemas.codec import encode
 
@@ -28,13 +31,13 @@ class Site:
     scripts: Path | None = None
 
 
-def build_web(sources: Sources, site: Site) -> FastAPI:
+def build_web(callers: Callers, site: Site) -> FastAPI:
     """The application; it is mounted behind the hot paths."""
     app = FastAPI(title="Millrace ingest gateway", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/v1/projects/{write_key}/settings")
     async def settings(write_key: str, request: Request) -> Response:
-        source = await _known(sources, write_key)
+        source = await _known(callers, [write_key], request)
         if source is None:
             return _error(404, "write_key_unknown", "No source has this write key.")
         host, scheme = _reached_at(request, site)
@@ -45,7 +48,7 @@ def build_web(sources: Sources, site: Site) -> FastAPI:
     async def source_config(request: Request) -> Response:
         headers = dict(request.scope["headers"])
         keys = credentials.header_keys(headers) or credentials.query_keys(request.scope["query_string"])
-        source = await _known(sources, keys[0]) if keys else None
+        source = await _known(callers, keys[:1], request)
         if source is None:
             return _error(401, "write_key_unknown", "No source has this write key.")
         return _document(request, documents.rudder_source_config(keys[0], source))
@@ -58,6 +61,13 @@ def build_web(sources: Sources, site: Site) -> FastAPI:
     async def bundle(name: str) -> Response:
         return _script(site, name)
 
+    @app.exception_handler(CallRefused)
+    async def answer_refusal(request: Request, error: CallRefused) -> Response:
+        answer = _error(error.refusal.status, error.refusal.label, str(error))
+        answer.headers["retry-after"] = str(error.retry_after)
+        metrics.INGEST_REJECTED.labels(error.refusal.label).inc()
+        return answer
+
     @app.exception_handler(HTTPException)
     async def answer_error(request: Request, error: HTTPException) -> Response:
         if request.url.path.rstrip("/") in ROUTES:
@@ -67,12 +77,17 @@ def build_web(sources: Sources, site: Site) -> FastAPI:
     return app
 
 
-async def _known(sources: Sources, write_key: str) -> Source | None:
-    """The source; while it cannot be looked up, one that lets SDKs load: without settings they would send nothing."""
+async def _known(callers: Callers, keys: Sequence[str], request: Request) -> Source | None:
+    """The source; while it cannot be looked up, one that lets SDKs load: without settings they would send nothing.
+
+    Raises CallRefused for who asks too often.
+    """
     try:
-        return await sources.find(write_key)
-    except LookupImpossible:
-        return Source("", "", "unknown for now")
+        return await callers.source(keys, request.scope)
+    except CallRefused as error:
+        if error.refusal is SOURCES_UNAVAILABLE:
+            return Source("", "", "unknown for now")
+        raise
 
 
 def _reached_at(request: Request, site: Site) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from cdp_ingest.answers import Cors
+from cdp_ingest.callers import Callers
 from cdp_ingest.counts import AcceptedCounts
 from cdp_ingest.gateway import Gateway, Limits
 from cdp_ingest.hot import ROUTES, HotPaths
@@ -21,14 +22,16 @@ from cdp_ingest.sources import RememberedSources
 from cdp_ingest.strangers import Strangers
 from cdp_ingest.web import Site, build_web
 from cdp_runtime.auth import hash_token
+from cdp_runtime.clients import networks
 from cdp_runtime.clock import ManualClock
+from cdp_runtime.rates import Rates
 from cdp_schemas.codec import Codec
 from cdp_schemas.events import ReceivedEvent, RefusedEvent
 from cdp_schemas.topics import EVENTS_RECEIVED, EVENTS_RECEIVED_DLQ
 from tests.fakes.ingest import FakeLog, FakeSourceTable
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-KEY = "key"
+KEY, GUESSES = "key", 20
 BASIC = {"authorization": "Basic " + base64.b64encode(b"key:").decode()}
 TRACK: dict[str, Any] = {"type": "track", "event": "E", "userId": "u", "messageId": "m", "context": {}}
 LIMITS = Limits(max_body_bytes=50_000, max_event_bytes=2_000, max_batch_events=10)
@@ -43,8 +46,9 @@ class Door:
         self.counts = AcceptedCounts("run")
         self.in_flight = InFlight(200_000, 100_000)
         sources = RememberedSources(self.table, self.clock.monotonic)
+        callers = Callers(sources, Rates(GUESSES, GUESSES, self.clock.monotonic), networks(["8.8.4.0/24"]))
         gateway = Gateway(self.log, self.counts, limits, self.clock, lambda: "new-id", Limiter())
-        self.app = HotPaths(gateway, sources, limits, self.in_flight, build_web(sources, Site()))
+        self.app = HotPaths(gateway, callers, limits, self.in_flight, build_web(callers, Site()))
         transport = httpx.ASGITransport(self.app, client=("8.8.4.4", 1234))  # type: ignore[arg-type]
         self.client = httpx.AsyncClient(transport=transport, base_url="http://cdp.example")
 
@@ -369,3 +373,41 @@ async def test_browsers_may_read_every_answer_also_errors(door: Door) -> None:
 async def test_a_get_of_an_ingest_path_is_told_to_post(door: Door) -> None:
     assert code(await door.client.get("/v1/batch")) == (405, "method_not_allowed")
     assert code(await door.client.get("/nothing")) == (404, "not_found")
+
+
+def wrong(number: int) -> dict[str, str]:
+    return {"authorization": "Basic " + base64.b64encode(f"guess-{number}:".encode()).decode()}
+
+
+async def test_an_address_that_guesses_keys_is_told_to_wait_and_asks_the_table_no_more(door: Door) -> None:
+    statuses = [(await door.post("/v1/track", TRACK, wrong(number))).status_code for number in range(GUESSES + 5)]
+    assert statuses == [401] * GUESSES + [429] * 5
+    looks = door.table.looks
+    answer = await door.post("/v1/track", TRACK, wrong(0))
+    assert code(answer) == (429, "keys_guessed") and int(answer.headers["retry-after"]) >= 1
+    assert code(await door.post("/v1/track?writeKey=other", TRACK)) == (429, "keys_guessed")
+    for path in ("/v1/projects/guess/settings", "/sourceConfig?writeKey=guess"):
+        answer = await door.client.get(path)
+        assert code(answer) == (429, "keys_guessed") and int(answer.headers["retry-after"]) >= 1
+    assert door.table.looks == looks, "nobody is asked"
+    door.clock.advance(timedelta(seconds=60 / GUESSES))
+    assert code(await door.post("/v1/track", TRACK, wrong(99)))[0] == 401, "the wait that was told is enough"
+
+
+async def test_who_shares_an_address_with_a_guesser_goes_on(door: Door) -> None:
+    assert is_success(await door.post("/v1/track", TRACK, BASIC))
+    for number in range(2 * GUESSES):
+        await door.post("/v1/track", TRACK, wrong(number))
+    assert is_success(await door.post("/v1/track", TRACK, BASIC))
+    bearer = {"authorization": "Bearer an.oauth.token"}
+    assert is_success(await door.post("/v1/batch", {"batch": [TRACK], "writeKey": KEY}, bearer))
+    elsewhere = {**wrong(1), "x-forwarded-for": "1.1.1.1"}
+    assert code(await door.post("/v1/track", TRACK, elsewhere))[0] == 401, "another address behind the same proxy"
+
+
+async def test_an_outage_of_the_table_is_nobodys_guess(door: Door) -> None:
+    door.table.down = True
+    for number in range(2 * GUESSES):
+        assert code(await door.post("/v1/track", TRACK, wrong(number)))[0] == 503
+    door.table.down = False
+    assert code(await door.post("/v1/track", TRACK, wrong(0)))[0] == 401

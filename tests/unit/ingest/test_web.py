@@ -6,17 +6,19 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cdp_ingest.callers import Callers
 from cdp_ingest.ports import Source
 from cdp_ingest.sources import RememberedSources
 from cdp_ingest.web import Site, build_web
 from cdp_runtime.auth import hash_token
+from cdp_runtime.rates import Rates
 from tests.fakes.ingest import FakeSourceTable
 
 
 class Web:
     def __init__(self, site: Site) -> None:
         self.table = FakeSourceTable({"key": Source("demo", "s1", "Shop")})
-        app = build_web(RememberedSources(self.table, lambda: 0.0), site)
+        app = build_web(Callers(RememberedSources(self.table, lambda: 0.0), Rates(20, 20, lambda: 0.0)), site)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cdp.example:8000")
 
 
