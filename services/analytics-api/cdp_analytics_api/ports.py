@@ -114,7 +114,10 @@ class Verdict:
 
 class RateLimiter(Protocol):
     async def admit(self, key: str) -> Verdict:
-        """Counts one request of this key. Never raises: without its store everything passes."""
+        """Counts one request of this key. Never raises: without its store the process counts alone."""
+
+    async def forgive(self, key: str) -> None:
+        """A request that was admitted shall not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from cdp_clickhouse.client import ClickHouse
 from cdp_eventlog.kafka import KafkaConsumer
 from cdp_runtime.api import ApiPart
 from cdp_runtime.auth import SCOPES
+from cdp_runtime.clients import networks
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
 from cdp_runtime.postgres import Pool, lazy_pool
@@ -56,12 +57,14 @@ class _Adapters:
     directory: ClickHouseDirectory
     quarantine: PostgresQuarantine
     kept: PostgresKeptAnswers
-    limiter: RedisRateLimiter
+    requests: RedisRateLimiter
+    guesses: RedisRateLimiter
 
     async def disconnect(self) -> None:
         await self.pool.close()
         await self.clickhouse.stop()
-        await self.limiter.close()
+        await self.requests.close()
+        await self.guesses.close()
 
 
 class _OwnPart:
@@ -174,6 +177,7 @@ def _adapters(settings: AnalyticsApiSettings) -> _Adapters:
     pool = lazy_pool(settings.postgres_url, name="analytics-api", min_size=2, max_size=10)
     clickhouse = ClickHouse(settings.clickhouse_url, timeout_s=settings.api_query_seconds + 5)
     events = ClickHouseEventStore(clickhouse, seconds=settings.api_query_seconds, rows=settings.api_query_rows)
+    wrong_tokens = settings.api_wrong_tokens_per_minute
     return _Adapters(
         pool=pool,
         clickhouse=clickhouse,
@@ -181,14 +185,17 @@ def _adapters(settings: AnalyticsApiSettings) -> _Adapters:
         directory=ClickHouseDirectory(events),
         quarantine=PostgresQuarantine(pool),
         kept=PostgresKeptAnswers(pool),
-        limiter=RedisRateLimiter(settings.redis_url, settings.api_rate_per_minute, settings.api_rate_burst),
+        requests=RedisRateLimiter(settings.redis_url, "rate", settings.api_rate_per_minute, settings.api_rate_burst),
+        guesses=RedisRateLimiter(settings.redis_url, "guesses", wrong_tokens, wrong_tokens),
     )
 
 
 def _door(settings: AnalyticsApiSettings, adapters: _Adapters, authenticator: TokenAuthenticator) -> Door:
     return Door(
         authenticator=authenticator,
-        limiter=adapters.limiter,
+        requests=adapters.requests,
+        guesses=adapters.guesses,
+        proxies=networks(settings.api_trusted_proxies.split(",")),
         trail=AuditTrail(PostgresAuditLog(adapters.pool)),
         kept=adapters.kept,
         clock=SystemClock(),

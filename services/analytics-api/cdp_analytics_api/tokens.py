@@ -30,13 +30,15 @@ class _Known:
 class TokenAuthenticator:
     """The Authenticator of the front door.
 
-    Unknown tokens are remembered as well, so that guessing costs the store nothing. A revoked token works at most
-    ``cache_seconds`` longer; when the store is down and nothing is remembered the answer is 503, never a guess.
+    Unknown tokens are remembered as well, so that repeating one costs the store nothing, and apart from the known ones,
+    so that guesses push none of those out. A revoked token works at most ``cache_seconds`` longer; when the store is
+    down and nothing is remembered the answer is 503, never a guess.
     """
 
     def __init__(self, tokens: Tokens, clock: Clock, *, cache_seconds: float) -> None:
         self._tokens, self._clock, self._cache_seconds = tokens, clock, cache_seconds
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._good: OrderedDict[str, _Known] = OrderedDict()
+        self._bad: OrderedDict[str, _Known] = OrderedDict()
         self._used: dict[tuple[str, str], datetime] = {}
         self._asking: dict[str, asyncio.Future[StoredToken | None]] = {}
 
@@ -53,6 +55,10 @@ class TokenAuthenticator:
         self._used[stored.principal.workspace_id, stored.principal.token_id] = now
         return stored.principal
 
+    def remembers(self, token: str) -> bool:
+        """Whether this token was good when it was last looked up, however long ago."""
+        return len(token) <= _LONGEST_TOKEN and hash_token(token) in self._good
+
     async def note_uses(self) -> None:
         """Tells the store which tokens were used since the last call; loses nothing when the store is down."""
         used, self._used = self._used, {}
@@ -65,15 +71,20 @@ class TokenAuthenticator:
             _log.warning("token_uses_not_noted", reason=str(error))
 
     async def _stored(self, token_hash: str) -> StoredToken | None:
-        known = self._known.get(token_hash)
+        known = self._good.get(token_hash) or self._bad.get(token_hash)
         if known is not None and known.until > self._clock.monotonic():
             return known.token
         stored = await self._ask_once(token_hash)
-        self._known[token_hash] = _Known(stored, self._clock.monotonic() + self._cache_seconds)
-        self._known.move_to_end(token_hash)
-        while len(self._known) > _MOST_CACHED:
-            self._known.popitem(last=False)
+        self._remember(token_hash, stored)
         return stored
+
+    def _remember(self, token_hash: str, stored: StoredToken | None) -> None:
+        table, other = (self._good, self._bad) if stored is not None else (self._bad, self._good)
+        other.pop(token_hash, None)
+        table[token_hash] = _Known(stored, self._clock.monotonic() + self._cache_seconds)
+        table.move_to_end(token_hash)
+        if len(table) > _MOST_CACHED:
+            table.popitem(last=False)
 
     async def _ask_once(self, token_hash: str) -> StoredToken | None:
         """One question to the store for however many requests wait for it."""

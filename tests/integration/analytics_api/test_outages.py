@@ -66,13 +66,16 @@ async def test_without_clickhouse_questions_are_503_and_the_rest_goes_on(urls: d
         assert (await client.get("/events/quarantine")).status_code == 200
 
 
-async def test_without_redis_requests_pass_uncounted(urls: dict[str, str]) -> None:
+async def test_without_redis_the_process_counts_alone(urls: dict[str, str]) -> None:
     before = API_LIMITER_FAILURES._value.get()
-    async with running({**urls, "redis_url": f"redis://{nobody()}/0", "api_rate_burst": 1}) as (api, client):
+    limits = {"api_rate_per_minute": 60, "api_rate_burst": 3, "api_wrong_tokens_per_minute": 2}
+    async with running({**urls, **limits, "redis_url": f"redis://{nobody()}/0"}) as (api, client):
         answers = [await client.get("/stats") for _ in range(5)]
-        assert [answer.status_code for answer in answers] == [200] * 5
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        guesses = [await client.get("/stats", headers={"Authorization": f"Bearer {n}"}) for n in range(4)]
+        assert [answer.status_code for answer in guesses] == [401, 401, 429, 429]
         assert "redis" not in api.faults()
-    assert API_LIMITER_FAILURES._value.get() == before + 5
+    assert API_LIMITER_FAILURES._value.get() > before
 
 
 async def test_without_kafka_a_listener_is_told_to_wait(urls: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Requests of a key -> admitted or told to wait, counted in Redis for all processes together."""
 
 import time
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from cdp_analytics_api.ports import Verdict
 from cdp_runtime.logs import get_logger
 from cdp_runtime.metrics import API_LIMITER_FAILURES
+from cdp_runtime.rates import Rates
 
 _log = get_logger(__name__)
 _PASS: Final = Verdict(True)
@@ -25,30 +26,45 @@ if wait > 0 then return math.ceil(wait) end
 redis.call('SET', KEYS[1], string.format('%.3f', idle + step), 'PX', math.ceil(idle + step - now) + 1000)
 return 0
 """
+_FORGIVE: Final = """
+local idle = redis.call('GET', KEYS[1])
+if idle then redis.call('SET', KEYS[1], string.format('%.3f', tonumber(idle) - ARGV[1]), 'KEEPTTL') end
+return 0
+"""
 
 
 class RedisRateLimiter:
-    """The RateLimiter port. Without Redis every request passes, and a metric counts it."""
+    """The RateLimiter port. Without Redis each process counts alone, and a metric tells so."""
 
-    def __init__(self, url: str, per_minute: int, burst: int) -> None:
+    def __init__(self, url: str, what: str, per_minute: int, burst: int) -> None:
         self._redis: Redis = Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)
-        self._script = self._redis.register_script(_ADMIT)
-        self._step_ms = 60_000 / per_minute
-        self._burst = burst
+        self._admit, self._forgive = self._redis.register_script(_ADMIT), self._redis.register_script(_FORGIVE)
+        self._prefix = f"front:{what}:"
+        self._step_ms, self._burst = 60_000 / per_minute, burst
+        self._alone = Rates(per_minute, burst, time.monotonic)
         self._paused_until = 0.0
 
     async def admit(self, key: str) -> Verdict:
-        if time.monotonic() < self._paused_until:
+        wait_ms = await self._asked(self._admit, key, self._step_ms, self._burst)
+        if wait_ms is None:
             API_LIMITER_FAILURES.inc()
-            return _PASS
+            wait_ms = self._alone.admit(key) * 1000
+        return Verdict(False, wait_ms / 1000) if wait_ms else _PASS
+
+    async def forgive(self, key: str) -> None:
+        if await self._asked(self._forgive, key, self._step_ms) is None:
+            self._alone.forgive(key)
+
+    async def _asked(self, script: Any, key: str, *arguments: float) -> float | None:
+        """What the script answers; None while Redis is out of reach."""
+        if time.monotonic() < self._paused_until:
+            return None
         try:
-            wait_ms = await self._script(keys=[f"front:rate:{key}"], args=[self._step_ms, self._burst])
+            return float(await script(keys=[self._prefix + key], args=list(arguments)))
         except (RedisError, OSError, TimeoutError) as error:
             self._paused_until = time.monotonic() + _PAUSE_S
-            API_LIMITER_FAILURES.inc()
-            _log.warning("rate_limiter_open", reason=str(error) or type(error).__name__)
-            return _PASS
-        return Verdict(False, int(wait_ms) / 1000) if wait_ms else _PASS
+            _log.warning("rate_limiter_alone", reason=str(error) or type(error).__name__)
+            return None
 
     async def close(self) -> None:
         await self._redis.aclose()

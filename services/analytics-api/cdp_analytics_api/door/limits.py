@@ -1,41 +1,82 @@
-"""A token's requests -> let through or told to wait; too large a body -> refused before it is read."""
+"""A token's requests and an address's wrong tokens -> let through or told to wait; too large a body -> refused."""
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.datastructures import Headers
 
+from cdp_analytics_api.door.callers import Caller, caller_of
 from cdp_analytics_api.door.faults import answer
 from cdp_analytics_api.door.requests import App, Message, Receive, Scope, Send
-from cdp_analytics_api.ports import RateLimiter
-from cdp_runtime.auth import hash_token
+from cdp_analytics_api.ports import RateLimiter, Verdict
+from cdp_analytics_api.tokens import TokenAuthenticator
+from cdp_runtime.clients import Network
 from cdp_runtime.envelope import ApiError
-from cdp_runtime.metrics import API_RATE_LIMITED
+from cdp_runtime.metrics import API_GUESSES_LIMITED, API_RATE_LIMITED
 
 _FREE: Final = frozenset({"/", "/api/cdp/health", "/docs", "/redoc", "/openapi.json"})
+_STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 
 class Limits:
-    """Requests per token, else per address, and bytes per body."""
+    """Requests per token, else per address; wrong tokens per address; bytes per body.
 
-    def __init__(self, app: App, *, limiter: RateLimiter, body_bytes: int) -> None:
-        self._app, self._limiter, self._body_bytes = app, limiter, body_bytes
+    A token that was good before is no guess: whoever shares an address with a guesser goes on. Every other token
+    counts before it is looked up, so that many at once are not more than one after another, and is forgiven when the
+    answer is not 401.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        requests: RateLimiter,
+        guesses: RateLimiter,
+        authenticator: TokenAuthenticator,
+        proxies: Sequence[Network],
+        body_bytes: int,
+    ) -> None:
+        self._app, self._requests, self._guesses = app, requests, guesses
+        self._authenticator, self._proxies, self._body_bytes = authenticator, proxies, body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _FREE or scope["method"] == "OPTIONS":
+        if scope["type"] not in ("http", "websocket") or scope["path"] in _FREE or scope.get("method") == "OPTIONS":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        length = headers.get("content-length", "")
+        length = Headers(scope=scope).get("content-length", "")
         if length.isdigit() and int(length) > self._body_bytes:
             await answer(_too_large(self._body_bytes))(scope, receive, send)
             return
-        verdict = await self._limiter.admit(_caller(scope, headers))
-        if not verdict.allowed:
-            API_RATE_LIMITED.inc()
-            await answer(_limited(verdict.retry_after))(scope, receive, send)
+        caller = caller_of(scope, self._proxies)
+        is_guess = bool(caller.token) and not self._authenticator.remembers(caller.token)
+        refused = await self._refused(caller, is_guess=is_guess)
+        if refused is not None:
+            await answer(refused)(scope, receive, send)
             return
-        await self._app(scope, self._bounded(receive), send)
+        await self._app(scope, self._bounded(receive), self._forgiving(caller, send) if is_guess else send)
+
+    async def _refused(self, caller: Caller, *, is_guess: bool) -> ApiError | None:
+        if is_guess:
+            verdict = await self._guesses.admit(caller.client)
+            if not verdict.allowed:
+                API_GUESSES_LIMITED.inc()
+                return _limited("too_many_wrong_tokens", "Too many wrong API tokens come from this address", verdict)
+        verdict = await self._requests.admit(caller.key)
+        if verdict.allowed:
+            return None
+        API_RATE_LIMITED.inc()
+        return _limited("rate_limited", "This API token makes too many requests", verdict)
+
+    def _forgiving(self, caller: Caller, send: Send) -> Send:
+        """The guess counts only when the answer says that it was wrong."""
+
+        async def judged(message: Message) -> None:
+            if message["type"] in _STARTS and message.get("status") != 401:
+                await self._guesses.forgive(caller.client)
+            await send(message)
+
+        return judged
 
     def _bounded(self, receive: Receive) -> Receive:
         """Bodies without a length (chunked) are counted as they come."""
@@ -52,18 +93,9 @@ class Limits:
         return bounded
 
 
-def _caller(scope: Scope, headers: Headers) -> str:
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
-        return "token:" + hash_token(token.strip())
-    client = scope.get("client")
-    return "address:" + (client[0] if client else "unknown")
-
-
-def _limited(retry_after: float) -> ApiError:
-    seconds = max(1, math.ceil(retry_after))
-    message = f"This API token makes too many requests; try again in {seconds} s."
-    return ApiError(429, "rate_limited", message, headers={"Retry-After": str(seconds)})
+def _limited(code: str, reason: str, verdict: Verdict) -> ApiError:
+    seconds = max(1, math.ceil(verdict.retry_after))
+    return ApiError(429, code, f"{reason}; try again in {seconds} s.", headers={"Retry-After": str(seconds)})
 
 
 def _too_large(limit: int) -> ApiError:

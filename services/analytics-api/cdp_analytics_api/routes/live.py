@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
+from cdp_analytics_api.door.callers import SUBPROTOCOL, token_of
 from cdp_analytics_api.event_view import EventView, hidden
 from cdp_analytics_api.live import Delivery, Interest, Listener, Listeners
 from cdp_analytics_api.ports import Directory
@@ -25,7 +26,6 @@ from cdp_schemas.profiles import profile_ref
 SCOPE: Final = "events:read"
 _HEARTBEAT_S: Final = 15.0
 _READY_S: Final = 15.0
-_SUBPROTOCOL: Final = "bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class StreamQuery:
 async def listening(connection: HTTPConnection) -> Principal:
     """The caller, by header, subprotocol (``bearer, <token>``) or ``?token=``: browsers cannot set headers here."""
     authenticator: Authenticator = connection.app.state.authenticator
-    token = _token(connection)
+    token = token_of(connection)
     principal = await authenticator.principal(token) if token else None
     if principal is None:
         message = "Send an API token: the Authorization header, the subprotocols bearer and <token>, or ?token=."
@@ -75,7 +75,7 @@ def live_router(listeners: Listeners, stream: LiveStream, directory: Directory) 
         listener = listeners.add(await interest(websocket, principal, wanted))
         try:
             offered = websocket.scope.get("subprotocols", [])
-            await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
+            await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
             await _talk(websocket, listener, stream, pii=may_see_personal(principal))
         finally:
             listeners.remove(listener)
@@ -162,13 +162,3 @@ async def _greeting(stream: LiveStream) -> dict[str, str]:
 
 def _seen(delivery: Delivery, pii: bool) -> list[EventView]:
     return delivery.events if pii else [hidden(view) for view in delivery.events]
-
-
-def _token(connection: HTTPConnection) -> str:
-    kind, _, token = connection.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        return token.strip()
-    protocols: list[str] = connection.scope.get("subprotocols", [])
-    if _SUBPROTOCOL in protocols[:-1]:
-        return protocols[protocols.index(_SUBPROTOCOL) + 1]
-    return connection.query_params.get("token", "")
