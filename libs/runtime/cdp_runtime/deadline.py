@@ -5,15 +5,23 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from cdp_runtime.metrics import HTTP_CONNECTIONS_CUT
+from cdp_runtime.slow_readers import Resumptions
+
 _APPLICATION_FIRST: Final = 2.0  # seconds: an application with a deadline of its own for bodies says more than we can
+_LARGEST_HEAD: Final = 65_536  # bytes, in pieces: what one read brings at once is bounded anyway
 _LATE: Final = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 36\r\n"
     b"connection: close\r\n\r\nThe request did not arrive in time.\n"
 )
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 35\r\nconnection: close\r\n\r\nThe head of the request is too big.\n"
+)
 
 
-class DeadlineProtocol(HttpToolsProtocol):
-    """``request_seconds`` for the head from its first byte, and as long again for the body.
+class DeadlineProtocol(Resumptions, HttpToolsProtocol):
+    """``request_seconds`` for the head from its first byte, and as long again for the body; and a largest head.
 
     Uvicorn alone waits for ever: a few clients that dribble their headers would hold all connections. A request that
     arrives whole, as nearly all do, costs a few comparisons and no timer. A connection that says nothing at first is
@@ -26,6 +34,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._unfinished: object | None = None  # the scope of an open head, or the cycle of an open body
         self._deadline: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -42,12 +51,17 @@ class DeadlineProtocol(HttpToolsProtocol):
         unfinished: object | None
         if cycle is None or cycle.scope is not self.scope:
             unfinished = self.scope or self
+            self._head_bytes += len(data)
+            if self._head_bytes > _LARGEST_HEAD and self.transport.get_protocol() is self:
+                return self._cut("large head", _TOO_LARGE)
         elif cycle.more_body or cycle.response_complete:  # after the answer: bytes that begin no request
             unfinished = cycle
         else:
             unfinished = None
         if unfinished is not self._unfinished:
+            self._head_bytes = 0
             self._wait_for(unfinished)
+        return None
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
@@ -70,8 +84,14 @@ class DeadlineProtocol(HttpToolsProtocol):
             return
         cycle = self.cycle
         is_body = self._unfinished is cycle
-        if cycle is None or (not cycle.response_started if is_body else cycle.response_complete):
-            self.transport.write(_LATE)
+        may_answer = cycle is None or (not cycle.response_started if is_body else cycle.response_complete)
+        self._cut("slow body" if is_body else "slow head", _LATE if may_answer else b"")
+
+    def _cut(self, reason: str, answer: bytes) -> None:
+        HTTP_CONNECTIONS_CUT.labels(reason).inc()
+        if answer:
+            self.transport.write(answer)
+        self._wait_for(None)
         self.transport.close()
 
 

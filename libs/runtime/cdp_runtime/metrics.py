@@ -12,6 +12,9 @@ READY: Final = Gauge("cdp_process_ready", "1 when every dependency is there, els
 CONSUMER_LAG: Final = Gauge(
     "cdp_consumer_lag_records", "Records behind the end of the log", ["group", "topic", "partition"]
 )
+HTTP_CONNECTIONS_CUT: Final = Counter(
+    "cdp_http_connections_cut_total", "Connections cut: slow head, slow body, head too large, slow reader", ["reason"]
+)
 FRESHNESS: Final = Histogram(
     "cdp_freshness_seconds",
     "Seconds from an event's arrival to a stage: profile, recorded, membership, delivered",
@@ -52,6 +55,12 @@ API_LIMITER_FAILURES: Final = Counter(
 API_STREAM_CLIENTS: Final = Gauge("cdp_api_stream_clients", "Listeners of the live event stream")
 API_STREAM_DROPPED: Final = Counter(
     "cdp_api_stream_events_dropped_total", "Events that slow listeners of the live stream did not get"
+)
+API_STREAMS_REFUSED: Final = Counter(
+    "cdp_api_streams_refused_total", "Live streams answered 429, by whose limit was reached", ["limit"]
+)
+API_STREAMS_ENDED: Final = Counter(
+    "cdp_api_streams_ended_total", "Live streams ended by the server: stopped, revoked, unchecked or slow", ["reason"]
 )
 API_QUARANTINED: Final = Counter("cdp_api_quarantine_events_total", "Refused events taken into the quarantine")
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import uvicorn
 
 from cdp_runtime.deadline import with_deadline
+from cdp_runtime.slow_readers import SlowReaders, WebSocketProtocol
 
 _BACKLOG: Final = 2048
 
@@ -25,11 +26,12 @@ class GuestServer(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves one application until it is stopped, with a deadline for slow requests and a bounded drain.
+    """Serves one application until it is stopped, with a deadline for slow clients and a bounded drain.
 
     ``variable`` is the setting that names the port, for who has to change it. A ``shared`` port may have several
-    processes behind it. Requests have ``request_seconds`` for their head and for their body. WebSockets are answered
-    only with ``websockets``.
+    processes behind it. Requests have ``request_seconds`` for their head and for their body, and who reads nothing of
+    an answer for that long is cut. WebSockets are answered only with ``websockets``; a message of theirs may have
+    ``message_bytes``, and one whose client does not answer a ping within ``ping_seconds`` is closed.
     """
 
     def __init__(
@@ -43,14 +45,17 @@ class HttpServer:
         websockets: bool = False,
         drain_seconds: int = 20,
         request_seconds: float = 30.0,
+        message_bytes: int = 65_536,
+        ping_seconds: float = 20.0,
     ) -> None:
         self._listener = partial(bound, host, port, variable=variable, shared=shared)
         config = uvicorn.Config(
             app,
             http=with_deadline(request_seconds),
-            # the sans-IO protocol: uvicorn's other one is written for an API that websockets has dropped
-            ws="websockets-sansio" if websockets else "none",
-            ws_ping_interval=20,
+            ws=WebSocketProtocol if websockets else "none",
+            ws_max_size=message_bytes,
+            ws_ping_interval=ping_seconds,
+            ws_ping_timeout=ping_seconds,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -61,13 +66,16 @@ class HttpServer:
             timeout_graceful_shutdown=drain_seconds,
         )
         self._server = GuestServer(config)
+        self._slow_readers = SlowReaders(self._server.server_state.connections, request_seconds)
         self._serving: asyncio.Task[None] | None = None
+        self._cutting: asyncio.Task[None] | None = None
 
     def start(self) -> int:
         """Listens, and returns the port. Raises PortTaken."""
         listener = self._listener()
         listener.listen(_BACKLOG)  # connections wait from now on, until the loop turns to the server
         self._serving = asyncio.create_task(self._server.serve([listener]))
+        self._cutting = asyncio.create_task(self._slow_readers.run())
         port: int = listener.getsockname()[1]
         return port
 
@@ -81,6 +89,8 @@ class HttpServer:
         self._server.should_exit = True
         if self._serving is not None:
             await asyncio.wait({self._serving})
+        if self._cutting is not None:
+            self._cutting.cancel()
 
 
 def bound(host: str, port: int, *, variable: str, shared: bool) -> socket.socket:

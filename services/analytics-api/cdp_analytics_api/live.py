@@ -4,9 +4,10 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cdp_analytics_api.event_view import EventView
-from cdp_runtime.metrics import API_STREAM_CLIENTS, API_STREAM_DROPPED
+from cdp_runtime.metrics import API_STREAM_CLIENTS, API_STREAM_DROPPED, API_STREAMS_ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,29 @@ class Delivery:
     dropped: int = 0
 
 
+class Ending(NamedTuple):
+    """Why a stream ends: ``reason`` for the metric, the WebSocket's close code, and a sentence for the client."""
+
+    reason: str
+    code: int
+    sentence: str
+
+
+STOPPED = Ending("stopped", 1001, "the server stops")
+REVOKED = Ending("revoked", 1008, "the API token was revoked, has expired or has other scopes now")
+UNCHECKED = Ending("unchecked", 1013, "the API token cannot be checked now")
+SLOW = Ending("slow", 1013, "too slow: nothing was read for too long")
+
+
 @dataclass(eq=False)
 class Listener:
-    """One open stream with its bounded buffer."""
+    """One open stream with its bounded buffer. ``sending_since``: the loop's time at which a send began that lasts."""
 
     interest: Interest
     limit: int
-    closed: bool = False
+    ending: Ending | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    sending_since: float | None = None
     _buffer: deque[EventView] = field(default_factory=deque)
     _dropped: int = 0
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,9 +70,12 @@ class Listener:
         self._buffer.append(view)
         self._filled.set()
 
-    def close(self) -> None:
-        """The process ends: the stream should, too."""
-        self.closed = True
+    def end(self, ending: Ending) -> None:
+        """The stream should end; the first reason counts."""
+        if self.ending is None:
+            self.ending = ending
+            API_STREAMS_ENDED.labels(ending.reason).inc()
+        self.ended.set()
         self._filled.set()
 
     async def next(self, timeout: float) -> Delivery:
@@ -96,8 +116,9 @@ class Listeners:
         API_STREAM_CLIENTS.set(len(self._open))
 
     def close(self) -> None:
+        """The process ends: the streams should, too."""
         for listener in self._open:
-            listener.close()
+            listener.end(STOPPED)
 
     def workspaces(self) -> frozenset[str]:
         """The workspaces that somebody listens to."""

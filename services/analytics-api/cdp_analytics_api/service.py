@@ -24,10 +24,12 @@ from cdp_analytics_api.parts import RunningPart, installed_parts
 from cdp_analytics_api.quarantine import GROUP, QuarantineTaker
 from cdp_analytics_api.reports import Reports
 from cdp_analytics_api.routes.analytics import analytics_router
+from cdp_analytics_api.routes.attendance import Attendance, Care
 from cdp_analytics_api.routes.events import events_router
 from cdp_analytics_api.routes.live import live_router
 from cdp_analytics_api.routes.quarantine import quarantine_router
 from cdp_analytics_api.routes.system import system_router
+from cdp_analytics_api.seats import Seats
 from cdp_analytics_api.settings import AnalyticsApiSettings
 from cdp_analytics_api.stream import LiveStream
 from cdp_analytics_api.tokens import TokenAuthenticator
@@ -89,7 +91,7 @@ class _OwnPart:
         for router in (
             system_router(reports, clock),
             quarantine_router(adapters.quarantine),
-            live_router(self.listeners, stream, adapters.directory),
+            live_router(stream, Attendance(self.listeners, adapters.directory, _care(settings))),
             events_router(pages, adapters.directory, clock),
             analytics_router(reports),
         ):
@@ -188,6 +190,15 @@ def _adapters(settings: AnalyticsApiSettings) -> _Adapters:
         requests=RedisRateLimiter(settings.redis_url, "rate", settings.api_rate_per_minute, settings.api_rate_burst),
         guesses=RedisRateLimiter(settings.redis_url, "guesses", wrong_tokens, wrong_tokens),
     )
+
+
+def _care(settings: AnalyticsApiSettings) -> Care:
+    most = {
+        "token": settings.api_streams_per_token,
+        "workspace": settings.api_streams_per_workspace,
+        "client": settings.api_streams_per_client,
+    }
+    return Care(Seats(most), max(0.1, settings.api_token_cache_seconds), settings.api_stream_stall_seconds)
 
 
 def _door(settings: AnalyticsApiSettings, adapters: _Adapters, authenticator: TokenAuthenticator) -> Door:

@@ -27,6 +27,14 @@ class AnalyticsApiSettings(ServiceSettings):
     api_query_rows: int = Field(2_000_000_000, ge=1, description="most rows that one analytics query may read")
     api_token_cache_seconds: float = Field(10.0, ge=0, description="how long a revoked API token may still work")
     api_stream_buffer: int = Field(1000, ge=1, description="events kept for one slow live listener before dropping")
+    api_streams_per_token: int = Field(50, ge=1, description="live streams that one API token may hold open")
+    api_streams_per_workspace: int = Field(200, ge=1, description="live streams that one workspace may hold open")
+    api_streams_per_client: int = Field(
+        100, ge=1, description="live streams that one client address may hold open (an IPv6 client is a /64)"
+    )
+    api_stream_stall_seconds: float = Field(
+        30.0, gt=0, description="how long a live listener may read nothing before its stream is closed"
+    )
     api_body_bytes: int = Field(8_388_608, ge=1024, description="largest request body of the front door")
 
     @field_validator("api_trusted_proxies")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -210,4 +212,33 @@ async def door(
     pool = await open_pool(postgres_url, name="test")
     yield FrontDoor(api, tiny, pool)
     await pool.close()
+    await api.stop()
+
+
+def nobody() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def urls(
+    front_tables: None, store: ClickHouse, postgres_url: str, clickhouse_url: str, redis_url: str
+) -> dict[str, str]:
+    """All there but Kafka."""
+    return {
+        "postgres_url": postgres_url,
+        "clickhouse_url": clickhouse_url,
+        "redis_url": redis_url,
+        "kafka_bootstrap_servers": nobody(),
+    }
+
+
+@asynccontextmanager
+async def running(urls: dict[str, Any]) -> AsyncIterator[tuple[AnalyticsApi, httpx.AsyncClient]]:
+    api = AnalyticsApi(settings(**urls), [])
+    await api.start()
+    base = f"http://127.0.0.1:{api.port}/api/cdp"
+    async with httpx.AsyncClient(base_url=base, headers={"Authorization": "Bearer everything"}, timeout=20) as client:
+        yield api, client
     await api.stop()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
 import pytest
@@ -15,38 +12,9 @@ from cdp_analytics_api.service import AnalyticsApi
 from cdp_clickhouse.client import ClickHouse
 from cdp_runtime.metrics import API_LIMITER_FAILURES
 
-from .conftest import ADA, EventRow, insert_events, settings
+from .conftest import ADA, EventRow, insert_events, nobody, running, settings
 
 pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse, pytest.mark.redis]
-
-
-def nobody() -> str:
-    """An address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-@pytest.fixture
-def urls(
-    front_tables: None, store: ClickHouse, postgres_url: str, clickhouse_url: str, redis_url: str
-) -> dict[str, str]:
-    """All there but Kafka."""
-    return {
-        "postgres_url": postgres_url,
-        "clickhouse_url": clickhouse_url,
-        "redis_url": redis_url,
-        "kafka_bootstrap_servers": nobody(),
-    }
-
-
-@asynccontextmanager
-async def running(urls: dict[str, Any]) -> AsyncIterator[tuple[AnalyticsApi, httpx.AsyncClient]]:
-    api = AnalyticsApi(settings(**urls), [])
-    await api.start()
-    base = f"http://127.0.0.1:{api.port}/api/cdp"
-    async with httpx.AsyncClient(base_url=base, headers={"Authorization": "Bearer everything"}, timeout=20) as client:
-        yield api, client
-    await api.stop()
 
 
 async def test_without_postgres_no_token_can_be_checked(urls: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from cdp_analytics_api.event_view import EventView
-from cdp_analytics_api.live import Interest, Listeners
+from cdp_analytics_api.live import STOPPED, Interest, Listeners
 
 NOW = datetime(2026, 2, 15, tzinfo=UTC)
 
@@ -68,4 +68,4 @@ async def test_closing_wakes_every_listener() -> None:
     await asyncio.sleep(0)
     listeners.close()
     await asyncio.wait_for(waiting, 1)
-    assert listener.closed
+    assert listener.ending == STOPPED and listener.ended.is_set()

@@ -2,15 +2,23 @@
 
 import asyncio
 import base64
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from cdp_runtime import deadline
+from cdp_runtime.metrics import HTTP_CONNECTIONS_CUT
 from cdp_runtime.server import HttpServer, PortTaken
 
 SECONDS = 0.3
+WEBSOCKET = (
+    b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + base64.b64encode(b"0" * 16) + b"\r\n\r\n"
+)
+CHUNK, CHUNKS = b"x" * 100_000, 200  # more than any kernel buffers
 WHOLE = b"POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -19,8 +27,17 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
+        if scope["path"] == "/flood":
+            while True:
+                await send({"type": "websocket.send", "bytes": CHUNK})
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message["text"]})
+        return
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(CHUNKS):
+            await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
         return
     body = b""
     while scope["path"] != "/early":
@@ -68,7 +85,16 @@ class Line:
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(deadline, "_APPLICATION_FIRST", 0.1)
-    server = HttpServer(echo, "127.0.0.1", 0, variable="PORT", websockets=True, request_seconds=SECONDS)
+    server = HttpServer(
+        echo,
+        "127.0.0.1",
+        0,
+        variable="PORT",
+        websockets=True,
+        request_seconds=SECONDS,
+        message_bytes=1000,
+        ping_seconds=SECONDS,
+    )
     yield server.start()
     await server.stop()
 
@@ -141,19 +167,93 @@ async def test_a_request_in_pieces_within_the_deadline_is_answered(line: Line) -
         await line.hears(b"\r\n\r\n{}")
 
 
-async def test_a_websocket_is_not_a_slow_request(line: Line) -> None:
-    key = base64.b64encode(b"0" * 16)
-    head = (
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
-    )
+async def test_a_head_without_end_is_refused_however_fast_it_comes(line: Line) -> None:
+    line.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
+    for number in range(200):
+        line.writer.write(b"X-%d: " % number + b"y" * 4000 + b"\r\n")
+        await asyncio.sleep(0)
+        if line.closed.done():
+            break
+    await asyncio.wait_for(asyncio.shield(line.closed), 5)
+    assert line.heard.startswith(b"HTTP/1.1 431 ") or not line.heard, "cut, and told so unless it wrote on"
+
+
+async def asking(port: int, head: bytes) -> socket.socket:
+    """A connection whose client has asked, with a small window."""
+    loop = asyncio.get_running_loop()
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    await loop.sock_connect(client, ("127.0.0.1", port))
+    await loop.sock_sendall(client, head)
+    return client
+
+
+async def read_out(client: socket.socket) -> tuple[int, bool]:
+    """How many bytes come, and whether the connection was cut."""
+    loop, size = asyncio.get_running_loop(), 0
+    try:
+        async with asyncio.timeout(10):
+            while data := await loop.sock_recv(client, 1_000_000):
+                size += len(data)
+    except ConnectionResetError:
+        return size, True
+    return size, False
+
+
+@pytest.mark.parametrize("head", [b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", WEBSOCKET % b"/flood"])
+async def test_who_reads_nothing_of_an_answer_is_cut(port: int, head: bytes) -> None:
+    cut = HTTP_CONNECTIONS_CUT.labels("slow reader")
+    before = cut._value.get()
+    client = await asking(port, head)
+    async with asyncio.timeout(10):
+        while cut._value.get() == before:
+            await asyncio.sleep(0.05)
+    size, _ = await read_out(client)
+    assert size < len(CHUNK) * CHUNKS
+    client.close()
+
+
+async def test_who_reads_slowly_gets_it_all(port: int) -> None:
+    client = await asking(port, b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    loop, size = asyncio.get_running_loop(), 0
+    for _ in range(int(4 * SECONDS / 0.05)):
+        size += len(await loop.sock_recv(client, 50_000))
+        await asyncio.sleep(0.05)
+    rest, was_cut = await read_out(client)
+    assert not was_cut and size + rest > len(CHUNK) * CHUNKS
+    client.close()
+
+
+async def test_a_websocket_is_not_a_slow_request_while_it_answers_pings(line: Line) -> None:
+    head = WEBSOCKET % b"/"
     line.writer.write(head[:60])
     await asyncio.sleep(0.05)
     line.writer.write(head[60:])
     await line.hears(b"101 Switching")
-    await asyncio.sleep(3 * SECONDS)
+    for _ in range(3):
+        async with asyncio.timeout(5):
+            while b"\x89\x04" not in line.heard:
+                await asyncio.sleep(0.01)
+        payload = line.heard.partition(b"\x89\x04")[2][:4]
+        line.heard = b""
+        line.writer.write(b"\x8a\x84\0\0\0\0" + payload)
     line.writer.write(b"\x81\x82\0\0\0\0hi")
     await line.hears(b"\x81\x02hi")
+
+
+async def test_a_websocket_whose_client_is_gone_without_a_word_is_closed(line: Line) -> None:
+    line.writer.write(WEBSOCKET % b"/")
+    await asyncio.wait_for(asyncio.shield(line.closed), 5)
+    assert struct.pack("!H", 1011) + b"keepalive ping timeout" in line.heard
+
+
+async def test_a_message_that_is_too_large_ends_its_websocket(line: Line) -> None:
+    line.writer.write(WEBSOCKET % b"/")
+    await line.hears(b"101 Switching")
+    line.writer.write(b"\x81\xfe" + struct.pack("!H", 1001) + b"\0\0\0\0" + b"a" * 1001)
+    await asyncio.wait_for(asyncio.shield(line.closed), 5)
+    assert struct.pack("!H", 1009) in line.heard
 
 
 async def test_a_taken_port_names_its_variable(port: int) -> None:

@@ -48,7 +48,7 @@ class Limits:
         if length.isdigit() and int(length) > self._body_bytes:
             await answer(_too_large(self._body_bytes))(scope, receive, send)
             return
-        caller = caller_of(scope, self._proxies)
+        caller = scope["state"]["caller"] = caller_of(scope, self._proxies)
         is_guess = bool(caller.token) and not self._authenticator.remembers(caller.token)
         refused = await self._refused(caller, is_guess=is_guess)
         if refused is not None:

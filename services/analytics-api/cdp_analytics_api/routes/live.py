@@ -3,82 +3,36 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query, Request, WebSocket
-from starlette.requests import HTTPConnection
+from fastapi import APIRouter, Depends, Request, WebSocket
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
-from cdp_analytics_api.door.callers import SUBPROTOCOL, token_of
+from cdp_analytics_api.door.callers import SUBPROTOCOL
 from cdp_analytics_api.event_view import EventView, hidden
-from cdp_analytics_api.live import Delivery, Interest, Listener, Listeners
-from cdp_analytics_api.ports import Directory
-from cdp_analytics_api.references import resolve
-from cdp_analytics_api.routes.events import known_type, may_see_personal
+from cdp_analytics_api.live import STOPPED, Delivery, Listener
+from cdp_analytics_api.routes.attendance import Attendance, Caller
+from cdp_analytics_api.routes.events import may_see_personal
 from cdp_analytics_api.stream import LiveStream
-from cdp_runtime.auth import Authenticator, Principal
 from cdp_runtime.envelope import ApiError
-from cdp_schemas.event_names import names_matching
-from cdp_schemas.profiles import profile_ref
 
-SCOPE: Final = "events:read"
 _HEARTBEAT_S: Final = 15.0
 _READY_S: Final = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class StreamQuery:
-    """What a listener wants to see."""
-
-    type: Annotated[str | None, Query(description="an event type", examples=["purchase"])] = None
-    event: Annotated[str | None, Query(max_length=200, description="an event name")] = None
-    profile: Annotated[str | None, Query(alias="profileId", max_length=500, description="id or kind:value")] = None
-
-
-async def listening(connection: HTTPConnection) -> Principal:
-    """The caller, by header, subprotocol (``bearer, <token>``) or ``?token=``: browsers cannot set headers here."""
-    authenticator: Authenticator = connection.app.state.authenticator
-    token = token_of(connection)
-    principal = await authenticator.principal(token) if token else None
-    if principal is None:
-        message = "Send an API token: the Authorization header, the subprotocols bearer and <token>, or ?token=."
-        raise ApiError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
-    connection.state.principal = principal
-    if SCOPE not in principal.scopes:
-        raise ApiError(403, "forbidden", f"This API token lacks the scope {SCOPE}.")
-    return principal
-
-
-listening.scope = SCOPE  # type: ignore[attr-defined] # read by the audit and the OpenAPI document
-Caller = Annotated[Principal, Depends(listening)]
-Wanted = Annotated[StreamQuery, Depends()]
-
-
-def live_router(listeners: Listeners, stream: LiveStream, directory: Directory) -> APIRouter:
+def live_router(stream: LiveStream, attendance: Attendance) -> APIRouter:
     router = APIRouter(tags=["live"])
-
-    async def interest(connection: HTTPConnection, principal: Principal, wanted: StreamQuery) -> Interest:
-        workspace, facets = principal.workspace_id, connection.app.state.facets
-        profile = await resolve(workspace, wanted.profile, facets, directory) if wanted.profile else None
-        return Interest(
-            workspace_id=workspace,
-            type=known_type(wanted.type),
-            names=frozenset(names_matching(wanted.event)) if wanted.event else None,
-            profile_id=profile_ref(profile) if profile else None,
-        )
+    Attending = Annotated[Listener, Depends(attendance.attend)]
 
     @router.websocket("/events/stream")
     @router.websocket("/ws/events")
-    async def websocket_events(websocket: WebSocket, principal: Caller, wanted: Wanted) -> None:
-        listener = listeners.add(await interest(websocket, principal, wanted))
-        try:
-            offered = websocket.scope.get("subprotocols", [])
-            await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
-            await _talk(websocket, listener, stream, pii=may_see_personal(principal))
-        finally:
-            listeners.remove(listener)
+    async def websocket_events(websocket: WebSocket, principal: Caller, listener: Attending) -> None:
+        offered = websocket.scope.get("subprotocols", [])
+        await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        await _talk(
+            websocket, listener, stream, pii=may_see_personal(principal), patience=attendance.care.stall_seconds
+        )
 
     @router.get(
         "/events/stream",
@@ -89,44 +43,60 @@ def live_router(listeners: Listeners, stream: LiveStream, directory: Directory) 
             404: {"description": "No such profile."},
             406: {"description": "The Accept header does not take a stream."},
         },
+        dependencies=[Depends(_streamable)],
     )
-    async def sse_events(request: Request, principal: Caller, wanted: Wanted) -> StreamingResponse:
-        """Events `ready`, `event` (data: an event) and `dropped` (data: how many a slow listener missed).
+    async def sse_events(principal: Caller, listener: Attending) -> StreamingResponse:
+        """Events `ready`, `event` (data: an event), `dropped` (data: how many a slow listener missed) and `closed`.
 
         The same address takes a WebSocket, whose messages are `{"type": "ready" | "event" | "dropped", ...}`.
         """
-        if "text/event-stream" not in request.headers.get("accept", ""):
-            message = "This is a stream: send Accept: text/event-stream, or open it as a WebSocket."
-            raise ApiError(406, "not_acceptable", message)
-        listener = listeners.add(await interest(request, principal, wanted))
-        body = _sse(listeners, listener, stream, pii=may_see_personal(principal))
+        body = _sse(listener, stream, pii=may_see_personal(principal))
         return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return router
 
 
-async def _talk(websocket: WebSocket, listener: Listener, stream: LiveStream, *, pii: bool) -> None:
-    """Sends until the client goes away or the process ends."""
+def _streamable(request: Request, principal: Caller) -> None:
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        message = "This is a stream: send Accept: text/event-stream, or open it as a WebSocket."
+        raise ApiError(406, "not_acceptable", message)
+
+
+async def _talk(websocket: WebSocket, listener: Listener, stream: LiveStream, *, pii: bool, patience: float) -> None:
+    """Sends until the client goes away or the stream has to end."""
     sending = asyncio.create_task(_send(websocket, listener, stream, pii=pii))
     leaving = asyncio.create_task(_until_gone(websocket))
+    ending = asyncio.create_task(listener.ended.wait())
+    tasks = (sending, leaving, ending)
     try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if sending.done() and not leaving.done():
-            await websocket.close(1001, "the server stops")
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not leaving.done():
+            sending.cancel()
+            why = listener.ending or STOPPED
+            async with asyncio.timeout(patience):  # the code comes behind what the client has not read yet
+                await websocket.close(why.code, why.sentence)
+    except (TimeoutError, WebSocketDisconnect, RuntimeError):
+        return  # whoever reads nothing is not told; the server cuts the connection
     finally:
-        for task in (sending, leaving):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(sending, leaving, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _send(websocket: WebSocket, listener: Listener, stream: LiveStream, *, pii: bool) -> None:
     await websocket.send_text(json.dumps(await _greeting(stream)))
-    while not listener.closed:
+    while listener.ending is None:
         delivery = await listener.next(_HEARTBEAT_S)
         if delivery.dropped:
-            await websocket.send_text(json.dumps({"type": "dropped", "count": delivery.dropped}))
+            await _sent(websocket, listener, json.dumps({"type": "dropped", "count": delivery.dropped}))
         for view in _seen(delivery, pii):
-            await websocket.send_text(f'{{"type":"event","data":{view.model_dump_json(by_alias=True)}}}')
+            await _sent(websocket, listener, f'{{"type":"event","data":{view.model_dump_json(by_alias=True)}}}')
+
+
+async def _sent(websocket: WebSocket, listener: Listener, text: str) -> None:
+    listener.sending_since = asyncio.get_running_loop().time()
+    await websocket.send_text(text)
+    listener.sending_since = None
 
 
 async def _until_gone(websocket: WebSocket) -> None:
@@ -137,20 +107,18 @@ async def _until_gone(websocket: WebSocket) -> None:
         return
 
 
-async def _sse(listeners: Listeners, listener: Listener, stream: LiveStream, *, pii: bool) -> AsyncIterator[str]:
-    try:
-        greeting = await _greeting(stream)
-        yield f"event: {greeting['type']}\ndata: {json.dumps(greeting)}\n\n"
-        while not listener.closed:
-            delivery = await listener.next(_HEARTBEAT_S)
-            if delivery.dropped:
-                yield f'event: dropped\ndata: {{"count":{delivery.dropped}}}\n\n'
-            for view in _seen(delivery, pii):
-                yield f"event: event\ndata: {view.model_dump_json(by_alias=True)}\n\n"
-            if not delivery.events:
-                yield ": still here\n\n"
-    finally:
-        listeners.remove(listener)
+async def _sse(listener: Listener, stream: LiveStream, *, pii: bool) -> AsyncIterator[str]:
+    greeting = await _greeting(stream)
+    yield f"event: {greeting['type']}\ndata: {json.dumps(greeting)}\n\n"
+    while listener.ending is None:
+        delivery = await listener.next(_HEARTBEAT_S)
+        if delivery.dropped:
+            yield f'event: dropped\ndata: {{"count":{delivery.dropped}}}\n\n'
+        for view in _seen(delivery, pii):
+            yield f"event: event\ndata: {view.model_dump_json(by_alias=True)}\n\n"
+        if not delivery.events:
+            yield ": still here\n\n"
+    yield f"event: closed\ndata: {json.dumps({'reason': listener.ending.sentence})}\n\n"
 
 
 async def _greeting(stream: LiveStream) -> dict[str, str]:
