@@ -4,9 +4,10 @@ Membership is a function of the stores and the clock. Every evaluation holds the
 the facts until its changes are committed, so a later commit never carries older facts, whichever worker does it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import is_not
 from uuid import UUID
 
 from cdp_runtime.clock import Clock
@@ -17,9 +18,11 @@ from cdp_runtime.metrics import (
     SEGMENTER_PROFILES,
 )
 from cdp_schemas.segments import Cause, MembershipChanged
-from cdp_segmenter.definitions import Definitions
+from cdp_segmenter.definitions import Definition, Definitions
 from cdp_segmenter.membership import Place, Reason, changes, is_member
 from cdp_segmenter.ports import Crowd, Ledger, Session
+from cdp_segmenter.rules.columns import Columns
+from cdp_segmenter.rules.decide import Decider
 from cdp_segmenter.rules.scope import Scope
 
 IDS_PER_QUERY = 2000
@@ -41,6 +44,7 @@ class Evaluator:
 
     def __init__(self, ledger: Ledger, crowd: Crowd, clock: Clock) -> None:
         self._ledger, self._crowd, self._clock = ledger, crowd, clock
+        self._deciders: dict[str, tuple[list[Definition], list[str], Decider]] = {}
 
     async def touched(self, touched: Touched) -> int:
         """Looks at these profiles again in every segment; returns how many memberships changed."""
@@ -79,23 +83,46 @@ class Evaluator:
             now = self._clock.now()
             found = await self._gone(session, definitions, touched, now) if touched.gone else []
             await session.apply(found)
-            before = await session.of_profiles(sorted(touched.profiles - touched.gone))
-            rules = definitions.rules()
             ids = tuple(sorted(touched.profiles - touched.gone))
-            if rules and ids:
-                scope = Scope(touched.workspace_id, now, profiles=ids)
-                members = await self._crowd.members(list(rules.values()), scope, _manual(definitions, before))
-                reason = Reason(now, touched.cause, touched.received_at)
-                versions = definitions.versions(rules)
-                after = _places(rules, members)
-                fresh = changes(_within(before, rules), after, versions, reason, touched.workspace_id)
-                await session.apply(fresh)
-                found += fresh
+            if ids:
+                found += await self._changed(session, definitions, Scope(touched.workspace_id, now, ids), touched)
         self._measure("incremental", started, found)
         SEGMENTER_PROFILES.inc(len(touched.profiles))
         if touched.received_at is not None:
             FRESHNESS.labels("membership").observe(max((self._clock.now() - touched.received_at).total_seconds(), 0))
         return len(found)
+
+    async def _changed(
+        self, session: Session, definitions: Definitions, scope: Scope, touched: Touched
+    ) -> list[MembershipChanged]:
+        """The changes of these profiles, applied."""
+        segment_ids, decider = self._decider(scope.workspace_id, definitions)
+        if not segment_ids:
+            return []
+        ids = scope.profiles or ()
+        inside = await session.inside(ids)
+        manual = {one: inside.get(one, 0) for one in definitions.manual()}
+        decided = await self._crowd.decided(decider, scope, manual)
+        after: list[Place] = []
+        moved: list[Place] = []
+        for segment_id, who in zip(segment_ids, decided.members, strict=True):
+            for number in _numbers(inside.get(segment_id, 0) ^ who):
+                moved.append(Place(segment_id, ids[number]))
+                after += moved[-1:] if who >> number & 1 else ()
+        before = await session.sequences(moved)
+        reason = Reason(scope.now, touched.cause, touched.received_at)
+        found = changes(before, after, definitions.versions(segment_ids), reason, scope.workspace_id)
+        await session.apply(found)
+        return found
+
+    def _decider(self, workspace_id: str, definitions: Definitions) -> tuple[list[str], Decider]:
+        """The workspace's rules, prepared; made anew when a definition is another one than last time."""
+        current = list(definitions.by_id.values())
+        known = self._deciders.get(workspace_id)
+        if known is None or len(known[0]) != len(current) or any(map(is_not, known[0], current)):
+            rules = definitions.rules()
+            known = self._deciders[workspace_id] = (current, list(rules), Decider(Columns(list(rules.values()))))
+        return known[1], known[2]
 
     async def _gone(
         self, session: Session, definitions: Definitions, touched: Touched, now: datetime
@@ -129,6 +156,14 @@ def _manual(definitions: Definitions, before: dict[Place, int]) -> dict[str, lis
         if place.segment_id in members and is_member(sequence):
             members[place.segment_id].append(place.profile_id)
     return members
+
+
+def _numbers(bits: int) -> Iterator[int]:
+    """Which bits are set; mostly few are."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
 
 
 def _places(segment_ids: Iterable[str], members: Sequence[Sequence[UUID]]) -> list[Place]:

@@ -11,6 +11,7 @@ from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter.definitions import Definitions
 from cdp_segmenter.membership import Place
 from cdp_segmenter.rules.ast import Rule
+from cdp_segmenter.rules.decide import Decided, Decider
 from cdp_segmenter.rules.facts import Facts
 from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.sql import Members
@@ -23,6 +24,12 @@ class Session(Protocol):
 
     async def of_profiles(self, profiles: Sequence[UUID]) -> dict[Place, int]:
         """The sequences of these profiles in every segment."""
+
+    async def inside(self, profiles: Sequence[UUID]) -> dict[str, int]:
+        """Segment -> its members among these profiles, as bits: bit i is the i-th of them."""
+
+    async def sequences(self, places: Sequence[Place]) -> dict[Place, int]:
+        """The sequences of these places that have one."""
 
     async def of_buckets(self, buckets: tuple[int, int], segment_ids: Sequence[str]) -> dict[Place, int]:
         """The sequences of all profiles of a range of buckets in these segments."""
@@ -52,6 +59,9 @@ class Crowd(Protocol):
 
     async def members(self, rules: Sequence[Rule], scope: Scope, manual: Members) -> list[list[UUID]]:
         """Per rule the profiles in scope that satisfy it."""
+
+    async def decided(self, decider: Decider, scope: Scope, manual: Mapping[str, int]) -> Decided:
+        """The same for the profiles that the scope names, as bits, at a cost that hardly grows with the rules."""
 
     async def survivors(self, workspace_id: str, gone: Sequence[UUID]) -> Mapping[UUID, UUID]:
         """Merged profile -> the one it was merged into."""

@@ -1,8 +1,9 @@
 """Random rules over random profiles: memory and ClickHouse give the same members, also at the edge of every window."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,9 +19,10 @@ from cdp_segmenter.rules.facts import Event, Facts
 from cdp_segmenter.rules.match import match
 from cdp_segmenter.rules.parse import parse
 from cdp_segmenter.rules.scope import Scope
+from cdp_segmenter.rules.times import EPOCH, epoch_ms
 from tests.fakes.segmenter import DAY, MS, NOW, profile, profile_id, write_facts
 
-from .asking import members_in_store
+from .asking import members_decided, members_in_store
 
 NAMES = ["Order Completed", "Completed Order", "Page Viewed", "Signed In"]
 WINDOWS = {"PT1H": timedelta(hours=1), "P1D": DAY, "P30D": 30 * DAY}
@@ -181,16 +183,33 @@ async def _agree(store: ClickHouse, workspace: str, rules: list[Rule], profiles:
             if (scope.profiles is None or facts.profile_id in scope.profiles)
             and (scope.buckets is None or facts.profile_id.bytes[8] <= scope.buckets[1])
         ]
+        named = replace(scope, profiles=tuple(facts.profile_id for facts in asked), buckets=None)
         found = await members_in_store(store, rules, scope, profiles)
-        for rule, members in zip(rules, found, strict=True):
+        decided, turning = await members_decided(store, rules, named, profiles)
+        _turns_in_time(rules, asked, turning, scope.now)
+        for rule, *readings in zip(rules, found, decided, strict=True):
             expected = {facts.profile_id for facts in asked if match(rule, facts, scope.now)}
-            unlike = [facts for facts in asked if facts.profile_id in expected ^ members]
-            assert not unlike and members <= {facts.profile_id for facts in asked}, (
-                scope,
-                describe(rule),
-                rule,
-                unlike[:1],
-            )
+            for members in readings:
+                unlike = [facts for facts in asked if facts.profile_id in expected ^ members]
+                assert not unlike and members <= {facts.profile_id for facts in asked}, (
+                    scope,
+                    describe(rule),
+                    rule,
+                    unlike[:1],
+                )
+
+
+def _turns_in_time(rules: list[Rule], profiles: list[Facts], turning: dict[UUID, int], now: datetime) -> None:
+    """No answer changes before the moment that was foreseen for its profile, nor ever where none was."""
+    for facts in profiles:
+        last = NOW + 500 * DAY
+        if facts.profile_id in turning:
+            assert turning[facts.profile_id] > epoch_ms(now)
+            last = EPOCH + (turning[facts.profile_id] - 1) * MS
+        for rule in rules:
+            steps = (now + MS, now + (last - now) / 2, last)
+            turned = [at for at in steps if at <= last and match(rule, facts, at) is not match(rule, facts, now)]
+            assert not turned, (describe(rule), rule, facts, now, turned)
 
 
 async def _due_in_time(store: ClickHouse, workspace: str, rules: list[Rule], profiles: list[Facts]) -> None:

@@ -1,6 +1,6 @@
 """Every operator and every case of a rule once: who satisfies it, who does not, and how it reads in English.
 
-The four readings of a rule (match, sql, describe, check) are all held to this one table.
+The readings of a rule (match, sql, decide, describe, check) are all held to this one table.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """Facts of all profiles in ClickHouse: the ports Crowd and Witness."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from itertools import compress, repeat
@@ -9,6 +10,7 @@ from uuid import UUID
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_segmenter.rules.ast import Rule
+from cdp_segmenter.rules.decide import Decided, Decider
 from cdp_segmenter.rules.facts import Event, Facts
 from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.sql import Members, members_sql, preview_sql
@@ -49,6 +51,13 @@ class ClickHouseCrowd:
         by_rule = zip(*columns["verdicts"], strict=True) if profiles else repeat((), len(rules))
         return [list(compress(profiles, verdicts)) for verdicts in by_rule]
 
+    async def decided(self, decider: Decider, scope: Scope, manual: Mapping[str, int]) -> Decided:
+        questions = decider.columns.questions(scope)
+        profiles, events, aggregates = await asyncio.gather(
+            self._store.columns(questions.profiles), self._asked(questions.events), self._asked(questions.aggregates)
+        )
+        return decider.decide(scope, profiles, events, aggregates, manual)
+
     async def survivors(self, workspace_id: str, gone: Sequence[UUID]) -> Mapping[UUID, UUID]:
         rows = await self._store.rows(Statement(_SURVIVORS, {"workspace": workspace_id, "gone": list(gone)}))
         return {row["node_id"]: row["profile_id"] for row in rows}
@@ -63,6 +72,9 @@ class ClickHouseCrowd:
     async def preview(self, rule: Rule, scope: Scope, manual: Members, sample: int) -> tuple[int, list[UUID]]:
         row = (await self._store.rows(preview_sql(rule, scope, manual, sample)))[0]
         return int(row["size"]), list(row["members"])
+
+    async def _asked(self, question: Statement | None) -> Mapping[str, Sequence[Any]]:
+        return await self._store.columns(question) if question is not None else {}
 
     async def facts(self, scope: Scope, profile_id: UUID, names: Sequence[str]) -> Facts | None:
         parameters = {"workspace": scope.workspace_id, "profile": profile_id}

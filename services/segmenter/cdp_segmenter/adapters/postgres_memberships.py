@@ -36,6 +36,18 @@ _OF_PROFILES: Final = """
 SELECT segment_id, profile_id, sequence FROM segmenter.memberships
 WHERE workspace_id = %s AND profile_id = ANY(%s::uuid[])
 """
+_INSIDE: Final = """
+SELECT m.segment_id, array_agg((p.number - 1)::int)
+FROM unnest(%s::uuid[]) WITH ORDINALITY AS p (profile_id, number)
+JOIN segmenter.memberships AS m ON m.workspace_id = %s AND m.profile_id = p.profile_id
+WHERE m.member GROUP BY m.segment_id
+"""
+_SEQUENCES: Final = """
+SELECT m.segment_id, m.profile_id, m.sequence
+FROM unnest(%s::text[], %s::uuid[]) AS p (segment_id, profile_id)
+JOIN segmenter.memberships AS m
+  ON m.workspace_id = %s AND m.segment_id = p.segment_id AND m.profile_id = p.profile_id
+"""
 _OF_BUCKETS: Final = """
 SELECT segment_id, profile_id, sequence FROM segmenter.memberships
 WHERE workspace_id = %s AND segment_id = ANY(%s) AND bucket BETWEEN %s AND %s
@@ -108,6 +120,16 @@ class PostgresSession:
         if not profiles:
             return {}
         return _places(await self._rows(_OF_PROFILES, [self._workspace, array(profiles, uuids)]))
+
+    async def inside(self, profiles: Sequence[UUID]) -> dict[str, int]:
+        bits = [1 << number for number in range(len(profiles))]
+        rows = await self._rows(_INSIDE, [array(profiles, uuids), self._workspace])
+        return {segment_id: sum(map(bits.__getitem__, numbers_)) for segment_id, numbers_ in rows}
+
+    async def sequences(self, places: Sequence[Place]) -> dict[Place, int]:
+        if not places:
+            return {}
+        return _places(await self._rows(_SEQUENCES, [*arrays(places, texts, uuids), self._workspace]))
 
     async def of_buckets(self, buckets: tuple[int, int], segment_ids: Sequence[str]) -> dict[Place, int]:
         return _places(await self._rows(_OF_BUCKETS, [self._workspace, list(segment_ids), *buckets]))

@@ -57,8 +57,10 @@ def _comparable(seen: Any, expected: Any) -> tuple[Any, Any]:
             return seen, expected
         case (bool(), _) | (_, bool()):
             return None, None
-        case (Decimal() | Fraction(), Decimal()):
-            return Fraction(seen), Fraction(expected)
+        case (Decimal(), Decimal()):
+            return seen, expected
+        case (Fraction(), Decimal()):
+            return seen, Fraction(expected)
         case (int() | float(), int() | float()):
             return float(seen), float(expected)
     return None, None

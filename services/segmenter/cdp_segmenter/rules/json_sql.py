@@ -17,10 +17,11 @@ _MIXED_NUMBER: Final = (
 class JsonSql:
     """``text``, ``number``, ``flag`` are Nullable; ``texts``, ``numbers``, ``flags`` the items of a list of each type.
 
-    ``present`` is 1 when there is anything but null or an empty object.
+    ``present`` is 1 when there is anything but null or an empty object; ``whole`` is its JSON, missing for an object.
     """
 
     present: str
+    whole: str
     text: str
     number: str
     flag: str
@@ -43,6 +44,7 @@ def trait_column(column: str, name: str) -> JsonSql:
     mixed = typed("Array(Dynamic)")
     return JsonSql(
         present=f"(isNotNull({path}) OR notEmpty(JSONAllPaths({column}.^{keys})))",
+        whole=f"toJSONString({path})",
         text=typed("String"),
         number=f"coalesce(toFloat64({typed('Int64')}), {typed('Float64')}, toFloat64({typed('UInt64')}))",
         flag=typed("Bool"),
@@ -63,6 +65,7 @@ def json_text(source: str, path: tuple[str, ...], key: Callable[[str], str]) -> 
     kind, items = f"JSONType({at})", f"JSONExtractArrayRaw({at})"
     return JsonSql(
         present=f"({_something(at)})",
+        whole=f"JSONExtractRaw({at})",
         text=f"if({kind} = 'String', JSONExtractString({at}), NULL)",
         number=f"if({kind} IN {_NUMBERS}, JSONExtractFloat({at}), NULL)",
         flag=f"if({kind} = 'Bool', JSONExtractBool({at}), NULL)",

@@ -53,7 +53,7 @@ def match(rule: Rule, facts: Facts, now: datetime) -> bool:
         case Not(condition):
             return not match(condition, facts, now)
         case TraitIs(field, comparison):
-            return _holds(field, comparison, facts, now)
+            return holds(field, comparison, seen(field, facts, now), now)
         case EventCondition(comparison=comparison):
             return satisfied(comparison, aggregate(rule, facts.events, now), now)
         case InSegment(segment_id):
@@ -71,6 +71,16 @@ def seen(field: Field, facts: Facts, now: datetime) -> Any:
         case "identifiers":
             return facts.identifiers.get(field.name) or None
     return _computed(field.name, facts, whole_ms(now))
+
+
+def holds(field: Field, comparison: Comparison, value: Any, now: datetime) -> bool:
+    """Whether what the profile holds under a field satisfies a comparison."""
+    if field.kind != "names" or comparison.operator in ("exists", "any", "all", "none"):
+        return satisfied(comparison, list(value) if isinstance(value, tuple) else value, now)
+    opposite = {"!=": "=", "not_in": "in"}.get(comparison.operator)
+    if opposite is not None:
+        return not holds(field, Comparison(cast(Any, opposite), comparison.value), value, now)
+    return any(satisfied(comparison, text, now) for text in value or ())
 
 
 def aggregate(condition: EventCondition, events: Iterable[Event], now: datetime) -> Any:
@@ -112,16 +122,6 @@ def dig(value: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
-
-
-def _holds(field: Field, comparison: Comparison, facts: Facts, now: datetime) -> bool:
-    value = seen(field, facts, now)
-    if field.kind != "names" or comparison.operator in ("exists", "any", "all", "none"):
-        return satisfied(comparison, list(value) if isinstance(value, tuple) else value, now)
-    opposite = {"!=": "=", "not_in": "in"}.get(comparison.operator)
-    if opposite is not None:
-        return not _holds(field, Comparison(cast(Any, opposite), comparison.value), facts, now)
-    return any(satisfied(comparison, text, now) for text in value or ())
 
 
 def _computed(name: str, facts: Facts, now: datetime) -> Any:

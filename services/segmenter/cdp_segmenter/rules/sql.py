@@ -19,20 +19,19 @@ from cdp_segmenter.rules.leaves import (
     aggregate_condition,
     event_aggregate,
     holds_without_events,
-    instant_sql,
     ltv_micros,
     reads_properties,
     stored_names,
     trait_condition,
 )
 from cdp_segmenter.rules.rewrite import simplified
-from cdp_segmenter.rules.scope import NODE_PROFILE, Scope, aliases_sql, bucket_ends
+from cdp_segmenter.rules.rows_sql import ScopeRows
+from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.times import whole_ms
 
 Members = Mapping[str, Sequence[UUID]]
 WORD: Final = 64
 _BRANCHES: Final = 4
-_IDS_PER_ARRAY: Final = 2000  # a longer bound array would pass the server's limit of 128 KiB
 
 
 def members_sql(rules: Sequence[Rule], scope: Scope, manual: Members | None = None) -> Statement:
@@ -61,11 +60,13 @@ class _Query:
     scope: Scope
     manual: Members
     bound: Bound = field(default_factory=Bound)
+    rows: ScopeRows = field(init=False)
     now: datetime = field(init=False)
     bits: dict[Condition, int] = field(default_factory=dict)  # bit 0: the profile exists
     verdicts: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.rows = ScopeRows(self.bound, self.scope)
         self.now = whole_ms(self.scope.now)
         self.verdicts = [self._verdict(simplified(rule)) for rule in self.rules]
 
@@ -115,11 +116,8 @@ class _Query:
             if isinstance(leaf, TraitIs):
                 shown[bit] = trait_condition(self.bound, leaf, self.now)
             elif isinstance(leaf, InSegment):
-                shown[bit] = self._is_one_of(self.manual.get(leaf.segment_id, ()))
-        return (
-            f"{ltv_micros(self.bound)}SELECT profile_id, {self._words(shown)} FROM profiles FINAL "
-            f"WHERE workspace_id = {self._workspace()}{self._only('profile_id')}"
-        )
+                shown[bit] = self.rows.is_one_of(self.manual.get(leaf.segment_id, ()))
+        return f"{ltv_micros(self.bound)}SELECT profile_id, {self._words(shown)} {self.rows.profiles()}"
 
     def _events(self, leaves: Sequence[EventCondition]) -> str:
         names = tuple(sorted({name for leaf in leaves for name in stored_names(leaf)}))
@@ -138,67 +136,9 @@ class _Query:
 
     def _event_rows(self, leaves: Sequence[EventCondition], names: tuple[str, ...]) -> str:
         """The events that matter, each with the profile its node belongs to by now."""
-        windows = [leaf.window for leaf in leaves]
-        youngest = max((window for window in windows if window is not None), default=None)
-        since = (
-            f" AND timestamp > {instant_sql(self.bound, self.now - youngest)}"
-            if youngest is not None and None not in windows
-            else ""
-        )
-        properties = ", properties" if any(map(reads_properties, leaves)) else ""
-        bound_names = self.bound("Array(String)", names)
-        numbers = self.bound("Array(UInt16)", tuple(range(1, len(names) + 1)))
-        events = (
-            f"SELECT node_id, toUInt16(transform(event, {bound_names}, {numbers}, 0)) AS name, "
-            f"toUnixTimestamp64Milli(timestamp) AS ms{properties} FROM events "
-            f"WHERE workspace_id = {self._workspace()} AND event IN {bound_names}{since}{self._only_nodes()}"
-        )
-        return (
-            f"SELECT {NODE_PROFILE} AS profile_id, name, ms{properties} "
-            f"FROM ({events}) AS v {aliases_sql(self._workspace(), self._only_moves())}"
-        )
-
-    def _only(self, column: str) -> str:
-        within = self._within(column)
-        return f" AND {within}" if within else ""
-
-    def _within(self, column: str) -> str:
-        """Whether a profile's id is in scope; empty when every one is."""
-        if self.scope.profiles is not None:
-            return f"{column} IN {self._ids(self.scope.profiles)}"
-        if self.scope.buckets is not None:
-            low, high = bucket_ends(*self.scope.buckets)
-            return f"{column} BETWEEN {self.bound('UUID', low)} AND {self.bound('UUID', high)}"
-        return ""
-
-    def _only_nodes(self) -> str:
-        """Nodes that are, or by an alias belong to, a profile in scope."""
-        if not self._within("node_id"):
-            return ""
-        moved = (
-            f"SELECT node_id FROM profile_aliases FINAL WHERE workspace_id = {self._workspace()}"
-            f"{self._only('profile_id')}"
-        )
-        return f" AND ({self._within('node_id')} OR node_id IN ({moved}))"
-
-    def _only_moves(self) -> str:
-        """The aliases of those nodes: into the scope, and of nodes that are named like a profile in it."""
-        if not self._within("node_id"):
-            return ""
-        return f" AND ({self._within('profile_id')} OR {self._within('node_id')})"
-
-    def _is_one_of(self, ids: Sequence[UUID]) -> str:
-        parts = [
-            f"profile_id IN {self._ids(tuple(ids[start : start + _IDS_PER_ARRAY]))}"
-            for start in range(0, len(ids), _IDS_PER_ARRAY)
-        ]
-        return f"({' OR '.join(parts) or '0'})"
-
-    def _ids(self, ids: tuple[UUID, ...]) -> str:
-        return self.bound("Array(UUID)", ids)
-
-    def _workspace(self) -> str:
-        return self.bound("String", self.scope.workspace_id)
+        windows = [leaf.window for leaf in leaves if leaf.window is not None]
+        since = self.now - max(windows) if len(windows) == len(leaves) else None
+        return self.rows.events(names, since, properties=any(map(reads_properties, leaves)))
 
 
 def _bits(conditions: Sequence[str]) -> str:

@@ -1,0 +1,135 @@
+# ruff: noqa: S608 - every value is bound, every name quoted by `identifier`
+"""All rules of a workspace -> up to three small questions about some profiles, whose answers `decide` reads in memory.
+
+The server's analysis of a question costs the same for one profile as for thousands, and grows with every expression
+in it: a hundred rules as SQL take it longer than the rows do. So each fact is read once, whatever the number of rules
+about it, and events that no filter reads come as counts per name and age: the text stays the same for a thousand rules.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cdp_clickhouse.statement import Statement
+from cdp_segmenter.rules.ast import And, Condition, EventCondition, Field, InSegment, Not, Or, Rule, TraitIs
+from cdp_segmenter.rules.bound import Bound
+from cdp_segmenter.rules.fact_columns import fact_columns
+from cdp_segmenter.rules.leaves import event_aggregate, ltv_micros, reads_properties, stored_names, trait_condition
+from cdp_segmenter.rules.rewrite import simplified
+from cdp_segmenter.rules.rows_sql import ScopeRows
+from cdp_segmenter.rules.scope import Scope
+from cdp_segmenter.rules.times import epoch_ms, whole_ms
+
+NEVER_MS: Final = 1 << 62  # later than any instant plus any window, and no overflow
+_MS: Final = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Rows ``profile_id`` and columns; None where no rule asks."""
+
+    profiles: Statement
+    events: Statement | None
+    aggregates: Statement | None
+
+
+class Columns:
+    """Which facts the rules need. A fact is a column of ``profiles``; ``verdicts`` are decided by the store itself.
+
+    An event is counted under its name (1 is the first of ``names``) and its age: how many of ``windows``, longest
+    first, it is young enough for. ``aggregates`` are the conditions that read properties, each a column of its own.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules: tuple[Condition, ...] = tuple(map(simplified, rules))
+        leaves = list(dict.fromkeys(leaf for rule in self.rules for leaf in _leaves(rule)))
+        self.facts: dict[Field, list[TraitIs]] = {}
+        self.verdicts = [leaf for leaf in leaves if isinstance(leaf, TraitIs) and _is_of_objects(leaf)]
+        for leaf in leaves:
+            if isinstance(leaf, TraitIs) and leaf not in self.verdicts:
+                self.facts.setdefault(leaf.field, []).append(leaf)
+        self.widths = [len(fact_columns(Bound(), field)) for field in self.facts]
+        self.manual = [leaf for leaf in leaves if isinstance(leaf, InSegment)]
+        events = [leaf for leaf in leaves if isinstance(leaf, EventCondition)]
+        self.aggregates = [leaf for leaf in events if reads_properties(leaf)]
+        self.counted = [leaf for leaf in events if not reads_properties(leaf)]
+        # filters cannot move the moment at which an event leaves a window: names and ages tell it for all conditions
+        timed = [*self.counted, *(leaf for leaf in self.aggregates if leaf.window is not None)]
+        self.names = tuple(sorted({name for leaf in timed for name in stored_names(leaf)}))
+        windows = {leaf.window for leaf in timed if leaf.window is not None}
+        self.windows: tuple[timedelta, ...] = tuple(sorted(windows, reverse=True))
+        self.span = any(leaf.aggregate in ("first", "last") for leaf in self.counted)
+
+    def questions(self, scope: Scope) -> Questions:
+        """For the profiles of ``scope``, as of its moment."""
+        now = whole_ms(scope.now)
+        return Questions(
+            self._profiles(scope, now),
+            self._events(scope, now) if self.names else None,
+            self._aggregates(scope, now) if self.aggregates else None,
+        )
+
+    def codes(self, leaf: EventCondition) -> frozenset[int]:
+        """The codes of the events that a counted condition counts."""
+        youngest = 0 if leaf.window is None else self.windows.index(leaf.window) + 1
+        width = len(self.windows) + 1
+        numbers = [self.names.index(name) + 1 for name in stored_names(leaf)]
+        return frozenset(number * width + age for number in numbers for age in range(youngest, width))
+
+    def _profiles(self, scope: Scope, now: datetime) -> Statement:
+        """Columns ``f0, f1, ...`` of the facts in their order, then ``v0, v1, ...`` of the verdicts."""
+        bound = Bound()
+        facts = [column for field in self.facts for column in fact_columns(bound, field)]
+        shown = [f"{column} AS f{index}" for index, column in enumerate(facts)]
+        shown += [f"{trait_condition(bound, leaf, now)} AS v{index}" for index, leaf in enumerate(self.verdicts)]
+        micros = ltv_micros(bound) if self.verdicts else ""
+        return bound.statement(
+            f"{micros}SELECT {', '.join(('profile_id', *shown))} {ScopeRows(bound, scope).profiles()}"
+        )
+
+    def _events(self, scope: Scope, now: datetime) -> Statement:
+        """Lists side by side ``codes, counts, firsts, lasts``; ``leaves_at``: when the next leaves a window, in ms."""
+        bound = Bound()
+        windowed = all(leaf.window is not None for leaf in self.counted)
+        rows = ScopeRows(bound, scope).events(self.names, now - self.windows[0] if windowed else None)
+        ends = bound("Array(Int64)", tuple(epoch_ms(now - window) for window in self.windows))
+        lengths = bound("Array(Int64)", (NEVER_MS, *(window // _MS for window in self.windows)))
+        aged = f"SELECT profile_id, name, ms, arrayCount(ends -> ms > ends, {ends}) AS age FROM ({rows})"
+        span = ("min(ms) AS first, max(ms) AS last, ", ", groupArray(first) AS firsts, groupArray(last) AS lasts")
+        coded = (
+            f"SELECT profile_id, toUInt32(name * {len(self.windows) + 1} + age) AS code, count() AS many, "
+            f"{span[0] if self.span else ''}min(ms + {lengths}[age + 1]) AS leaves "
+            f"FROM ({aged}) GROUP BY profile_id, code"
+        )
+        return bound.statement(
+            f"SELECT profile_id, groupArray(code) AS codes, groupArray(many) AS counts{span[1] if self.span else ''}, "
+            f"min(leaves) AS leaves_at FROM ({coded}) GROUP BY profile_id"
+        )
+
+    def _aggregates(self, scope: Scope, now: datetime) -> Statement:
+        """Columns ``a0, a1, ...`` in the order of ``aggregates``."""
+        bound = Bound()
+        names = tuple(sorted({name for leaf in self.aggregates for name in stored_names(leaf)}))
+        windows = [leaf.window for leaf in self.aggregates if leaf.window is not None]
+        since = now - max(windows) if len(windows) == len(self.aggregates) else None
+        rows = ScopeRows(bound, scope).events(names, since, properties=True)
+        totals = [event_aggregate(bound, leaf, names, now) for leaf in self.aggregates]
+        shown = ", ".join(f"{total} AS a{index}" for index, total in enumerate(totals))
+        return bound.statement(f"SELECT profile_id, {shown} FROM ({rows}) GROUP BY profile_id")
+
+
+def _leaves(rule: Condition) -> Iterator[Condition]:
+    match rule:
+        case And(conditions) | Or(conditions):
+            for condition in conditions:
+                yield from _leaves(condition)
+        case Not(condition):
+            yield from _leaves(condition)
+        case _:
+            yield rule
+
+
+def _is_of_objects(leaf: TraitIs) -> bool:
+    """Whether an object as a value makes a difference: the store then has to look below the path."""
+    return leaf.field.space == "attributes" and leaf.comparison.operator == "exists"

@@ -1,0 +1,145 @@
+"""Counts of events by name and age, or aggregates of them -> for each condition the profiles that satisfy it."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from cdp_segmenter.rules.ast import Aggregate, EventCondition
+from cdp_segmenter.rules.columns import NEVER_MS, Columns
+from cdp_segmenter.rules.compare import satisfied
+from cdp_segmenter.rules.fact_columns import instant_of_ms
+from cdp_segmenter.rules.look import Answer, Look
+from cdp_segmenter.rules.moments import moves_with_time, turns
+
+_REMEMBERED: Final = 50_000
+_NOTHING: Final[dict[Aggregate, Any]] = {"count": 0, "sum": 0, "first": None, "last": None}
+
+
+class CountTests:
+    """Conditions on how often events happened. Profiles with the same counts are tested once, also in evaluations to
+    come: an age is relative to the moment of the look, so no clock moves a test of counts."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.leaves = [leaf for leaf in columns.counted if leaf.aggregate == "count"]
+        # equal sets of codes are one sum: (codes, [(place, comparison)])
+        sums: dict[frozenset[int], list[int]] = {}
+        for place, leaf in enumerate(self.leaves):
+            sums.setdefault(columns.codes(leaf), []).append(place)
+        self._places = list(sums.values())
+        self._sums_of: dict[int, list[int]] = {}
+        for index, codes in enumerate(sums):
+            for code in codes:
+                self._sums_of.setdefault(code, []).append(index)
+        self._held: list[dict[int, int]] = [{} for _ in sums]
+        self._without = [self._holding(index, 0) for index in range(len(sums))]
+        self.of_nothing = sum(self._without)
+        self._known: dict[tuple[Any, ...], int] = {}
+
+    def held(self, codes: Sequence[int], counts: Sequence[int]) -> int:
+        """The conditions that hold for a profile with so many events of each code, as bits."""
+        key = (*codes, *counts)
+        held = self._known.get(key)
+        if held is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            held = self._known[key] = self._tested(codes, counts)
+        return held
+
+    def _tested(self, codes: Sequence[int], counts: Sequence[int]) -> int:
+        totals: dict[int, int] = {}
+        for code, count in zip(codes, counts, strict=True):
+            for index in self._sums_of.get(code, ()):
+                totals[index] = totals.get(index, 0) + count
+        held = self.of_nothing
+        for index, total in totals.items():
+            held += self._holding(index, total) - self._without[index]
+        return held
+
+    def _holding(self, index: int, total: int) -> int:
+        """The conditions over one sum that hold for this total; each has a place of its own, so they can be added."""
+        known = self._held[index]
+        if total not in known:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            tests = ((place, self.leaves[place].comparison) for place in self._places[index])
+            known[total] = sum(1 << place for place, test in tests if satisfied(test, float(total), None))
+        return known[total]
+
+
+class EventTests:
+    """All conditions about events."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._counts = CountTests(columns)
+        self._spans = [leaf for leaf in columns.counted if leaf.aggregate != "count"]
+        self._codes = [columns.codes(leaf) for leaf in self._spans]
+        self._aggregates = columns.aggregates
+
+    @property
+    def leaves(self) -> list[EventCondition]:
+        """In the order of the answer."""
+        return [*self._counts.leaves, *self._spans, *self._aggregates]
+
+    def holders(self, look: Look, everyone: Sequence[int], events: Answer, aggregates: Answer) -> list[int]:
+        """``everyone`` are the numbers of the profiles that exist, with or without events."""
+        columns = [
+            self._spanned(codes, leaf, look, events) for codes, leaf in zip(self._codes, self._spans, strict=True)
+        ]
+        spans = [_holders(look, leaf, everyone, seen) for leaf, seen in zip(self._spans, columns, strict=True)]
+        numbers = look.numbers(aggregates.get("profile_id", ()))
+        filtered = [
+            _holders(look, leaf, everyone, dict(zip(numbers, aggregates[f"a{index}"], strict=True)) if numbers else {})
+            for index, leaf in enumerate(self._aggregates)
+        ]
+        return [*self._counted(look, everyone, events), *spans, *filtered]
+
+    def _counted(self, look: Look, everyone: Sequence[int], events: Answer) -> list[int]:
+        quiet = set(everyone)
+        found: dict[int, list[int]] = {}
+        numbers = look.numbers(events.get("profile_id", ()))
+        rows = zip(numbers, events["codes"], events["counts"], events["leaves_at"], strict=True) if numbers else ()
+        for number, codes, counts, leaves_at in rows:
+            quiet.discard(number)
+            found.setdefault(self._counts.held(codes, counts), []).append(number)
+            if leaves_at < NEVER_MS:
+                look.turns_at(number, leaves_at)
+        found.setdefault(self._counts.of_nothing, []).extend(quiet)
+        return look.spread(found, len(self._counts.leaves))
+
+    def _spanned(self, wanted: frozenset[int], leaf: EventCondition, look: Look, events: Answer) -> dict[int, int]:
+        """Profile -> ms of its first or last event that counts."""
+        earliest = leaf.aggregate == "first"
+        seen = {}
+        numbers = look.numbers(events.get("profile_id", ()))
+        rows = zip(numbers, events["codes"], events["firsts" if earliest else "lasts"], strict=True) if numbers else ()
+        for number, codes, times in rows:
+            counted = [at for code, at in zip(codes, times, strict=True) if code in wanted]
+            if counted:
+                seen[number] = min(counted) if earliest else max(counted)
+        return seen
+
+
+def _holders(look: Look, leaf: EventCondition, everyone: Iterable[int], seen: dict[int, Any]) -> int:
+    """The profiles whose aggregate satisfies a condition; who is not among ``seen`` has no such event."""
+    known: dict[Any, bool] = {}
+    held = []
+    for number in everyone:
+        read = seen.get(number, _NOTHING[leaf.aggregate])
+        if read not in known:
+            known[read] = satisfied(leaf.comparison, _value(leaf.aggregate, read), look.now)
+        if known[read]:
+            held.append(number)
+        if read is not None and moves_with_time(leaf):
+            for moment in turns(leaf.comparison, instant_of_ms(read), look.now):
+                look.turns_at(number, moment)
+    return look.set_of(held)
+
+
+def _value(aggregate: Aggregate, read: Any) -> Any:
+    """What ``match.aggregate`` gives where the store gives this."""
+    match aggregate:
+        case "count":
+            return float(read)
+        case "sum":
+            return Decimal(read).scaleb(-6)
+    return instant_of_ms(read)

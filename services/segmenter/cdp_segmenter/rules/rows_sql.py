@@ -1,0 +1,91 @@
+# ruff: noqa: S608 - every value is bound, every name quoted by `identifier`
+"""A scope -> the SQL of the rows within it: profiles, and events with the profile that their node belongs to by now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from cdp_segmenter.rules.bound import Bound
+from cdp_segmenter.rules.leaves import instant_sql
+from cdp_segmenter.rules.scope import NODE_PROFILE, Scope, aliases_sql, bucket_ends
+
+_IDS_PER_ARRAY: Final = 2000  # a longer bound array would pass the server's limit of 128 KiB
+
+
+@dataclass(slots=True)
+class ScopeRows:
+    """The FROM clauses of one statement about a scope."""
+
+    bound: Bound
+    scope: Scope
+    _ids: list[tuple[tuple[UUID, ...], str]] = field(default_factory=list)
+
+    def profiles(self) -> str:
+        """``FROM profiles``, the newest version of each within scope."""
+        return f"FROM profiles FINAL WHERE workspace_id = {self._workspace()}{self._only('profile_id')}"
+
+    def events(self, names: tuple[str, ...], since: datetime | None, *, properties: bool = False) -> str:
+        """Rows ``profile_id, name, ms[, properties]`` of the events of these names; ``name`` 1 is the first of them."""
+        after = f" AND timestamp > {instant_sql(self.bound, since)}" if since is not None else ""
+        more = ", properties" if properties else ""
+        bound_names = self.bound("Array(String)", names)
+        numbers = self.bound("Array(UInt16)", tuple(range(1, len(names) + 1)))
+        events = (
+            f"SELECT node_id, toUInt16(transform(event, {bound_names}, {numbers}, 0)) AS name, "
+            f"toUnixTimestamp64Milli(timestamp) AS ms{more} FROM events "
+            f"WHERE workspace_id = {self._workspace()} AND event IN {bound_names}{after}{self._only_nodes()}"
+        )
+        return (
+            f"SELECT {NODE_PROFILE} AS profile_id, name, ms{more} "
+            f"FROM ({events}) AS v {aliases_sql(self._workspace(), self._only_moves())}"
+        )
+
+    def is_one_of(self, ids: Sequence[UUID]) -> str:
+        """A condition: the profile is among these, however many."""
+        parts = [
+            f"profile_id IN {self._bound_ids(tuple(ids[start : start + _IDS_PER_ARRAY]))}"
+            for start in range(0, len(ids), _IDS_PER_ARRAY)
+        ]
+        return f"({' OR '.join(parts) or '0'})"
+
+    def _only(self, column: str) -> str:
+        within = self._within(column)
+        return f" AND {within}" if within else ""
+
+    def _within(self, column: str) -> str:
+        """Whether a profile's id is in scope; empty when every one is."""
+        if self.scope.profiles is not None:
+            return f"{column} IN {self._bound_ids(self.scope.profiles)}"
+        if self.scope.buckets is not None:
+            low, high = bucket_ends(*self.scope.buckets)
+            return f"{column} BETWEEN {self.bound('UUID', low)} AND {self.bound('UUID', high)}"
+        return ""
+
+    def _only_nodes(self) -> str:
+        """Nodes that are, or by an alias belong to, a profile in scope."""
+        if not self._within("node_id"):
+            return ""
+        moved = (
+            f"SELECT node_id FROM profile_aliases FINAL WHERE workspace_id = {self._workspace()}"
+            f"{self._only('profile_id')}"
+        )
+        return f" AND ({self._within('node_id')} OR node_id IN ({moved}))"
+
+    def _only_moves(self) -> str:
+        """The aliases of those nodes: into the scope, and of nodes that are named like a profile in it."""
+        if not self._within("node_id"):
+            return ""
+        return f" AND ({self._within('profile_id')} OR {self._within('node_id')})"
+
+    def _bound_ids(self, ids: tuple[UUID, ...]) -> str:
+        # the hash of a UUID is computed in Python: once for thousands of them, not once per mention
+        for known, placeholder in self._ids:
+            if known is ids:
+                return placeholder
+        self._ids.append((ids, self.bound("Array(UUID)", ids)))
+        return self._ids[-1][1]
+
+    def _workspace(self) -> str:
+        return self.bound("String", self.scope.workspace_id)
