@@ -20,7 +20,7 @@ from cdp_segmenter.sweep import Sweep
 _log = structlog.get_logger(__name__)
 _MEASURE_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
-_LONGEST_REST_SECONDS = 6.0
+_LONGEST_REST_SECONDS = 10.0
 
 
 class Outbox(Protocol):
@@ -42,7 +42,7 @@ class Pace:
     """Pauses in seconds."""
 
     poll: float = 0.25
-    sweep: float = 2.0
+    sweep: float = 10.0
     reconcile: float = 3600.0
 
 
@@ -56,6 +56,7 @@ class Chores:
         self._agenda, self._clock, self._pace = agenda, clock, pace
         self._stopping = asyncio.Event()
         self._told = asyncio.Event()
+        self._built = asyncio.Event()
         self._running: asyncio.Future[Any] | None = None
         self._leads = False
 
@@ -67,6 +68,7 @@ class Chores:
         """Returns when the loops have ended, or soon: whatever is cut off is done again by the next process."""
         self._stopping.set()
         self._told.set()
+        self._built.set()
         if self._running is not None:
             await asyncio.wait([self._running], timeout=_PATIENCE_SECONDS)
 
@@ -76,7 +78,8 @@ class Chores:
             self._every(self._pace.poll, self._tell, self._told),
             self._every(self._pace.poll, self._build),
             self._every(self._pace.poll, self._requests),
-            self._every(self._pace.sweep, self._swept),
+            self._every(self._pace.poll, self._moments),
+            self._every(self._pace.sweep, self._swept, self._built),
             self._every(max(self._pace.reconcile / 60, self._pace.poll), self._reconcile),
             self._every(_MEASURE_SECONDS, self._measure),
         )
@@ -91,19 +94,25 @@ class Chores:
         self._leads = await self._leader.leads()
         if self._leads and await self._builder.pending():
             self.wake()
+            self._built.set()  # nobody has foreseen yet when time will change the new ones
 
     async def _requests(self) -> None:
         if self._leads and await self._sweep.requests():
             self.wake()
 
+    async def _moments(self) -> None:
+        if self._leads and await self._sweep.moments():
+            self.wake()
+
     async def _swept(self) -> None:
+        self._built.clear()
         if self._leads:
             started = self._clock.monotonic()
             await self._sweep.all()
             self.wake()
-            # a sweep reads every event in a window's reach: it may cost 5 % of the time, and nobody waits 10 s
+            # a sweep reads every event in a window's reach: it may cost 5 % of the time, and ends before its horizon
             taken = self._clock.monotonic() - started
-            await self._pause(min(19 * taken, _LONGEST_REST_SECONDS), self._stopping)
+            await self._pause(min(19 * taken, _LONGEST_REST_SECONDS), self._built)
 
     async def _reconcile(self) -> None:
         if not self._leads:

@@ -6,8 +6,9 @@ the facts until its changes are committed, so a later commit never carries older
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import is_not
+from typing import Final
 from uuid import UUID
 
 from cdp_runtime.clock import Clock
@@ -24,8 +25,11 @@ from cdp_segmenter.ports import Crowd, Ledger, Session
 from cdp_segmenter.rules.columns import Columns
 from cdp_segmenter.rules.decide import Decider
 from cdp_segmenter.rules.scope import Scope
+from cdp_segmenter.rules.times import EPOCH, epoch_ms
 
 IDS_PER_QUERY = 2000
+# how far ahead an evaluation foresees what time will change, and the sweep looks for those whom none will look at
+HORIZON: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Evaluator:
     async def _changed(
         self, session: Session, definitions: Definitions, scope: Scope, touched: Touched
     ) -> list[MembershipChanged]:
-        """The changes of these profiles, applied."""
+        """The changes of these profiles, applied; who is about to turn by time alone gets a reminder."""
         segment_ids, decider = self._decider(scope.workspace_id, definitions)
         if not segment_ids:
             return []
@@ -113,6 +117,9 @@ class Evaluator:
         reason = Reason(scope.now, touched.cause, touched.received_at)
         found = changes(before, after, definitions.versions(segment_ids), reason, scope.workspace_id)
         await session.apply(found)
+        horizon = epoch_ms(scope.now + HORIZON)
+        near = ((ids[number], ms) for number, ms in decided.next_ms.items() if ms <= horizon)
+        await session.remind({profile_id: EPOCH + timedelta(milliseconds=ms) for profile_id, ms in near})
         return found
 
     def _decider(self, workspace_id: str, definitions: Definitions) -> tuple[list[str], Decider]:

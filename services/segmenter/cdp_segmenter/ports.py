@@ -40,6 +40,9 @@ class Session(Protocol):
     async def apply(self, changes: Sequence[MembershipChanged]) -> None:
         """Records the changes and puts them into the outbox. Raises OutOfStep when one does not follow the last."""
 
+    async def remind(self, moments: Mapping[UUID, datetime]) -> None:
+        """Has these profiles looked at again at their moments, instead of any earlier reminder."""
+
     async def progress(self, segment_ids: Sequence[str], share: float) -> None: ...
 
 
@@ -104,6 +107,12 @@ class Agenda(Protocol):
     async def swept(self, workspace_id: str, through: datetime) -> None: ...
 
     async def reconciled(self, workspace_id: str, at: datetime) -> None: ...
+
+    async def moments(self, until: datetime, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
+        """Workspace -> profiles whose moment has come, and which it is."""
+
+    async def passed(self, workspace_id: str, moments: Mapping[UUID, datetime]) -> None:
+        """These were looked at; a moment that was set meanwhile stays."""
 
     async def requested(self, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
         """Workspace -> profiles that the API asked to look at again, and when."""

@@ -1,4 +1,8 @@
-"""The clock -> memberships that time alone changes, and requests of the API answered."""
+"""The clock -> memberships that time alone changes, at the moments that were foreseen; requests of the API answered.
+
+An evaluation reminds of each profile that will turn within the horizon. The sweep looks that far ahead for those whom
+no evaluation has looked at since, and back to where the last one ended: it is the net under the reminders.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -6,7 +10,7 @@ from typing import Final
 from cdp_runtime.clock import Clock
 from cdp_runtime.metrics import SEGMENTER_SWEEP_SECONDS, SEGMENTER_SWEPT
 from cdp_segmenter.due import due_sql
-from cdp_segmenter.evaluate import Evaluator, Touched
+from cdp_segmenter.evaluate import HORIZON, Evaluator, Touched
 from cdp_segmenter.ports import Agenda, Crowd, Ledger
 
 # two clocks may differ, and an evaluation may have read the time a moment before its facts
@@ -29,16 +33,28 @@ class Sweep:
         SEGMENTER_SWEEP_SECONDS.observe(self._clock.monotonic() - started)
 
     async def workspace(self, workspace_id: str, since: datetime) -> int:
-        """Brings one workspace up to now; the mark moves only after all is committed. Returns how many were due."""
+        """Brings one workspace up to now and has the near future foreseen; the mark moves only after all is committed.
+
+        Returns how many were or will be due.
+        """
         async with self._ledger.session(workspace_id, locked=False) as session:
             rules = (await session.definitions()).rules()
         now = self._clock.now()
-        statement = due_sql(rules.values(), workspace_id, since - OVERLAP, now)
+        statement = due_sql(rules.values(), workspace_id, since - OVERLAP, now + HORIZON)
         due = await self._crowd.due(statement) if statement else []
         await self._evaluator.touched(Touched(workspace_id, frozenset(due), cause="clock"))
         await self._agenda.swept(workspace_id, now)
         SEGMENTER_SWEPT.inc(len(due))
         return len(due)
+
+    async def moments(self) -> int:
+        """Profiles whose moment has come, looked at again. Returns how many."""
+        come = 0
+        for workspace_id, moments in (await self._agenda.moments(self._clock.now(), _REQUESTS)).items():
+            await self._evaluator.touched(Touched(workspace_id, frozenset(moments), cause="clock"))
+            await self._agenda.passed(workspace_id, moments)
+            come += len(moments)
+        return come
 
     async def requests(self) -> int:
         """Profiles that the API asked to look at again: members of manual segments that others refer to."""

@@ -124,6 +124,6 @@ async def room(pool: Pool, store: ClickHouse) -> AsyncIterator[Room]:
     room = Room(pool, store)
     yield room
     async with pool.connection() as connection:
-        for table in ("segments", "memberships", "sweeps", "requests"):
+        for table in ("segments", "memberships", "sweeps", "requests", "moments"):
             await connection.execute(f"DELETE FROM segmenter.{table} WHERE workspace_id = %s", [room.workspace])
         await connection.execute("DELETE FROM segmenter.outbox")

@@ -11,7 +11,7 @@ from .conftest import Room
 
 pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
 ADA, BOB = profile("ada"), profile("bob")
-HOUR = timedelta(hours=1)
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 RECENT = {"event": "purchase", "window": "P30D"}
 CASES: list[tuple[str, dict[str, Any], Any, bool]] = [
     ("a window passes", RECENT, replace(ADA, events=(did("Order Completed", 29 * DAY),)), True),
@@ -101,3 +101,49 @@ async def test_a_sweep_marks_how_far_it_came(room: Room) -> None:
     await room.sweep.all()
     through, _ = (await room.agenda.workspaces())[room.workspace]
     assert through == room.clock.now()
+
+
+@pytest.mark.parametrize(("rule", "facts", "at_first"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+async def test_an_evaluation_foresees_the_moment(room: Room, rule: dict[str, Any], facts: Any, at_first: bool) -> None:
+    """Without any sweep: looked at 5 s before, again at the moment, and not again."""
+    segment_id = await room.segment(rule)
+    await room.knows(facts, BOB)
+    room.clock.advance(DAY - 5 * SECOND)
+    await room.touch([ADA.profile_id, BOB.profile_id])
+    seen = []
+    for step in (5 * SECOND - MS, MS, MS):
+        room.clock.advance(step)
+        seen.append((await room.sweep.moments(), ADA.profile_id in await room.members(segment_id)))
+    assert seen == [(0, at_first), (1, not at_first), (0, not at_first)]
+
+
+async def test_a_sweep_foresees_for_those_whom_nobody_looked_at(room: Room) -> None:
+    await room.knows(replace(ADA, events=(did("Order Completed", 30 * DAY - 5 * SECOND),)))
+    segment_id = await room.segment(RECENT)
+    assert await room.sweep.workspace(room.workspace, room.clock.now()) == 1
+    room.clock.advance(5 * SECOND)
+    assert await room.sweep.moments() == 1
+    assert await room.members(segment_id) == set()
+
+
+async def test_one_moment_after_another(room: Room) -> None:
+    """Three events leave three windows, each in its own second; every look foresees the next."""
+    windows = {"PT1H": 1, "P1D": 2, "P30D": 3}
+    rules = [{"event": "purchase", "count": {"min": least}, "window": window} for window, least in windows.items()]
+    segments = [await room.segment(rule) for rule in rules]
+    ages = (HOUR - SECOND, DAY - 2 * SECOND, 30 * DAY - 3 * SECOND)
+    await room.knows(replace(ADA, events=tuple(did("Order Completed", age) for age in ages)))
+    await room.touch([ADA.profile_id])
+    inside = []
+    for _ in range(4):
+        inside.append([bool(await room.members(segment_id)) for segment_id in segments])
+        room.clock.advance(SECOND)
+        await room.sweep.moments()
+    assert inside == [[True] * 3, [False, True, True], [False, False, True], [False] * 3]
+
+
+async def test_a_moment_far_away_is_no_reminder(room: Room) -> None:
+    await room.segment(RECENT)
+    await room.knows(replace(ADA, events=(did("Order Completed", 20 * DAY),)))
+    await room.touch([ADA.profile_id])
+    assert await room.agenda.moments(NOW + 400 * DAY, 10) == {}

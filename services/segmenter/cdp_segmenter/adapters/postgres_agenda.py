@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from cdp_runtime.postgres import Pool
@@ -34,6 +34,11 @@ _SWEPT: Final = """
 UPDATE segmenter.sweeps SET swept_through = %s WHERE workspace_id = %s AND swept_through < %s
 """
 _RECONCILED: Final = "UPDATE segmenter.sweeps SET reconciled_at = %s WHERE workspace_id = %s"
+_MOMENTS: Final = "SELECT workspace_id, profile_id, at FROM segmenter.moments WHERE at <= %s ORDER BY at LIMIT %s"
+_PASSED: Final = """
+DELETE FROM segmenter.moments AS m USING unnest(%s::uuid[], %s::timestamptz[]) AS p (profile_id, at)
+WHERE m.workspace_id = %s AND m.profile_id = p.profile_id AND m.at = p.at
+"""
 _REQUESTED: Final = "SELECT workspace_id, profile_id, asked_at FROM segmenter.requests ORDER BY asked_at LIMIT %s"
 _ANSWERED: Final = """
 DELETE FROM segmenter.requests AS r USING unnest(%s::uuid[], %s::timestamptz[]) AS a (profile_id, asked_at)
@@ -81,13 +86,23 @@ class PostgresAgenda:
         async with self._pool.connection() as connection:
             await connection.execute(_RECONCILED, [at, workspace_id])
 
-    async def requested(self, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
-        found: dict[str, dict[UUID, datetime]] = {}
+    async def moments(self, until: datetime, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
+        return await self._appointments(_MOMENTS, [until, limit])
+
+    async def passed(self, workspace_id: str, moments: Mapping[UUID, datetime]) -> None:
         async with self._pool.connection() as connection:
-            for workspace, profile, at in await (await connection.execute(_REQUESTED, [limit])).fetchall():
-                found.setdefault(workspace, {})[profile] = at
-        return found
+            await connection.execute(_PASSED, [list(moments), list(moments.values()), workspace_id])
+
+    async def requested(self, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
+        return await self._appointments(_REQUESTED, [limit])
 
     async def answered(self, workspace_id: str, requests: Mapping[UUID, datetime]) -> None:
         async with self._pool.connection() as connection:
             await connection.execute(_ANSWERED, [list(requests), list(requests.values()), workspace_id])
+
+    async def _appointments(self, query: str, parameters: Sequence[Any]) -> Mapping[str, Mapping[UUID, datetime]]:
+        found: dict[str, dict[UUID, datetime]] = {}
+        async with self._pool.connection() as connection:
+            for workspace, profile, at in await (await connection.execute(query, parameters)).fetchall():
+                found.setdefault(workspace, {})[profile] = at
+        return found

@@ -1,8 +1,9 @@
 """Memberships, their sequences and the outbox in Postgres: the ports Ledger and Session."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -73,6 +74,12 @@ _SIZES: Final = """
 UPDATE segmenter.segments AS s SET size = s.size + d.change
 FROM unnest(%s::text[], %s::bigint[]) AS d (segment_id, change)
 WHERE s.workspace_id = %s AND s.segment_id = d.segment_id
+"""
+# an evaluation knows every moment that is near, so the latest one replaces what an earlier one foresaw
+_REMIND: Final = """
+INSERT INTO segmenter.moments AS known (workspace_id, profile_id, at)
+SELECT %s, row.* FROM unnest(%s::uuid[], %s::timestamptz[]) AS row
+ON CONFLICT (workspace_id, profile_id) DO UPDATE SET at = excluded.at WHERE known.at <> excluded.at
 """
 _PROGRESS: Final = """
 UPDATE segmenter.segments SET progress = %s
@@ -154,6 +161,11 @@ class PostgresSession:
         for change in changes:
             sizes[change.segment_id] += 1 if is_member(change.sequence) else -1
         await self._connection.execute(_SIZES, [list(sizes), list(sizes.values()), self._workspace])
+
+    async def remind(self, moments: Mapping[UUID, datetime]) -> None:
+        if moments:
+            columns = arrays(moments.items(), uuids, times)
+            await self._connection.execute(_REMIND, [self._workspace, *columns])
 
     async def progress(self, segment_ids: Sequence[str], share: float) -> None:
         await self._connection.execute(_PROGRESS, [share, self._workspace, list(segment_ids)])
