@@ -22,11 +22,11 @@ class FakeLedger:
             before = self.claims.get(partition)
             epoch = before.epoch + 1 if before else 1
             self.claims[partition] = _with_epoch(before, partition, epoch)
-        return [(self.claims[partition], self.open.get(partition)) for partition in partitions]
+        return [(self.claims[partition], self.open.get(partition, ())) for partition in partitions]
 
     async def intend(self, claims, intents):
         self._check(claims)
-        self.open.update({intent.partition: intent for intent in intents})
+        self.open.update({claim.partition: tuple(intents) for claim in claims})
 
     async def close(self, claims):
         self._check(claims)
@@ -86,17 +86,16 @@ class FakeColumns:
 
     async def presence(self, block):
         if block.table == "event_outcomes":
-            there = [
-                row for row in self.rows["event_outcomes"] if row["received_partition"] == block.received_partition
-            ]
-            counted = any(row["last_offset"] >= max(block.received) for row in there)
+            counted = all(
+                any(
+                    row["received_partition"] == number and row["last_offset"] >= max(offsets)
+                    for row in self.rows["event_outcomes"]
+                )
+                for number, offsets in block.offsets().items()
+            )
             return Presence(frozenset(block.received) if counted else frozenset(), 1 << 62)
-        mine = {
-            row["received_offset"]: row["_block"]
-            for row in self.rows["events"]
-            if row["received_partition"] == block.received_partition
-        }
-        found = {offset: mine[offset] for offset in block.received if offset in mine}
+        mine = {(row["received_partition"], row["received_offset"]): row["_block"] for row in self.rows["events"]}
+        found = {place: mine[place] for place in block.received if place in mine}
         since = self.blocks - min(found.values()) if found else 1 << 62
         return Presence(frozenset(found), since)
 
@@ -105,7 +104,7 @@ class FakeColumns:
             return
         for node in set(block.columns[block.names.index("node_id")]):
             self.counters[node] = sum(row["node_id"] == node for row in self.rows["events"])
-        for partition in {block.received_partition}:
+        for partition in block.offsets():
             self.stored[partition] = sum(row["received_partition"] == partition for row in self.rows["events"])
 
     async def erase(self, workspace_id, nodes, until):

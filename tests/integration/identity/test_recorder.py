@@ -194,6 +194,19 @@ async def test_a_crash_at_any_step_leaves_every_row_once(bench, checkpoint):
     assert {NODES[0], NODES[1], NODES[2]} <= bench.told()[0]
 
 
+@pytest.mark.parametrize("checkpoint", ["after-intent", "before-insert", "after-insert", "before-close"])
+async def test_two_heirs_of_one_flush_leave_every_row_once(bench, checkpoint):
+    await bench.events(11)
+    await bench.events(6, partition=1)
+    with pytest.raises(Crash):
+        await bench.drain(bench.worker(crash_at=checkpoint), count=20)
+    heirs = [bench.worker(), bench.worker()]
+    claims = [heir.claim([Partition("events-identified", number)], bench.log) for number, heir in enumerate(heirs)]
+    await asyncio.gather(*claims)
+    await bench.drain(bench.worker())
+    await bench.assert_exact()
+
+
 @pytest.mark.parametrize("checkpoint", ["after-intent", "after-insert", "before-close"])
 async def test_offsets_keep_it_exact_when_the_store_forgot_the_token(bench, checkpoint):
     for table in ("events", "counters", "event_outcomes"):
@@ -326,4 +339,17 @@ async def test_a_flush_moves_many_events_in_one_block(bench):
         "SELECT count() AS n FROM system.parts WHERE database = currentDatabase() AND table = 'events' AND active"
     )
     assert parts[0]["n"] == 1
+    await bench.assert_exact()
+
+
+async def test_the_partitions_of_a_flush_share_one_block(bench):
+    await bench.events(20, received_at=NOW)
+    await bench.events(20, partition=1, received_at=NOW)
+    await bench.drain(bench.worker(), count=50)
+    parts = await bench.rows(
+        "SELECT sum(rows) AS rows, max(level) AS merged FROM system.parts"
+        " WHERE database = currentDatabase() AND table = 'events' AND active"
+    )
+    assert parts == [{"rows": 32, "merged": 0}]
+    assert len(await bench.rows("SELECT DISTINCT _part FROM events")) == 1
     await bench.assert_exact()

@@ -30,7 +30,7 @@ class Decisions:
     steps: tuple[str, ...] = ("intend", "insert", "publish", "close")
     verdict: Callable[..., Verdict] = protocol.verdict
     fresh: Callable[[Sequence[int], int], tuple[list[int], int]] = protocol.fresh
-    token: Callable[[Intent, Claim], Token] = lambda intent, claim: protocol.token("events", intent)
+    token: Callable[[Intent, Claim], Token] = lambda intent, claim: protocol.token("events", [intent])
     is_fenced: bool = True
     asks_after_standing_still: bool = True
     doubts: bool = True
@@ -241,7 +241,7 @@ class Model:
                 yield state.with_worker(number, worker._replace(step="write"))
             case Verdict.MISSING:
                 absent = protocol.lacking(write.offsets, write.offsets, presence)
-                token = protocol.token("events:missing", bumped(intent))
+                token = protocol.token("events:missing", bumped([intent]))
                 rest = Write(token, tuple(write.offsets[position] for position in absent))
                 yield state.with_worker(number, worker._replace(step="write", write=rest))
             case Verdict.DONE:

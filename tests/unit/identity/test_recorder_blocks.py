@@ -52,10 +52,10 @@ def intent(count):
 def test_a_block_per_month_and_one_for_the_outcomes():
     messages = [event(1), event(2, received_at=AT + timedelta(microseconds=1)), event(3, outcome="duplicate")]
     reading = read_events(records(*messages), 0)
-    november, december, outcomes = event_blocks(reading, intent(3))
+    november, december, outcomes = event_blocks([reading], [intent(3)])
     assert november.token == "events:events-identified:3:100-102:g1:202611"
     assert december.token == "events:events-identified:3:100-102:g1:202612"
-    assert (list(november.received), list(december.received)) == ([1], [2])
+    assert (list(november.received), list(december.received)) == ([(3, 1)], [(3, 2)])
     assert outcomes.token == "event_outcomes:events-identified:3:100-102:g1"
     minute = milliseconds(AT.replace(second=0, microsecond=0)) // 1000
     assert dict(zip(OUTCOME_COLUMNS, next(zip(*outcomes.columns, strict=True)), strict=True)) == {
@@ -71,7 +71,7 @@ def test_a_block_per_month_and_one_for_the_outcomes():
 
 def test_a_row_holds_the_event_as_it_was_sent():
     message = event(1, type="identify", event=None, anonymous_id="a", properties=Raw(b'{"x": 1.0}'), user_id=None)
-    (block,) = event_blocks(read_events(records(message), 0), intent(1))
+    (block,) = event_blocks([read_events(records(message), 0)], [intent(1)])
     row = dict(zip(EVENTS.columns, next(zip(*block.columns, strict=True)), strict=True))
     assert block.names == EVENTS.columns
     assert (row["event"], row["call"]) == ("identify", "identify")
@@ -95,7 +95,8 @@ def test_milliseconds_are_cut_off_never_rounded_up(at):
 
 def test_the_same_records_make_the_same_blocks():
     batch = records(*(event(offset, outcome="stored" if offset % 3 else "suppressed") for offset in range(20)))
-    assert event_blocks(read_events(batch, 5), intent(20)) == event_blocks(read_events(batch, 5), intent(20))
+    again, once = ([read_events(batch, 5)] for _ in range(2))
+    assert event_blocks(again, [intent(20)]) == event_blocks(once, [intent(20)])
 
 
 def update(number, version, **fields):
@@ -138,11 +139,11 @@ def test_a_draft_holds_three_topics_and_the_claims_that_follow():
 
 
 def test_rows_of_erased_nodes_are_not_missed():
-    (block,) = event_blocks(read_events(records(event(1), event(2, node_id=OTHER), event(3)), 0), intent(3))
-    assert standing(block, {}) == [1, 2, 3]
-    assert standing(block, {("w", NODE): AT}) == [2]
-    assert standing(block, {("w", NODE): AT - timedelta(milliseconds=1)}) == [1, 2, 3]
-    assert standing(block, {("other", NODE): AT}) == [1, 2, 3]
+    (block,) = event_blocks([read_events(records(event(1), event(2, node_id=OTHER), event(3)), 0)], [intent(3)])
+    assert standing(block, {}) == [(3, 1), (3, 2), (3, 3)]
+    assert standing(block, {("w", NODE): AT}) == [(3, 2)]
+    assert standing(block, {("w", NODE): AT - timedelta(milliseconds=1)}) == [(3, 1), (3, 2), (3, 3)]
+    assert standing(block, {("other", NODE): AT}) == [(3, 1), (3, 2), (3, 3)]
 
 
 def test_nodes_have_their_oldest_arrival():

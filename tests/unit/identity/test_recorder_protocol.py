@@ -57,8 +57,8 @@ def test_tokens_name_range_generation_and_month():
     claim = Claim(PARTITION, epoch=7, next_offset=1000, next_received_offset=990, generation=2)
     intent = intent_for(claim, [1000, 1001, 1999])
     assert intent == Intent(PARTITION, 1000, 1999, 3, 990, 2)
-    assert token("events", intent, 202611) == "events:events-identified:0:1000-1999:g2:202611"
-    assert token("event_outcomes", intent) == "event_outcomes:events-identified:0:1000-1999:g2"
+    assert token("events", [intent], 202611) == "events:events-identified:0:1000-1999:g2:202611"
+    assert token("event_outcomes", [intent]) == "event_outcomes:events-identified:0:1000-1999:g2"
     assert advanced(claim, 1999, 1985) == Claim(PARTITION, 7, 2000, 1985, 2)
 
 
@@ -85,32 +85,33 @@ class Crash(Exception):
 
 
 class World:
-    """One partition of events, one ledger, one store; workers come and go."""
+    """Partitions with the same offsets, one ledger, one store; workers come and go."""
 
-    def __init__(self, received, window):
-        self.log, self.ledger, self.columns = MemoryLog(1), FakeLedger(), FakeColumns(window)
+    def __init__(self, received, window, partitions=1):
+        self.log, self.ledger, self.columns = MemoryLog(partitions), FakeLedger(), FakeColumns(window)
+        self.partitions = [Partition("events-identified", number) for number in range(partitions)]
         self.window = window
         self.clock = ManualClock(NOW)
         self.received = received
         self.crash_at = None
 
     async def fill(self):
-        for offset in self.received:
+        for offset, number in [(offset, one.number) for offset in self.received for one in self.partitions]:
             outcome = "duplicate" if offset % 5 == 4 else "stored"
             event = IdentifiedEvent(
                 workspace_id="w",
                 source_id="s",
-                message_id=f"m{offset}",
+                message_id=f"m{number}-{offset}",
                 type="track",
                 event="E",
                 received_at=NOW + timedelta(days=offset),
                 timestamp=NOW,
                 node_id=NODES[offset % len(NODES)],
-                received_partition=0,
+                received_partition=number,
                 received_offset=offset,
                 outcome=outcome,
             )
-            await self.log.publish([Outgoing("events-identified", b"k", encode(event), 0)])
+            await self.log.publish([Outgoing("events-identified", b"k", encode(event), number)])
 
     def worker(self):
         stores = Stores(self.ledger, self.columns, self.ledger, self.log, self.clock)
@@ -132,13 +133,25 @@ class World:
             await worker.record({PARTITION: records})
         return start + len(records)
 
+    async def poll(self, worker, positions, count):
+        """One poll of all partitions that the worker has; positions rise when it is done."""
+        batch = {p: await self.log.read(p, start, start + count - 1) for p, start in positions.items()}
+        batch = {partition: records for partition, records in batch.items() if records}
+        if batch:
+            await worker.record(batch)
+            positions.update({p: records[-1].offset + 1 for p, records in batch.items()})
+        return bool(batch)
+
     def check(self):
         wanted = {offset: offset % 5 == 4 for offset in set(self.received)}
         stored = sorted(offset for offset, duplicate in wanted.items() if not duplicate)
-        assert sorted(row["received_offset"] for row in self.columns.rows["events"]) == stored
-        assert +self.columns.counters == +Counter(NODES[offset % len(NODES)] for offset in stored)
-        assert self.columns.stored[0] == len(stored)
-        assert sum(row["count"] for row in self.columns.rows["event_outcomes"]) == len(wanted) - len(stored)
+        places = [(row["received_partition"], row["received_offset"]) for row in self.columns.rows["events"]]
+        assert sorted(places) == [(one.number, offset) for one in self.partitions for offset in stored]
+        counted = [NODES[offset % len(NODES)] for offset in stored] * len(self.partitions)
+        assert +self.columns.counters == +Counter(counted)
+        assert all(self.columns.stored[one.number] == len(stored) for one in self.partitions)
+        others = (len(wanted) - len(stored)) * len(self.partitions)
+        assert sum(row["count"] for row in self.columns.rows["event_outcomes"]) == others
         assert self.ledger.open == {}
         told = {p for r in self.log.records("profiles-recorded") for p in _recorded(r.value).profile_ids}
         assert told == {NODES[offset % len(NODES)] for offset in stored}
@@ -244,4 +257,105 @@ async def test_a_crash_at_each_step_is_made_good(checkpoint, window):
     position = await _claim(world, heir)
     while (after := await world.step(heir, position, 5)) != position:
         position = after
+    world.check()
+
+
+# (records of a poll from each partition, crash after so many steps, faults of the store, one worker for each partition)
+shared_plans = st.lists(
+    st.tuples(
+        st.integers(1, 5),
+        st.none() | st.integers(0, 11),
+        st.lists(st.sampled_from(["refused", "lost", "half"]), max_size=2),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(repeated_offsets(), shared_plans, st.sampled_from([1, 2, 10_000]))
+def test_partitions_that_shared_a_flush_count_once_whoever_takes_them(received, plan, window):
+    asyncio.run(_shared_story(received, plan, window))
+
+
+async def _shared_story(received, plan, window):
+    world = World(received, window, partitions=2)
+    await world.fill()
+    workers, was_split, zombies = [], None, []
+    for count, crash_at, faults, is_split in plan:
+        if was_split is not is_split:
+            for worker, positions in workers:
+                worker.release(list(positions))
+            workers = await _claimed(world, is_split)
+            was_split = is_split
+        world.crash_at, world.columns.faults = crash_at, list(faults)
+        for worker, positions in list(workers):
+            try:
+                await world.poll(worker, positions, count)
+            except Crash:
+                zombies += [one for one in workers if one[0] is worker]
+                workers, was_split = [one for one in workers if one[0] is not worker], None
+        world.crash_at, world.columns.faults = None, []
+        if zombies and was_split is None:
+            workers, was_split = await _claimed(world, is_split), is_split
+            await _zombies(world, zombies, count)
+    for worker, positions in await _claimed(world, is_split=True):
+        while await world.poll(worker, positions, 3):
+            pass
+    world.check()
+
+
+async def _claimed(world, is_split):
+    """New workers: one for all partitions, or one for each, which take over what a flush of both has left open."""
+    shares = [[partition] for partition in world.partitions] if is_split else [world.partitions]
+    found = []
+    for share in shares:
+        worker = world.worker()
+        found.append((worker, dict(await worker.claim(share, world.log))))
+    return found
+
+
+async def _zombies(world, zombies, count):
+    before = len(world.columns.inserts)
+    for worker, positions in zombies:
+        try:
+            await world.poll(worker, dict(positions), count)
+        except Fenced:
+            pass
+    assert len(world.columns.inserts) == before
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+@pytest.mark.parametrize("window", [1, 10_000])
+async def test_two_heirs_of_a_shared_flush_each_finish_their_partition(checkpoint, window):
+    world = World(list(range(8)), window, partitions=2)
+    await world.fill()
+
+    def die(name):
+        if name == checkpoint:
+            raise Crash(name)
+
+    ((worker, positions),) = await _claimed(world, is_split=False)
+    worker._checkpoint = worker._settlement._checkpoint = die
+    with pytest.raises(Crash):
+        await world.poll(worker, positions, 5)
+    heir = world.worker()
+    mine = dict(await heir.claim(world.partitions[:1], world.log))
+    while await world.poll(heir, mine, 2):
+        pass  # it is far ahead, and the tokens may be forgotten, when the other partition finds an owner
+    other = world.worker()
+    rest = dict(await other.claim(world.partitions[1:], world.log))
+    while await world.poll(other, rest, 2):
+        pass
+    world.check()
+
+
+async def test_the_partitions_of_a_flush_share_their_blocks():
+    world = World(list(range(8)), 10_000, partitions=2)
+    await world.fill()
+    ((worker, positions),) = await _claimed(world, is_split=False)
+    await world.poll(worker, positions, 8)
+    tables = [name.split(":")[0] for name in world.columns.inserts]
+    assert sorted(tables) == ["event_outcomes", "events"]
     world.check()

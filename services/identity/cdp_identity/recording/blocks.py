@@ -1,4 +1,8 @@
-"""Records of events-identified -> columns of ClickHouse blocks, one block per table and month of arrival."""
+"""Records of events-identified -> columns of ClickHouse blocks, one block per table and month of arrival.
+
+A block costs ClickHouse several parts (its own and one for each view), whatever its size, so the partitions of a flush
+share their blocks.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from cdp_eventlog.log import Record
-from cdp_identity.recording.protocol import Intent, fresh, token
+from cdp_identity.recording.protocol import Intent, Place, fresh, token
 from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.event_names import event_name
 from cdp_schemas.events import IdentifiedEvent
@@ -24,14 +28,13 @@ OUTCOME_COLUMNS: Final = (*EVENT_OUTCOMES.columns, "received_partition", "last_o
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One insert: columns of equal length under a token. ``received`` are the offsets that prove it, if it has any."""
+    """One insert: columns of equal length under a token. ``received`` are the places that prove it, if it has any."""
 
     table: str
     names: tuple[str, ...]
     columns: Sequence[Sequence[Any]]
     token: str
-    received_partition: int = -1
-    received: Sequence[int] = ()
+    received: Sequence[Place] = ()
 
     @property
     def rows(self) -> int:
@@ -40,8 +43,14 @@ class Block:
     def only(self, positions: Sequence[int], new_token: str) -> "Block":
         """These rows alone, under another token."""
         columns = [[column[position] for position in positions] for column in self.columns]
-        received = [self.received[position] for position in positions]
-        return Block(self.table, self.names, columns, new_token, self.received_partition, received)
+        return Block(self.table, self.names, columns, new_token, [self.received[position] for position in positions])
+
+    def offsets(self) -> dict[int, list[int]]:
+        """Partition of events-received -> the offsets that prove the block."""
+        found: dict[int, list[int]] = {}
+        for number, offset in self.received:
+            found.setdefault(number, []).append(offset)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +76,16 @@ def read_events(records: Sequence[Record], next_received: int) -> Reading:
     return Reading(events, following, len(decoded) - len(positions), len(records) - len(decoded))
 
 
-def event_blocks(reading: Reading, intent: Intent) -> list[Block]:
-    """The blocks of one range: stored events per month, then the outcomes of the others.
+def event_blocks(readings: Sequence[Reading], intents: Sequence[Intent]) -> list[Block]:
+    """The blocks of the ranges of one flush: stored events per month, then the outcomes of the others.
 
     Events with outcome ``stored`` are counted into event_outcomes by a view of the events table.
     """
-    stored = [event for event in reading.events if event.outcome == "stored"]
-    blocks = [_events(events, month, intent) for month, events in sorted(_by_month(stored).items())]
-    if len(stored) < len(reading.events):
-        blocks.append(_outcomes([event for event in reading.events if event.outcome != "stored"], intent))
+    events = [event for reading in readings for event in reading.events]
+    stored = [event for event in events if event.outcome == "stored"]
+    blocks = [_events(some, month, intents) for month, some in sorted(_by_month(stored).items())]
+    if len(stored) < len(events):
+        blocks.append(_outcomes([event for event in events if event.outcome != "stored"], intents))
     return blocks
 
 
@@ -87,8 +97,9 @@ def _by_month(events: Sequence[IdentifiedEvent]) -> dict[int, list[IdentifiedEve
     return months
 
 
-def _events(events: Sequence[IdentifiedEvent], month: int, intent: Intent) -> Block:
-    received = [event.received_offset for event in events]
+def _events(events: Sequence[IdentifiedEvent], month: int, intents: Sequence[Intent]) -> Block:
+    partitions = [event.received_partition for event in events]
+    offsets = [event.received_offset for event in events]
     columns: list[Sequence[Any]] = [
         [event.workspace_id for event in events],
         [event_name(event.type, event.event) for event in events],
@@ -104,30 +115,28 @@ def _events(events: Sequence[IdentifiedEvent], month: int, intent: Intent) -> Bl
         [bytes(event.properties) for event in events],
         [bytes(event.traits) for event in events],
         [bytes(event.context) for event in events],
-        [intent.partition.number] * len(events),
-        received,
+        partitions,
+        offsets,
     ]
-    return Block(
-        EVENTS.name, EVENTS.columns, columns, token(EVENTS.name, intent, month), intent.partition.number, received
-    )
+    places = list(zip(partitions, offsets, strict=True))
+    return Block(EVENTS.name, EVENTS.columns, columns, token(EVENTS.name, intents, month), places)
 
 
-def _outcomes(events: Sequence[IdentifiedEvent], intent: Intent) -> Block:
-    counts: Counter[tuple[str, str, int, str]] = Counter()
-    last: dict[tuple[str, str, int, str], int] = {}
+def _outcomes(events: Sequence[IdentifiedEvent], intents: Sequence[Intent]) -> Block:
+    counts: Counter[tuple[str, str, int, str, int]] = Counter()
+    last: dict[tuple[str, str, int, str, int], int] = {}
     for event in events:
-        group = (event.workspace_id, event.source_id, _minute(event.received_at), event.outcome)
+        who = (event.workspace_id, event.source_id)
+        group = (*who, _minute(event.received_at), event.outcome, event.received_partition)
         counts[group] += 1
         last[group] = event.received_offset
-    number = intent.partition.number
-    rows = [(*group, count, number, last[group]) for group, count in sorted(counts.items())]
+    rows = [(*group[:4], count, group[4], last[group]) for group, count in sorted(counts.items())]
     return Block(
         EVENT_OUTCOMES.name,
         OUTCOME_COLUMNS,
         list(zip(*rows, strict=True)),
-        token(EVENT_OUTCOMES.name, intent),
-        number,
-        [event.received_offset for event in events],
+        token(EVENT_OUTCOMES.name, intents),
+        [(event.received_partition, event.received_offset) for event in events],
     )
 
 

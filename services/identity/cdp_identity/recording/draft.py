@@ -21,7 +21,7 @@ class Draft:
 
     claims: dict[Partition, Claim] = field(default_factory=dict)
     intents: list[Intent] = field(default_factory=list)
-    blocks: list[tuple[Intent, Block]] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     updates: Updates = field(default_factory=dict)
     moves: Moves = field(default_factory=dict)
@@ -34,22 +34,23 @@ class Draft:
 def draft(batch: Batch, claims: Mapping[Partition, Claim]) -> Draft:
     """The flush of a batch whose partitions are all claimed."""
     result = Draft(records=sum(map(len, batch.values())))
-    for partition in sorted(batch):
-        if partition.topic == EVENTS_IDENTIFIED:
-            intent = intent_for(claims[partition], [record.offset for record in batch[partition]])
-            add_events(result, claims[partition], intent, batch[partition])
+    events = sorted(partition for partition in batch if partition.topic == EVENTS_IDENTIFIED)
+    intents = [intent_for(claims[one], [record.offset for record in batch[one]]) for one in events]
+    add_events(result, claims, intents, batch)
     _add_profiles(result, batch, claims)
     return result
 
 
-def add_events(result: Draft, claim: Claim, intent: Intent, records: Sequence[Record]) -> None:
-    """One range of events: its intent, blocks and the claim that follows."""
-    reading = read_events(records, intent.from_received)
-    result.intents.append(intent)
-    result.blocks.extend((intent, block) for block in event_blocks(reading, intent))
-    result.readings.append(reading)
-    result.unreadable += reading.unreadable
-    result.claims[intent.partition] = advanced(claim, intent.last, reading.next_received)
+def add_events(result: Draft, claims: Mapping[Partition, Claim], intents: Sequence[Intent], batch: Batch) -> None:
+    """The ranges of events of one flush: their blocks, and the claims that follow of those partitions that are ours."""
+    for intent in intents:
+        reading = read_events(batch[intent.partition], intent.from_received)
+        result.readings.append(reading)
+        result.unreadable += reading.unreadable
+        if (claim := claims.get(intent.partition)) is not None:
+            result.claims[intent.partition] = advanced(claim, intent.last, reading.next_received)
+    result.intents.extend(intents)
+    result.blocks.extend(event_blocks(result.readings, intents))
 
 
 def _add_profiles(result: Draft, batch: Batch, claims: Mapping[Partition, Claim]) -> None:

@@ -11,6 +11,7 @@ from cdp_identity.recording.draft import Draft, erased_nodes, erased_profiles
 from cdp_identity.recording.owners import Node
 from cdp_identity.recording.ports import ColumnStore, Erasure, Ledger
 from cdp_identity.recording.profiles import Updates
+from cdp_identity.recording.protocol import Place
 from cdp_runtime import metrics
 from cdp_runtime.patience import Patience
 from cdp_schemas.profiles import ProfileUpdated
@@ -83,8 +84,8 @@ class Erasures:
         metrics.RECORDER_ERASED_NODES.inc(len(nodes))
 
 
-def standing(block: Block, until: Mapping[Node, datetime]) -> list[int]:
-    """The received offsets of the rows that no erasure concerns."""
+def standing(block: Block, until: Mapping[Node, datetime]) -> list[Place]:
+    """The places of the rows that no erasure concerns."""
     if block.table != EVENTS.name or not until:
         return list(block.received)
     columns = dict(zip(block.names, block.columns, strict=True))

@@ -1,13 +1,14 @@
 """Batches of three topics -> ClickHouse, then profiles-recorded: intent, insert, publish, close, each a named step."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 from cdp_clickhouse.errors import StoreRefused
-from cdp_eventlog.log import Outgoing, Partition, Producer, RangeReader
+from cdp_eventlog.log import Outgoing, Partition, Producer, RangeReader, Record
 from cdp_identity.recording.acceptance import accepted
 from cdp_identity.recording.blocks import Block, nodes_of
 from cdp_identity.recording.draft import Batch, Draft, add_events, draft
@@ -82,9 +83,12 @@ class Flush:
         """Take partitions over, finish what their last owner left open; partition -> the offset to read from."""
         claimed = await self._patience.until_done(lambda: self._stores.ledger.claim(partitions))
         self._claims.update({claim.partition: claim for claim, _ in claimed})
-        for claim, intent in claimed:
-            if intent is not None:
-                await self._recover(claim, intent, reader)
+        left_open = defaultdict[tuple[Intent, ...], list[Claim]](list)
+        for claim, intents in claimed:
+            left_open[intents].append(claim)
+        for intents, claims in left_open.items():
+            if intents:
+                await self._recover(claims, intents, reader)
         return {p: self._claims[p].next_offset for p in partitions if p in self._claims}
 
     def release(self, partitions: Iterable[Partition]) -> None:
@@ -125,21 +129,26 @@ class Flush:
         }
         return {partition: records for partition, records in due.items() if records}
 
-    async def _recover(self, claim: Claim, intent: Intent, reader: RangeReader) -> None:
+    async def _recover(self, claims: Sequence[Claim], intents: Sequence[Intent], reader: RangeReader) -> None:
+        """Finish a flush whose partitions may have come to several workers: each makes all of its blocks again."""
+        batch = {intent.partition: await self._read(intent, reader) for intent in intents}
+        metrics.RECORDER_INTENTS_RECOVERED.inc(len(claims))
+        flush = Draft(records=sum(map(len, batch.values())))
+        add_events(flush, {claim.partition: claim for claim in claims}, intents, batch)
+        await self._finish(flush, in_doubt=True)
+
+    async def _read(self, intent: Intent, reader: RangeReader) -> list[Record]:
         records = await self._patience.until_done(lambda: reader.read(intent.partition, intent.first, intent.last))
         if len(records) != intent.records:
             _log.error("records_expired", intent=str(intent), found=len(records))
-        metrics.RECORDER_INTENTS_RECOVERED.inc()
-        flush = Draft(records=len(records))
-        add_events(flush, claim, intent, records)
-        await self._finish(flush, in_doubt=True)
+        return records
 
     async def _finish(self, flush: Draft, *, in_doubt: bool) -> None:
         if in_doubt:
             await self._erasures.learn(self._stores.clock.now())
         erasures = await self._erasures.save(flush)
         found: list[Block] = []
-        await _all(self._settle(intent, block, in_doubt, found) for intent, block in flush.blocks)
+        await _all(self._settle(flush, block, in_doubt, found) for block in flush.blocks)
         for block in found:
             await self._settlement.repair(block)
         await self._insert_moves(flush)
@@ -151,12 +160,13 @@ class Flush:
         await self._publish(flush)
         await self._close(flush)
 
-    async def _settle(self, intent: Intent, block: Block, in_doubt: bool, found: list[Block]) -> None:
+    async def _settle(self, flush: Draft, block: Block, in_doubt: bool, found: list[Block]) -> None:
         async with self._inserting:
             if self._stores.clock.monotonic() - self._intended_at > _LEASE_S:
                 # this process may have stood still while another took over: ask before the token could be forgotten
-                await self._intend([self._claims[intent.partition]], [intent])
-            settled = await self._settlement.settle(intent, block, in_doubt=in_doubt)
+                ours = [intent.partition for intent in flush.intents if intent.partition in flush.claims]
+                await self._intend([self._claims[partition] for partition in ours], flush.intents)
+            settled = await self._settlement.settle(flush.intents, block, in_doubt=in_doubt)
         if settled is Settled.FOUND:
             found.append(block)
         observe_block(block, settled, self._stores.clock.now())

@@ -43,11 +43,17 @@ WAITED_FOR: Final[dict[type[Exception], str]] = {
 class Ledger(Protocol):
     """Claims, open intents and erasures, durable. Every call may be repeated after LedgerUnavailable."""
 
-    async def claim(self, partitions: Sequence[Partition]) -> list[tuple[Claim, Intent | None]]:
-        """Take the partitions over: raises their epochs, which fences every earlier owner."""
+    async def claim(self, partitions: Sequence[Partition]) -> list[tuple[Claim, tuple[Intent, ...]]]:
+        """Take the partitions over: raises their epochs, which fences every earlier owner.
+
+        With each, the intents of the flush that its last owner left open, this partition's among them, or none.
+        """
 
     async def intend(self, claims: Sequence[Claim], intents: Sequence[Intent]) -> None:
-        """Open the intents, replacing open ones of the same partitions. Raises Fenced: then none is open."""
+        """Open the intents of one flush for the claimed partitions, replacing what was open there.
+
+        Raises Fenced: then none is open.
+        """
 
     async def close(self, claims: Sequence[Claim]) -> None:
         """Store the advanced claims and close their intents. Raises Fenced: then none is stored."""
@@ -66,7 +72,7 @@ class ColumnStore(Protocol):
         """Returns when the block and everything its views make of it is durable. A token counts once."""
 
     async def presence(self, block: Block) -> Presence:
-        """Which of the block's received offsets are there."""
+        """Which of the block's places are there."""
 
     async def erase(self, workspace_id: str, nodes: Sequence[UUID], until: datetime) -> None:
         """Remove the events of the nodes that arrived up to ``until``, and what they counted for."""

@@ -6,6 +6,8 @@ from enum import Enum
 
 from cdp_eventlog.log import Partition
 
+Place = tuple[int, int]  # partition and offset in events-received
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -27,7 +29,8 @@ class Intent:
     """A range of one partition that is about to be inserted, or was, or half so: both ends inclusive.
 
     ``from_received`` is the claim's next_received_offset before the range, so that reading the range again cuts off the
-    same repeats; ``records`` is how many records it had.
+    same repeats; ``records`` is how many records it had. The ranges of one flush go into the same blocks: whoever takes
+    one of them over needs all of them to make the same blocks again.
     """
 
     partition: Partition
@@ -48,9 +51,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What the store shows of a block: which of its received offsets, and how many blocks came after them."""
+    """What the store shows of a block: which of its places, and how many blocks came after them."""
 
-    offsets: frozenset[int]
+    places: frozenset[Place]
     blocks_since: int
 
 
@@ -72,10 +75,10 @@ def is_due(claim: Claim, offset: int) -> bool:
     return offset >= claim.next_offset
 
 
-def lacking(received: Sequence[int], expected: Collection[int], presence: Presence) -> list[int]:
+def lacking(received: Sequence[Place], expected: Collection[Place], presence: Presence) -> list[int]:
     """Positions of a block's rows that should be in the store and are not."""
-    wanted = set(expected) - presence.offsets
-    return [position for position, offset in enumerate(received) if offset in wanted]
+    wanted = set(expected) - presence.places
+    return [position for position, place in enumerate(received) if place in wanted]
 
 
 def intent_for(claim: Claim, offsets: Sequence[int]) -> Intent:
@@ -89,20 +92,20 @@ def advanced(claim: Claim, last: int, next_received: int | None = None) -> Claim
     return replace(claim, next_offset=max(claim.next_offset, last + 1), next_received_offset=received)
 
 
-def token(table: str, intent: Intent, month: int | None = None) -> str:
-    """The deduplication token of a block: the same range of the same generation always has the same one."""
-    topic, number = intent.partition
-    name = f"{table}:{topic}:{number}:{intent.first}-{intent.last}:g{intent.generation}"
+def token(table: str, intents: Sequence[Intent], month: int | None = None) -> str:
+    """The deduplication token of a block: the same ranges of the same generations always have the same one."""
+    ranges = ",".join(f"{one.partition.number}:{one.first}-{one.last}:g{one.generation}" for one in intents)
+    name = f"{table}:{intents[0].partition.topic}:{ranges}"
     return name if month is None else f"{name}:{month}"
 
 
-def verdict(expected: Collection[int], presence: Presence, window: int) -> Verdict:
-    """What an interrupted block needs, given the received offsets it should have.
+def verdict(expected: Collection[Place], presence: Presence, window: int) -> Verdict:
+    """What an interrupted block needs, given the places it should have.
 
     While its token is remembered (``window`` blocks) sending it again is always right, and also fills a view that
     missed it. Beyond that the offsets decide alone.
     """
-    there = len(presence.offsets.intersection(expected))
+    there = len(presence.places.intersection(expected))
     if there == len(expected):
-        return Verdict.AGAIN if presence.offsets and presence.blocks_since < window else Verdict.DONE
+        return Verdict.AGAIN if presence.places and presence.blocks_since < window else Verdict.DONE
     return Verdict.MISSING if there else Verdict.AGAIN

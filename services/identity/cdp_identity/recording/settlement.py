@@ -1,6 +1,6 @@
-"""A block and its intent -> the block durable exactly once, whatever happened to earlier attempts."""
+"""A block and its intents -> the block durable exactly once, whatever happened to earlier attempts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum
@@ -40,7 +40,7 @@ class Settlement:
         self._store, self._patience, self._erased = store, patience, erased
         self._window, self._checkpoint = window, checkpoint
 
-    async def settle(self, intent: Intent, block: Block, *, in_doubt: bool) -> Settled:
+    async def settle(self, intents: Sequence[Intent], block: Block, *, in_doubt: bool) -> Settled:
         """Returns when every row is in the store once. ``in_doubt``: an earlier attempt may have happened.
 
         Raises Stopping. A failed attempt puts the next one in doubt: the reply may be what was lost.
@@ -48,7 +48,7 @@ class Settlement:
         attempt = 0
         while True:
             try:
-                return await (self._resettle(intent, block) if in_doubt else self._write(block))
+                return await (self._resettle(intents, block) if in_doubt else self._write(block))
             except StoreError as error:
                 await self._patience.after(error, attempt)
                 attempt, in_doubt = attempt + 1, True
@@ -59,7 +59,7 @@ class Settlement:
         self._checkpoint("after-insert")
         return Settled.WRITTEN
 
-    async def _resettle(self, intent: Intent, block: Block) -> Settled:
+    async def _resettle(self, intents: Sequence[Intent], block: Block) -> Settled:
         presence = await self._store.presence(block)
         expected = standing(block, self._erased)
         decided = verdict(expected, presence, self._window)
@@ -68,7 +68,7 @@ class Settlement:
             return Settled.AGAIN
         if decided is Verdict.MISSING:
             absent = lacking(block.received, expected, presence)
-            await self._write(block.only(absent, token(f"{block.table}:missing", bumped(intent))))
+            await self._write(block.only(absent, token(f"{block.table}:missing", bumped(intents))))
             return Settled.COMPLETED
         return Settled.FOUND
 
@@ -80,6 +80,6 @@ class Settlement:
         await self._patience.until_done(lambda: self._store.repair(block))
 
 
-def bumped(intent: Intent) -> Intent:
-    """The same range, written a second time on purpose."""
-    return replace(intent, generation=intent.generation + 1)
+def bumped(intents: Sequence[Intent]) -> list[Intent]:
+    """The same ranges, written a second time on purpose."""
+    return [replace(intent, generation=intent.generation + 1) for intent in intents]

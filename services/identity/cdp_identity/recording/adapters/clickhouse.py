@@ -26,22 +26,26 @@ _INSERT_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     }
 }
 _JSON_TYPE: Final = "JSON(max_dynamic_paths = 256)"
-_IDS_PER_QUERY: Final = 2000
 _IDS_PER_COMMAND: Final = 50  # a command's parameters travel in the URL
 _FORGOTTEN: Final = 1 << 62
 
+# one statement for all partitions of a block sees one moment: the block is there as a whole or not at all, also when
+# another heir of the same flush inserts it just now
 _THERE: Final = """
-SELECT received_offset, _part FROM events
-WHERE received_partition = {number:Int32} AND received_offset IN {offsets:Array(Int64)}
-  AND received_at BETWEEN fromUnixTimestamp64Milli({oldest:Int64}) AND fromUnixTimestamp64Milli({newest:Int64})
+SELECT received_partition, received_offset, _part FROM events
+WHERE received_at BETWEEN fromUnixTimestamp64Milli({oldest:Int64}) AND fromUnixTimestamp64Milli({newest:Int64})
+  AND received_partition IN {numbers:Array(Int32)}
+  AND received_offset BETWEEN {firsts:Array(Int64)}[indexOf({numbers:Array(Int32)}, received_partition)]
+                          AND {lasts:Array(Int64)}[indexOf({numbers:Array(Int32)}, received_partition)]
 """
 _NEWEST_BLOCK: Final = """
 SELECT max(max_block_number) AS newest FROM system.parts
 WHERE database = currentDatabase() AND table = 'events' AND active
 """
 _COUNTED: Final = """
-SELECT max(last_offset) AS last FROM event_outcomes
-WHERE received_partition = {number:Int32} AND outcome != 'stored' AND minute >= toDateTime({oldest:UInt32})
+SELECT received_partition, max(last_offset) AS last FROM event_outcomes
+WHERE received_partition IN {numbers:Array(Int32)} AND outcome != 'stored' AND minute >= toDateTime({oldest:UInt32})
+GROUP BY received_partition
 """
 _ERASE_EVENTS: Final = """
 DELETE FROM events WHERE workspace_id = {workspace:String} AND node_id IN {nodes:Array(UUID)}
@@ -67,16 +71,16 @@ class ClickHouseColumns:
     async def presence(self, block: Block) -> Presence:
         if block.table == EVENT_OUTCOMES.name:
             return await self._presence_of_outcomes(block)
-        offsets: list[int] = []
-        parts: set[str] = set()
+        offsets = block.offsets()
+        ends = {"firsts": [min(some) for some in offsets.values()], "lasts": [max(some) for some in offsets.values()]}
         arrivals = block.columns[block.names.index("received_at")]
-        for start in range(0, len(block.received), _IDS_PER_QUERY):
-            some = list(block.received[start : start + _IDS_PER_QUERY])
-            values = {"number": block.received_partition, "offsets": some, "oldest": min(arrivals)}
-            found = await self._store.columns(Statement(_THERE, {**values, "newest": max(arrivals)}))
-            offsets.extend(found["received_offset"])
-            parts.update(found["_part"])
-        return Presence(frozenset(offsets), await self._blocks_since(parts))
+        values = {"numbers": list(offsets), **ends, "oldest": min(arrivals), "newest": max(arrivals)}
+        found = await self._store.columns(Statement(_THERE, values))
+        rows = zip(found["received_partition"], found["received_offset"], found["_part"], strict=True)
+        # between them lie offsets of other blocks
+        wanted = set(block.received)
+        mine = {(number, offset): part for number, offset, part in rows if (number, offset) in wanted}
+        return Presence(frozenset(mine), await self._blocks_since(set(mine.values())))
 
     async def repair(self, block: Block) -> None:
         if block.table == EVENTS.name:
@@ -105,9 +109,11 @@ class ClickHouseColumns:
     async def _presence_of_outcomes(self, block: Block) -> Presence:
         """The blocks of a partition arrive in order and whole, so the highest offset counted tells."""
         oldest = min(block.columns[block.names.index("minute")])
-        rows = await self._store.rows(Statement(_COUNTED, {"number": block.received_partition, "oldest": oldest}))
-        counted = bool(rows) and rows[0]["last"] >= max(block.received)
-        return Presence(frozenset(block.received) if counted else frozenset(), _FORGOTTEN)
+        offsets = block.offsets()
+        rows = await self._store.rows(Statement(_COUNTED, {"numbers": list(offsets), "oldest": oldest}))
+        last = {row["received_partition"]: row["last"] for row in rows}
+        is_counted = all(last.get(number, -1) >= max(some) for number, some in offsets.items())
+        return Presence(frozenset(block.received) if is_counted else frozenset(), _FORGOTTEN)
 
     async def _blocks_since(self, parts: set[str]) -> int:
         """Blocks inserted after the oldest that these parts hold; merged parts make it an upper bound."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
 
 from cdp_eventlog.log import Partition
 from cdp_identity.recording.ports import Erasure, Fenced, LedgerUnavailable
@@ -20,7 +21,7 @@ ON CONFLICT (topic, partition) DO UPDATE SET epoch = owned.epoch + 1, claimed_at
 RETURNING topic, partition, epoch, next_offset, next_received_offset, generation
 """
 _OPEN: Final = """
-SELECT topic, partition, first_offset, last_offset, records, from_received, generation
+SELECT topic, partition, first_offset, last_offset, records, from_received, generation, flush
 FROM identity.recorder_intents JOIN unnest(%s::text[], %s::int[]) AS mine (topic, partition) USING (topic, partition)
 """
 _LOCK: Final = """
@@ -31,11 +32,12 @@ ORDER BY owned.topic, owned.partition FOR UPDATE OF owned
 """
 _INTEND: Final = """
 INSERT INTO identity.recorder_intents AS open
-    (topic, partition, first_offset, last_offset, records, from_received, generation)
-SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
+    (topic, partition, first_offset, last_offset, records, from_received, generation, flush)
+SELECT *, %s::jsonb
+FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
 ON CONFLICT (topic, partition) DO UPDATE SET
     first_offset = excluded.first_offset, last_offset = excluded.last_offset, records = excluded.records,
-    from_received = excluded.from_received, generation = excluded.generation, opened_at = now()
+    from_received = excluded.from_received, generation = excluded.generation, flush = excluded.flush, opened_at = now()
 """
 _ADVANCE: Final = """
 UPDATE identity.recorder_partitions AS owned
@@ -70,24 +72,22 @@ class PostgresLedger:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def claim(self, partitions: Sequence[Partition]) -> list[tuple[Claim, Intent | None]]:
+    async def claim(self, partitions: Sequence[Partition]) -> list[tuple[Claim, tuple[Intent, ...]]]:
         topics, numbers = _split(partitions)
         async with self._transaction() as connection:
             claims = await (await connection.execute(_CLAIM, (topics, numbers))).fetchall()
             intents = await (await connection.execute(_OPEN, (topics, numbers))).fetchall()
-        open_intents = {Partition(row[0], row[1]): Intent(Partition(row[0], row[1]), *row[2:]) for row in intents}
+        left_open = {Partition(row[0], row[1]): _flush(row[:7], row[7]) for row in intents}
         mine = [Claim(Partition(row[0], row[1]), *row[2:]) for row in claims]
-        return [(claim, open_intents.get(claim.partition)) for claim in mine]
+        return [(claim, left_open.get(claim.partition, ())) for claim in mine]
 
     async def intend(self, claims: Sequence[Claim], intents: Sequence[Intent]) -> None:
-        topics, numbers = _split([intent.partition for intent in intents])
-        ranges = [[intent.first for intent in intents], [intent.last for intent in intents]]
-        records = [intent.records for intent in intents]
-        received = [intent.from_received for intent in intents]
-        generations = [intent.generation for intent in intents]
+        claimed = {claim.partition for claim in claims}
+        rows = [_columns(intent) for intent in intents if intent.partition in claimed]
+        flush = Jsonb([_columns(intent) for intent in intents])
         async with self._transaction() as connection:
             await _lock(connection, claims)
-            await connection.execute(_INTEND, (topics, numbers, *ranges, records, received, generations))
+            await connection.execute(_INTEND, (flush, *map(list, zip(*rows, strict=True))))
 
     async def close(self, claims: Sequence[Claim]) -> None:
         topics, numbers = _split([claim.partition for claim in claims])
@@ -123,6 +123,16 @@ class PostgresLedger:
             if not retryable(error):
                 raise
             raise LedgerUnavailable(str(error).strip() or type(error).__name__) from error
+
+
+def _columns(intent: Intent) -> tuple[Any, ...]:
+    topic, number = intent.partition
+    return (topic, number, intent.first, intent.last, intent.records, intent.from_received, intent.generation)
+
+
+def _flush(row: Sequence[Any], flush: Sequence[Sequence[Any]] | None) -> tuple[Intent, ...]:
+    """All ranges of the flush that a row belongs to; before there were flushes of several ranges, its own."""
+    return tuple(Intent(Partition(one[0], one[1]), *one[2:]) for one in flush or [row])
 
 
 async def _lock(connection: AsyncConnection[Any], claims: Sequence[Claim]) -> None:

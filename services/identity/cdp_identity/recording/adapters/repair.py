@@ -61,23 +61,26 @@ async def recount(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -
 
 
 async def stored_outcomes(store: ClickHouse, block: Block) -> None:
-    """Count the block's events as stored when the view did not; its last offset tells."""
-    number = block.received_partition
-    rows = await store.rows(Statement(_STORED, {"number": number}))
-    if rows and rows[0]["last"] >= max(block.received):
-        return
+    """Count the block's events as stored when the view did not; each partition's last offset tells."""
+    for number, offsets in block.offsets().items():
+        rows = await store.rows(Statement(_STORED, {"number": number}))
+        if not rows or rows[0]["last"] < max(offsets):
+            await _count_stored(store, block, number)
+
+
+async def _count_stored(store: ClickHouse, block: Block, number: int) -> None:
     columns = dict(zip(block.names, block.columns, strict=True))
     counts: Counter[tuple[str, str, int]] = Counter()
     last: dict[tuple[str, str, int], int] = {}
     arrivals = zip(columns["workspace_id"], columns["source_id"], columns["received_at"], block.received, strict=True)
-    for workspace_id, source_id, arrived, offset in arrivals:
-        group = (workspace_id, source_id, arrived // 60_000 * 60)
-        counts[group] += 1
-        last[group] = offset
+    for workspace_id, source_id, arrived, (partition, offset) in arrivals:
+        if partition == number:
+            group = (workspace_id, source_id, arrived // 60_000 * 60)
+            counts[group] += 1
+            last[group] = offset
     made = [(*group, "stored", count, number, last[group]) for group, count in sorted(counts.items())]
-    await store.insert(
-        EVENT_OUTCOMES.name, OUTCOME_COLUMNS, list(zip(*made, strict=True)), token=f"stored_outcomes:{block.token}"
-    )
+    token = f"stored_outcomes:{number}:{block.token}"
+    await store.insert(EVENT_OUTCOMES.name, OUTCOME_COLUMNS, list(zip(*made, strict=True)), token=token)
 
 
 async def _differing(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -> list[UUID]:
