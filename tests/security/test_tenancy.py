@@ -37,6 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /segments": {"name": "mine", "rules": {"segment": "{id}"}},
     "PUT /segments/{segment_id}": {"name": "mine", "rules": RULES},
     "POST /segments/{segment_id}/members": {"profileIds": ["{id}"]},
+    "POST /analytics/cohorts": {"startEvent": "{id}"},
     "POST /analytics/funnel": {"steps": [{"event": "{id}"}, {"event": "Order Completed"}]},
     "POST /events": {"type": "custom", "event": "x", "profileId": "{id}"},
     "POST /events/batch": {"events": [{"type": "custom", "event": "x", "profileId": "{id}"}]},

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from pydantic import Field
 
 from cdp_analytics_api.notation import Money, Timestamp
+from cdp_analytics_api.queries.cohorts import Cohorts
 from cdp_analytics_api.queries.funnel import Funnel
 from cdp_runtime.envelope import Wire
 from cdp_schemas.money import to_major
@@ -103,6 +104,22 @@ class FunnelAnswer(Wire):
     breakdown: list[FunnelBranch] | None = Field(None, description="the 25 values that most profiles entered with")
 
 
+class CohortWeek(Wire):
+    """The profiles whose first start fell into one week. ``retained[k]``: there (again) k weeks later, 0 the same week.
+
+    The list ends with the last week that was asked for.
+    """
+
+    start: date = Field(description="the week's first day (UTC)")
+    profiles: int = Field(examples=[1200])
+    retained: list[int] = Field(examples=[[1200, 310, 250]])
+    retention_rate: list[float] = Field(description="percent of ``profiles``", examples=[[100.0, 25.8, 20.8]])
+
+
+class CohortAnswer(Wire):
+    weeks: list[CohortWeek]
+
+
 def stats(events: Row, profiles: Row, counts: Mapping[str, int], now: datetime) -> Stats:
     return Stats(
         total_profiles=profiles["total"],
@@ -163,6 +180,19 @@ def funnel_answer(name: str | None, asked: Funnel, total: Row, branches: Rows) -
         conversion_rate=steps[-1].conversion_rate,
         breakdown=[_branch(asked, row) for row in branches] if asked.breakdown else None,
     )
+
+
+def cohort_answer(asked: Cohorts, rows: Rows) -> CohortAnswer:
+    return CohortAnswer(weeks=[_cohort(asked, week, rows) for week in range(asked.weeks)])
+
+
+def _cohort(asked: Cohorts, week: int, rows: Rows) -> CohortWeek:
+    mine = [row for row in rows if row["week"] == week]
+    size = sum(row["profiles"] for row in mine)
+    ahead = range(asked.weeks - week)
+    retained = [sum(row["profiles"] for row in mine if row["back"] >> later & 1) for later in ahead]
+    rates = [percent(count, size) for count in retained]
+    return CohortWeek(start=asked.starts[week], profiles=size, retained=retained, retention_rate=rates)
 
 
 def percent(part: int, whole: int) -> float:

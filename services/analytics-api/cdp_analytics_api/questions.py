@@ -1,5 +1,6 @@
 """What analysts ask: the bodies of the analytics endpoints, checked."""
 
+from datetime import date
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,7 @@ Operator = Literal["=", "!=", ">", ">=", "<", "<=", "contains", "in", "not_in", 
 Order = Literal["ordered", "strict"]
 Scalar = Annotated[str, Field(max_length=1000)] | bool | int | float
 MAX_STEPS: Final = 16
+MOST_WEEKS: Final = 52  # a bit each in one number of 64
 _ORDERINGS: Final = {">", ">=", "<", "<="}
 
 
@@ -83,3 +85,21 @@ class FunnelQuestion(Wire):
         if value is not None and not value.removeprefix("properties."):
             raise ValueError("breakdown needs the name of a property")
         return value
+
+
+class CohortQuestion(Wire):
+    """How many of the profiles that came in a week were there again one, two, ... weeks later."""
+
+    start_event: str | None = Field(
+        None, min_length=1, max_length=200, description="what coming is; any event if left out", examples=["signup"]
+    )
+    return_event: str | None = Field(
+        None, min_length=1, max_length=200, description="what being there again is; any event if left out"
+    )
+    start_date: date | None = Field(
+        None,
+        ge=date(1970, 1, 1),
+        le=date(2038, 1, 1),
+        description="first day of the first week; else the weeks end today",
+    )
+    weeks: int = Field(8, ge=1, le=MOST_WEEKS, description="weeks of seven UTC days")

@@ -10,9 +10,10 @@ from cdp_analytics_api.freshness import FreshAnswers
 from cdp_analytics_api.periods import Period, duration_ms, period
 from cdp_analytics_api.ports import EventStore, Facets
 from cdp_analytics_api.queries import totals
+from cdp_analytics_api.queries.cohorts import DAYS, Cohorts, cohorts
 from cdp_analytics_api.queries.funnel import Funnel, funnel
 from cdp_analytics_api.queries.usage import outcomes
-from cdp_analytics_api.questions import FunnelQuestion
+from cdp_analytics_api.questions import CohortQuestion, FunnelQuestion
 from cdp_runtime.clock import Clock
 
 FUNNEL_DAYS: Final = timedelta(days=30)
@@ -48,6 +49,10 @@ class Reports:
         rows, branches = await asyncio.gather(total, self._store.rows(funnel(workspace_id, asked)))
         return answers.funnel_answer(question.name, asked, rows[0], branches)
 
+    async def cohorts(self, workspace_id: str, question: CohortQuestion) -> answers.CohortAnswer:
+        asked = cohorts_of(question, self._clock.now())
+        return answers.cohort_answer(asked, await self._store.rows(cohorts(workspace_id, asked)))
+
     async def _stats(self, workspace_id: str, facets: Facets) -> answers.Stats:
         now = self._clock.now()
         today = datetime.combine(now.date(), time(), UTC)
@@ -61,7 +66,7 @@ class Reports:
     async def _overview(self, workspace_id: str) -> answers.Overview:
         now = self._clock.now()
         events, revenue, consent, countries = await asyncio.gather(
-            self._store.rows(totals.event_totals(workspace_id, now)),
+            self._store.rows(totals.event_count(workspace_id)),
             self._store.rows(totals.revenue_totals(workspace_id)),
             self._store.rows(totals.consent_totals(workspace_id)),
             self._store.rows(totals.top_countries(workspace_id)),
@@ -81,6 +86,12 @@ def funnel_of(question: FunnelQuestion, now: datetime) -> Funnel:
         breakdown=tuple(breakdown.removeprefix("properties.").split(".")) if breakdown else None,
         times=question.time_to_convert,
     )
+
+
+def cohorts_of(question: CohortQuestion, now: datetime) -> Cohorts:
+    """The question with its first day: given, or such that the last week ends today."""
+    first = question.start_date or now.date() - timedelta(days=DAYS * question.weeks - 1)
+    return Cohorts(first, question.weeks, question.start_event, question.return_event)
 
 
 async def _counts(workspace_id: str, facets: Facets) -> Mapping[str, int]:

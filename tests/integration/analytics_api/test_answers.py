@@ -195,6 +195,14 @@ async def test_stats_and_overview_are_exact(shop: FrontDoor) -> None:
     assert overview["topCountries"] == [{"country": "US", "count": 2}, {"country": "CA", "count": 1}]
 
 
+async def test_retention_is_by_profile_and_within_the_workspace(shop: FrontDoor) -> None:
+    question = {"startEvent": "page_view", "returnEvent": "Order Completed", "weeks": 1}
+    for token, expected in (("everything", (2, [1])), ("stranger", (0, [0]))):
+        (week,) = (await shop.post("/analytics/cohorts", question, token=token)).json()["data"]["weeks"]
+        assert (week["profiles"], week["retained"]) == expected, token
+    assert (await shop.post("/analytics/cohorts", {"weeks": 53})).status_code == 422
+
+
 async def test_usage_accounts_per_source_and_minute(shop: FrontDoor) -> None:
     items = await listed(shop, "/usage")
     assert sum(item["stored"] for item in items) == 8

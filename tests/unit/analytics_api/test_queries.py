@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from cdp_analytics_api.cursors import Place
 from cdp_analytics_api.periods import Period
 from cdp_analytics_api.queries import totals
+from cdp_analytics_api.queries.cohorts import Cohorts, cohorts
 from cdp_analytics_api.queries.events import EventFilter, event_page
 from cdp_analytics_api.queries.filters import condition
 from cdp_analytics_api.queries.funnel import Funnel, funnel
@@ -140,7 +141,8 @@ def test_a_plain_funnel_without_times_is_a_window_funnel() -> None:
         f"FROM events AS e ANY LEFT JOIN ( {MOVED} ) AS a ON a.node_id = e.node_id "
         "WHERE workspace_id = {workspace:String} AND timestamp >= fromUnixTimestamp64Milli({start_ms:Int64}) "
         "AND timestamp < fromUnixTimestamp64Milli({end_ms:Int64}) "
-        "AND received_at >= fromUnixTimestamp64Milli({arrived_ms:Int64}) AND event IN {names:Array(String)} "
+        "AND _partition_id >= toString(toYYYYMM(fromUnixTimestamp64Milli({arrived_ms:Int64}, 'UTC'))) "
+        "AND event IN {names:Array(String)} "
         "GROUP BY if(a.profile_id = toUUID('00000000-0000-0000-0000-000000000000'), e.node_id, a.profile_id) )"
     )
 
@@ -166,8 +168,10 @@ every_statement = st.sampled_from(
     [
         lambda w: event_page(w, EventFilter(DAY, event=w, profile_id=ADA), 5, None),
         lambda w: funnel(w, Funnel(steps(w or "x", "B"), DAY, 1, breakdown=(w or "x",))),
+        lambda w: cohorts(w, Cohorts(DAY.start.date(), 8, w or None, w or None)),
         lambda w: outcomes(w, DAY, w or None),
         lambda w: profiles_of(w, [ADA]),
+        lambda w: totals.event_count(w),
         lambda w: totals.event_totals(w, DAY.start),
         lambda w: totals.profile_totals(w, DAY.start),
         lambda w: totals.revenue_totals(w),
@@ -183,6 +187,7 @@ def test_no_value_enters_the_text_and_every_table_is_read_by_workspace(build: An
     assert statement.sql == build("other").sql
     assert statement.parameters["workspace"] == hostile
     tables = sum(
-        statement.sql.count(f"FROM {table}") for table in ("events", "profiles", "profile_aliases", "event_outcomes")
+        statement.sql.count(f"FROM {table}")
+        for table in ("events", "counters", "profiles", "profile_aliases", "event_outcomes")
     )
     assert statement.sql.count("workspace_id = {workspace:String}") == tables

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from cdp_analytics_api.periods import Period
-from cdp_analytics_api.queries.events import in_period
+from cdp_analytics_api.queries.events import in_months
 from cdp_analytics_api.queries.filters import as_text, condition
 from cdp_analytics_api.queries.nodes import aliases, profile_of, workspace
 from cdp_analytics_api.questions import FunnelStep, Order
@@ -76,7 +76,7 @@ def _ways(workspace_id: str, asked: Funnel, way: Statement) -> Statement:
     every = [name for names in asked.names for name in names]
     conditions = [
         workspace(workspace_id),
-        in_period(asked.period),
+        in_months(asked.period),
         # strict steps are broken by any other event, so all of them are read
         EMPTY if asked.order == "strict" else "event IN " + value("names", "Array(String)", sorted(set(every))),
     ]

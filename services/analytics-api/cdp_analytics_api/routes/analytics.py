@@ -1,12 +1,12 @@
-"""GET /analytics/overview and POST /analytics/funnel: questions in, exact numbers out."""
+"""GET /analytics/overview, POST /analytics/funnel and /analytics/cohorts: questions in, exact numbers out."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends
 from fastapi.openapi.models import Example
 
-from cdp_analytics_api.answers import FunnelAnswer, Overview
-from cdp_analytics_api.questions import FunnelQuestion
+from cdp_analytics_api.answers import CohortAnswer, FunnelAnswer, Overview
+from cdp_analytics_api.questions import CohortQuestion, FunnelQuestion
 from cdp_analytics_api.reports import Reports
 from cdp_runtime.auth import Principal, require
 from cdp_runtime.envelope import Answer
@@ -48,5 +48,13 @@ def analytics_router(reports: Reports) -> APIRouter:
         event takes one step, even if it could be several. Times are those of the shortest way to the first completion.
         """
         return Answer(data=await reports.funnel(principal.workspace_id, question))
+
+    @router.post("/cohorts", summary="How many of those who came in a week were there again later")
+    async def cohorts(principal: Analyst, question: CohortQuestion) -> Answer[CohortAnswer]:
+        """Retention by week: a profile belongs to the week of its first start within the weeks that are asked for.
+
+        Weeks have seven UTC days; a profile counts once in each week it was there, whatever its number of events.
+        """
+        return Answer(data=await reports.cohorts(principal.workspace_id, question))
 
     return router
