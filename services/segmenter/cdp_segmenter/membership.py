@@ -53,9 +53,14 @@ def changes(
             cause=reason.cause,
             received_at=reason.received_at,
         )
-        for place in sorted((*entered, *exited))
+        for place in sorted((*entered, *exited), key=_by_profile)
         if place.segment_id in versions
     ]
+
+
+def _by_profile(place: Place) -> tuple[int, str]:
+    """Rows of one profile lie side by side then, and are read back together."""
+    return place.profile_id.int, place.segment_id
 
 
 def message_key(change: MembershipChanged) -> bytes:
