@@ -10,7 +10,7 @@ Change = Literal["entered", "exited"]
 Cause = Literal["event", "clock", "definition", "merge", "erased", "manual"]
 
 
-class MembershipChanged(Struct, rename="camel", frozen=True):
+class MembershipChanged(Struct, rename="camel", frozen=True, gc=False):
     """A profile entered or exited a segment, on ``memberships-changed``. Key: workspace, segment and profile.
 
     ``sequence`` counts the changes of this membership from 1: odd is entered, even is exited, so a reader sees gaps

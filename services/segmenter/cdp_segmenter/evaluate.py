@@ -4,10 +4,11 @@ Membership is a function of the stores and the clock. Every evaluation holds the
 the facts until its changes are committed, so a later commit never carries older facts, whichever worker does it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from operator import is_not
+from operator import attrgetter, is_not
 from typing import Final
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from cdp_segmenter.rules.times import EPOCH, epoch_ms
 IDS_PER_QUERY = 2000
 # how far ahead an evaluation foresees what time will change, and the sweep looks for those whom none will look at
 HORIZON: Final = timedelta(seconds=30)
+_number = attrgetter("int")  # what a UUID compares by, without a call of Python for each comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Evaluator:
 
     async def touched(self, touched: Touched) -> int:
         """Looks at these profiles again in every segment; returns how many memberships changed."""
-        everyone = sorted(touched.profiles | touched.gone)
+        everyone = sorted(touched.profiles | touched.gone, key=_number)
         changed = 0
         for start in range(0, len(everyone), IDS_PER_QUERY):
             some = frozenset(everyone[start : start + IDS_PER_QUERY])
@@ -87,7 +89,7 @@ class Evaluator:
             now = self._clock.now()
             found = await self._gone(session, definitions, touched, now) if touched.gone else []
             await session.apply(found)
-            ids = tuple(sorted(touched.profiles - touched.gone))
+            ids = tuple(sorted(touched.profiles - touched.gone, key=_number))
             if ids:
                 found += await self._changed(session, definitions, Scope(touched.workspace_id, now, ids), touched)
         self._measure("incremental", started, found)
@@ -152,8 +154,8 @@ class Evaluator:
 
     def _measure(self, kind: str, started: float, found: Sequence[MembershipChanged]) -> None:
         SEGMENTER_EVALUATION_SECONDS.labels(kind).observe(self._clock.monotonic() - started)
-        for change in found:
-            SEGMENTER_CHANGES.labels(change.change, change.cause).inc()
+        for (change, cause), count in Counter((one.change, one.cause) for one in found).items():
+            SEGMENTER_CHANGES.labels(change, cause).inc(count)
 
 
 def _manual(definitions: Definitions, before: dict[Place, int]) -> dict[str, list[UUID]]:

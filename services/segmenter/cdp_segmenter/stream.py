@@ -16,7 +16,7 @@ from cdp_segmenter.evaluate import IDS_PER_QUERY, Evaluator, Touched
 
 _log = structlog.get_logger(__name__)
 _codec = Codec(ProfilesRecorded)
-_GATHERING: Final = Gathering(full=IDS_PER_QUERY, longest=0.5)
+_GATHERING: Final = Gathering(full=IDS_PER_QUERY, longest=0.25)
 
 
 class RecordedStream:

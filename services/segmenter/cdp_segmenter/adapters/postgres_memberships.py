@@ -147,16 +147,11 @@ class PostgresSession:
     async def apply(self, changes: Sequence[MembershipChanged]) -> None:
         if not changes:
             return
-        rows = (
-            (one.segment_id, one.profile_id, bucket_of(one.profile_id), one.sequence, one.segment_version, one.at)
-            for one in changes
-        )
-        columns = arrays(rows, texts, uuids, numbers, numbers, numbers, times)
-        cursor = await self._connection.execute(_APPLY, [self._workspace, *columns])
+        cursor = await self._connection.execute(_APPLY, [self._workspace, *_columns(changes)])
         if cursor.rowcount != len(changes):
             raise OutOfStep(f"{len(changes) - cursor.rowcount} memberships of {self._workspace} changed meanwhile")
-        told = ((message_key(one), encode(one)) for one in changes)
-        await self._connection.execute(_TELL, arrays(told, octets, octets))
+        keys, messages = array(map(message_key, changes), octets), array(map(encode, changes), octets)
+        await self._connection.execute(_TELL, [keys, messages])
         sizes: Counter[str] = Counter()
         for change in changes:
             sizes[change.segment_id] += 1 if is_member(change.sequence) else -1
@@ -185,6 +180,19 @@ class PostgresSession:
             # stored by another release: its members stay as they are, the workspace's other segments go on
             self._parsed.pop((self._workspace, segment_id), None)
             _log.error("rule_unreadable", workspace_id=self._workspace, segment_id=segment_id, reason=str(error))
+
+
+def _columns(changes: Sequence[MembershipChanged]) -> list[str]:
+    """One array literal per column; a row object per change would cost as much as all of them."""
+    written = {at: times(at) for at in {change.at for change in changes}}  # one evaluation, one moment
+    return [
+        array([change.segment_id for change in changes], texts),
+        array([change.profile_id for change in changes], uuids),
+        array([bucket_of(change.profile_id) for change in changes], numbers),
+        array([change.sequence for change in changes], numbers),
+        array([change.segment_version for change in changes], numbers),
+        array([change.at for change in changes], written.__getitem__),
+    ]
 
 
 def _places(rows: Sequence[Any]) -> dict[Place, int]:

@@ -31,7 +31,7 @@ class Scope:
 
 def bucket_of(profile_id: UUID) -> int:
     """One of 256 equal parts of all profiles: contiguous in ClickHouse, which orders UUIDs by their second half."""
-    return profile_id.bytes[8]
+    return profile_id.int >> 56 & 0xFF
 
 
 def bucket_ends(first: int, last: int) -> tuple[UUID, UUID]:
