@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.fakes.segmenter import DAY, did, profile, profile_id
@@ -59,6 +60,19 @@ async def test_events_of_all_nodes_of_a_merged_profile_count(room: Room) -> None
     await room.erase(BOB.profile_id)
     await room.touch([ADA.profile_id], gone=[BOB.profile_id])
     assert await room.members(segment_id) == {ADA.profile_id}
+
+
+async def test_a_profile_whose_node_moved_away_is_looked_at_without_its_events(room: Room) -> None:
+    """A message may name a profile after its node has moved: the events count for the other one, who was not named."""
+    segment_id = await room.segment(BUYERS)
+    spans = await room.segment({"event": "purchase", "first": {"operator": "within_last", "value": "P1D"}})
+    totals = await room.segment({"event": "purchase", "sum": {"property": "revenue", "min": 1}})
+    bought = did("Order Completed", DAY - timedelta(seconds=5), revenue=5)
+    await room.knows(ADA, replace(BOB, events=(bought, bought)))
+    await room.touch([BOB.profile_id])
+    await room.move(BOB.profile_id, ADA.profile_id)
+    await room.touch([BOB.profile_id])
+    assert [await room.members(one) for one in (segment_id, spans, totals)] == [set()] * 3
 
 
 async def test_a_merged_profile_leaves_and_its_manual_memberships_go_on(room: Room) -> None:
