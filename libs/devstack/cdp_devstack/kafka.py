@@ -7,12 +7,15 @@ import logging
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from cdp_devstack.class_archive import class_archive
 from cdp_devstack.errors import PartUnavailable, StackError
 from cdp_devstack.jars import kafka_jars
 from cdp_devstack.java import java
@@ -75,13 +78,19 @@ class Kafka:
             jars = kafka_jars(executable)
         except PartUnavailable as missing:
             return tansu(self._port, missing)
+        return Command(
+            self._argv(executable, jars, class_archive(executable, jars, partial(_training, executable, jars)))
+        )
+
+    def _argv(self, executable: str, jars: Path, options: list[str]) -> list[str]:
+        """The broker's command, its storage formatted."""
         self._directory.mkdir(parents=True, exist_ok=True)
         settings = self._write_settings()
         logging_settings = self._directory / "log4j2.xml"
         logging_settings.write_bytes(files("cdp_devstack").joinpath("log4j2.xml").read_bytes())
-        run = [executable, *FLAGS, f"-Dlog4j2.configurationFile={logging_settings}", "-cp", f"{jars}/*"]
-        self._format(run, settings)
-        return Command([executable, f"-Xmx{HEAP}", f"-Xms{HEAP}", *run[1:], "kafka.Kafka", str(settings)])
+        run = [*FLAGS, f"-Dlog4j2.configurationFile={logging_settings}", "-cp", f"{jars}/*"]
+        self._format([executable, *_mapped(options), *run], settings)
+        return [executable, f"-Xmx{HEAP}", f"-Xms{HEAP}", *options, *run, "kafka.Kafka", str(settings)]
 
     def probe(self) -> bool:
         """Whether metadata and the group coordinator answer."""
@@ -116,6 +125,17 @@ class Kafka:
                 f"Kafka could not format its storage in {self._directory} ({reason}): "
                 "start again with --fresh, or choose another data directory."
             )
+
+
+def _training(executable: str, jars: Path, directory: Path, options: list[str]) -> tuple[list[str], Callable[[], bool]]:
+    """A broker whose classes are to be kept."""
+    broker = Kafka(directory, free_ports(1)[0])
+    return broker._argv(executable, jars, options), broker.probe
+
+
+def _mapped(options: list[str]) -> list[str]:
+    """Without what would make an archive of the formatting, too."""
+    return [option for option in options if "AtExit" not in option]
 
 
 async def _answers(bootstrap: str) -> bool:

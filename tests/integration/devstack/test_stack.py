@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import psycopg
 import pytest
 import redis
@@ -10,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from cdp_devstack.background import BackgroundStack
+from cdp_devstack.kafka import Kafka
 from cdp_devstack.parts import Part
 
 
@@ -31,6 +35,15 @@ def test_postgres_is_18_and_keeps_commits_over_kill_9(postgres_url: str, local_p
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
         connection.execute("DROP TABLE kept")
+
+
+@pytest.mark.kafka
+def test_kafka_starts_from_classes_that_the_jvm_takes(kafka_url: str, tmp_path: Path) -> None:
+    argv = list(Kafka(tmp_path, 1).prepare().argv)
+    assert any(option.startswith("-XX:SharedArchiveFile=") for option in argv)
+    # without -Xshare:on a JVM that cannot map the archive goes on without it
+    done = subprocess.run([argv[0], "-Xshare:on", *argv[1:-2], "-version"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.kafka
