@@ -9,7 +9,7 @@ from typing import Any, Final
 import uvicorn
 
 from cdp_runtime.deadline import with_deadline
-from cdp_runtime.slow_readers import SlowReaders, WebSocketProtocol
+from cdp_runtime.slow_readers import SlowReaders
 
 _BACKLOG: Final = 2048
 
@@ -52,7 +52,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             http=with_deadline(request_seconds),
-            ws=WebSocketProtocol if websockets else "none",
+            ws=_websocket_protocol() if websockets else "none",
             ws_max_size=message_bytes,
             ws_ping_interval=ping_seconds,
             ws_ping_timeout=ping_seconds,
@@ -91,6 +91,12 @@ class HttpServer:
             await asyncio.wait({self._serving})
         if self._cutting is not None:
             self._cutting.cancel()
+
+
+def _websocket_protocol() -> type[asyncio.Protocol]:
+    from cdp_runtime.websocket import WebSocketProtocol  # the gateway has none and does not load it
+
+    return WebSocketProtocol
 
 
 def bound(host: str, port: int, *, variable: str, shared: bool) -> socket.socket:

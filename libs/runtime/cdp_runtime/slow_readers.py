@@ -7,8 +7,6 @@ import termios
 from collections.abc import Set
 from typing import Any, Final
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-
 from cdp_runtime.metrics import HTTP_CONNECTIONS_CUT
 
 # slower than this is not reading: an answer of a megabyte would be held for a quarter of an hour
@@ -23,10 +21,6 @@ class Resumptions:
     def resume_writing(self) -> None:
         self.resumed += 1
         super().resume_writing()  # type: ignore[misc]
-
-
-class WebSocketProtocol(Resumptions, WebSocketsSansIOProtocol):
-    """Uvicorn's WebSocket; the sans-IO one, since its other one is written for an API that websockets has dropped."""
 
 
 class SlowReaders:
