@@ -5,10 +5,13 @@ from bench.registry import Benchmark, Registry, nothing
 from bench.target import Target, all_of, at_least, at_most, share_of_bare, times_bare
 from bench.whole import running
 
-_IN_TURN = "closed loop, 32 connections, {} a request, against a plain ASGI callable with the same sends, in turn"
+_IN_TURN = (
+    "closed loop, {} connections, {} a request, two workers; in turn with two of a plain ASGI callable that does the "
+    "same sends"
+)
 P1 = Target(
     "P1", "gateway, one event a request", "events/s", release=all_of(at_least(20_000, "events/s"), share_of_bare(0.8)),
-    floor=share_of_bare(0.6), how=_IN_TURN.format("one event"),
+    floor=share_of_bare(0.6), how=_IN_TURN.format(gateway.P1.connections, "one event"),
 )  # fmt: skip
 P1_CPU = Target(
     "P1 CPU", "one event a request, CPU per event", "µs", release=all_of(at_most(65, "µs"), share_of_bare(0.8)),
@@ -16,7 +19,7 @@ P1_CPU = Target(
 )  # fmt: skip
 P2 = Target(
     "P2", "batches of 100", "events/s", release=all_of(at_least(95_000, "events/s"), share_of_bare(0.8)),
-    floor=share_of_bare(0.6), how=_IN_TURN.format("100 events"),
+    floor=share_of_bare(0.6), how=_IN_TURN.format(gateway.P2.connections, "100 events"),
 )  # fmt: skip
 P2_CPU = Target(
     "P2 CPU", "batches of 100, CPU per event", "µs", release=all_of(at_most(20, "µs"), share_of_bare(0.8)),

@@ -1,6 +1,5 @@
 """P3: at half of the gateway's highest rate, from when an event was due until its 200, beside the bare baseline."""
 
-import asyncio
 from collections.abc import Iterable
 
 from bench import gateway, load
@@ -8,7 +7,6 @@ from bench.openloop import latencies, percentile
 from bench.report import Row
 from bench.target import Target, above_bare
 from bench.whole import Whole
-from cdp_eventlog.topics import create_topics
 
 P3 = Target(
     "P3", "acknowledged, p99 at 50 % of the highest rate", "ms", release=above_bare(10, "ms"),
@@ -16,25 +14,21 @@ P3 = Target(
     "rate, from the due time to the answer; the bare baseline gets the same schedule, in turn; median of the rounds",
 )  # fmt: skip
 ROUNDS, SECONDS = 5, 4
-BEHIND = ("resolver", "recorder", "segmenter", "activation", "analytics-api")
 
 
 def acknowledged(whole: Whole) -> Iterable[Row]:
     """Suspends what is behind the gateway: the bare baseline has nobody behind it either."""
-    for name in BEHIND:
-        whole.stack.find(name).suspend()
-    asyncio.run(create_topics(whole.bootstrap, topics=[gateway.BARE]))
-    highest = load.run(whole.stack.ports["INGEST"], load.requests(2000, 1, run=30), 3.0, gateway.CONNECTIONS).rate
-    offered = highest / 2
-    slowest: dict[str, list[float]] = {"ours": [], "bare": []}
-    with gateway._bare(whole.bootstrap, 1) as (port, _):
+    with gateway.sides(whole.stack, 1) as both:
+        highest = load.run(both[0].port, load.requests(2000, 1, run=30), 3.0, gateway.P1.connections).rate
+        offered = highest / 2
+        slowest: dict[str, list[float]] = {side.name: [] for side in both}
         for number in range(ROUNDS):
             requests = load.requests(int(offered * SECONDS), 1, run=31 + number)
-            for side, where in (("ours", whole.stack.ports["INGEST"]), ("bare", port)):
-                given = latencies(where, requests, offered)
+            for side in both:
+                given = latencies(side.port, requests, offered)
                 assert given.failures == 0, f"{given.failures} requests were not answered with 200"
-                slowest[side].append(percentile(given.latencies, 0.99) * 1e3)
-    ours, bare = (percentile(slowest[side], 0.5) for side in ("ours", "bare"))
-    for side, values in slowest.items():
-        print(f"  {side}, p99 of each round at {offered:,.0f}/s: {', '.join(f'{value:.1f}' for value in values)} ms")
+                slowest[side.name].append(percentile(given.latencies, 0.99) * 1e3)
+    ours, bare = (percentile(slowest[side.name], 0.5) for side in both)
+    for name, values in slowest.items():
+        print(f"  {name}, p99 of each round at {offered:,.0f}/s: {', '.join(f'{value:.1f}' for value in values)} ms")
     yield P3.row(ours, bare)

@@ -1,25 +1,31 @@
 """Prepared requests -> a closed loop over keep-alive connections: answers per second, in a process of its own."""
 
-import asyncio
 import base64
+import gc
+import itertools
 import json
+import math
 import multiprocessing
 import random
+import select
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 SEED = 20261120
+_LONGEST_ANSWER = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one run of the load gave; ``seconds`` is wall time."""
+    """What one run of the load gave; ``seconds`` is wall time, ``cpu_seconds`` what giving the load itself cost."""
 
     answers: int
     failures: int
     seconds: float
+    cpu_seconds: float
 
     @property
     def rate(self) -> float:
@@ -58,6 +64,12 @@ def event(number: str, chance: random.Random, people: int) -> dict[str, object]:
     return {**common, "type": "track", "event": name, "properties": properties}
 
 
+def events(count: int, *, people: int = 20_000, run: int = 0) -> Iterator[dict[str, object]]:
+    """Shop events in a reproducible order."""
+    chance = random.Random(SEED + run)
+    return (event(f"{run}-{number}", chance, people) for number in range(count))
+
+
 def requests(count: int, batch: int, *, people: int = 20_000, run: int = 0) -> list[bytes]:
     """Ready HTTP/1.1 requests: single events to the path of their call, batches to /v1/batch; a run has its own ids."""
     chance = random.Random(SEED + run)
@@ -79,69 +91,40 @@ def _request(path: str, body: str) -> bytes:
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
-class _Connection(asyncio.Protocol):
-    """Sends the next request when the answer to the last one is whole."""
+class _Connection:
+    """One keep-alive connection; of an answer it reads as little as tells that it is whole, and whether it is a 200."""
 
-    def __init__(self, work: "_Work") -> None:
-        self._work = work
+    __slots__ = ("_buffer", "socket")
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._next()
+    def send(self, request: bytes) -> None:
+        """Blocks while the kernel's buffer is full: a gateway that does not read is not offered more."""
+        self.socket.sendall(request)
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, mark, rest = self._buffer.partition(b"\r\n\r\n")
-        if not mark:
-            return
-        lower = head.lower()
-        start = lower.index(b"content-length:") + 15
-        length = int(lower[start:].split(b"\r\n", 1)[0])
-        if len(rest) < length:
-            return
-        self._buffer = b""
-        self._work.answered(head.startswith(b"HTTP/1.1 200"))
-        self._next()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._work.closed()
-
-    def _next(self) -> None:
-        request = self._work.next()
-        if request is None:
-            self._transport.close()
-        else:
-            self._transport.write(request)  # type: ignore[attr-defined]
-
-
-class _Work:
-    """What is still to be sent: round and round until the time is up, or each request once when there is none."""
-
-    def __init__(self, made: Sequence[bytes], seconds: float | None, connections: int) -> None:
-        self._made, self._position = made, 0
-        self._end = None if seconds is None else time.perf_counter() + seconds
-        self._open = connections
-        self.answers = self.failures = 0
-        self.done = asyncio.Event()
-
-    def next(self) -> bytes | None:
-        if self._end is not None and time.perf_counter() > self._end:
+    def answer(self) -> bool | None:
+        """Whether the answer that is whole by now was a 200; None when it is not whole yet."""
+        data = self.socket.recv(_LONGEST_ANSWER)
+        if not data:
+            raise ConnectionResetError("the gateway closed a connection under load")
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        if len(data) < _total(data):
+            self._buffer = data
             return None
-        if self._end is None and self._position == len(self._made):
-            return None
-        request = self._made[self._position % len(self._made)]
-        self._position += 1
-        return request
+        return data.startswith(b"HTTP/1.1 200")
 
-    def answered(self, good: bool) -> None:
-        self.answers += good
-        self.failures += not good
 
-    def closed(self) -> None:
-        self._open -= 1
-        if self._open == 0:
-            self.done.set()
+def _total(data: bytes) -> int:
+    """Bytes of the whole answer, by its Content-Length; one more than there are while the head is not whole."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return len(data) + 1
+    start = data.lower().index(b"content-length:", 0, end) + 15
+    return end + 4 + int(data[start : data.index(b"\r", start)])
 
 
 def run(port: int, made: Sequence[bytes], seconds: float | None, connections: int) -> Result:
@@ -151,16 +134,33 @@ def run(port: int, made: Sequence[bytes], seconds: float | None, connections: in
 
 
 def _run(port: int, made: Sequence[bytes], seconds: float | None, connections: int) -> Result:
-    import uvloop
-
-    return uvloop.run(_drive(port, made, seconds, connections))
-
-
-async def _drive(port: int, made: Sequence[bytes], seconds: float | None, connections: int) -> Result:
-    work = _Work(made, seconds, connections)
-    loop = asyncio.get_running_loop()
-    start = time.perf_counter()
-    for _ in range(connections):
-        await loop.create_connection(lambda: _Connection(work), "127.0.0.1", port)
-    await work.done.wait()
-    return Result(work.answers, work.failures, time.perf_counter() - start)
+    """One request at a time on each connection, the next when the last is answered; at the end all are awaited."""
+    gc.freeze()
+    opened = {each.socket.fileno(): each for each in (_Connection(port) for _ in range(connections))}
+    pending = itertools.cycle(made) if seconds is not None else iter(made)
+    poll = select.epoll()
+    start, used = time.perf_counter(), time.process_time()
+    end = math.inf if seconds is None else start + seconds
+    waiting = 0
+    for number, request in zip(opened, pending, strict=False):
+        poll.register(number, select.EPOLLIN)
+        opened[number].send(request)
+        waiting += 1
+    good = bad = 0
+    while waiting:
+        for number, _ in poll.poll():
+            connection = opened[number]
+            answered = connection.answer()
+            if answered is None:
+                continue
+            good += answered
+            bad += not answered
+            request = next(pending, b"") if time.perf_counter() < end else b""
+            if request:
+                connection.send(request)
+            else:
+                waiting -= 1
+    result = Result(good, bad, time.perf_counter() - start, time.process_time() - used)
+    for connection in opened.values():
+        connection.socket.close()
+    return result
