@@ -9,6 +9,7 @@ from typing import Any, Final
 import uvicorn
 
 from cdp_runtime.deadline import with_deadline
+from cdp_runtime.direct import DirectApp, with_direct
 from cdp_runtime.slow_readers import SlowReaders
 
 _BACKLOG: Final = 2048
@@ -31,7 +32,8 @@ class HttpServer:
     ``variable`` is the setting that names the port, for who has to change it. A ``shared`` port may have several
     processes behind it. Requests have ``request_seconds`` for their head and for their body, and who reads nothing of
     an answer for that long is cut. WebSockets are answered only with ``websockets``; a message of theirs may have
-    ``message_bytes``, and one whose client does not answer a ping within ``ping_seconds`` is closed.
+    ``message_bytes``, and one whose client does not answer a ping within ``ping_seconds`` is closed. ``direct`` is
+    asked first for what comes in the usual way, before ``app``.
     """
 
     def __init__(
@@ -47,11 +49,12 @@ class HttpServer:
         request_seconds: float = 30.0,
         message_bytes: int = 65_536,
         ping_seconds: float = 20.0,
+        direct: DirectApp | None = None,
     ) -> None:
         self._listener = partial(bound, host, port, variable=variable, shared=shared)
         config = uvicorn.Config(
             app,
-            http=with_deadline(request_seconds),
+            http=with_deadline(request_seconds) if direct is None else with_direct(request_seconds, direct),
             ws=_websocket_protocol() if websockets else "none",
             ws_max_size=message_bytes,
             ws_ping_interval=ping_seconds,

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from cdp_ingest.refusals import CallRefused
 from cdp_runtime.envelope import Detail, error_body
+from cdp_runtime.exchange import Answer
 from cdp_schemas.codec import encode
 
 Header = tuple[bytes, bytes]
@@ -16,14 +17,6 @@ _KNOWN_HEADERS: Final = (
     b"authorization, content-type, content-encoding, x-retry-count, anonymousid, sentat, rsa-retry-attempt, "
     b"rsa-recovered, rsa-initiated-at, x-rudder-client-version"
 )
-
-
-class Answer(NamedTuple):
-    """One HTTP answer."""
-
-    status: int
-    headers: list[Header]
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """A call's keys and its client's address -> its source; whoever guesses keys waits before the table is asked."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from cdp_ingest.ports import LookupImpossible, Source, Sources
 from cdp_ingest.refusals import KEYS_GUESSED, SOURCES_UNAVAILABLE, CallRefused
@@ -20,22 +19,25 @@ class Callers:
     def __init__(self, sources: Sources, guesses: Rates, proxies: Sequence[Network] = ()) -> None:
         self._sources, self._guesses, self.proxies = sources, guesses, proxies
 
-    async def source(self, keys: Sequence[str], scope: Mapping[str, Any]) -> Source | None:
-        """The source of the first known key. None only after an authoritative look. Raises CallRefused."""
+    async def source(self, keys: Sequence[str], peer: str, forwarded: bytes) -> Source | None:
+        """The source of the first known key. None only after an authoritative look. Raises CallRefused.
+
+        ``peer`` is the address at the other end, ``forwarded`` the X-Forwarded-For that it sent, or nothing.
+        """
         wait = 0.0
         for key in keys:
             source = self._sources.known(key)
             if source is None and not wait:
-                source, wait = await self._looked_up(key, scope)
+                source, wait = await self._looked_up(key, peer, forwarded)
             if source is not None:
                 return source
         if wait:
             raise CallRefused(KEYS_GUESSED, retry_after=math.ceil(wait))
         return None
 
-    async def _looked_up(self, key: str, scope: Mapping[str, Any]) -> tuple[Source | None, float]:
+    async def _looked_up(self, key: str, peer: str, forwarded: bytes) -> tuple[Source | None, float]:
         """The source, or the seconds that this client has to wait until it may ask."""
-        client = client_block(self._address(scope))
+        client = client_block(client_address(peer, forwarded, self.proxies))
         if wait := self._guesses.admit(client):
             return None, wait
         try:
@@ -46,8 +48,3 @@ class Callers:
         if source is not None:
             self._guesses.forgive(client)
         return source, 0.0
-
-    def _address(self, scope: Mapping[str, Any]) -> str:
-        peer = (scope.get("client") or ("",))[0]
-        forwarded = next((value for name, value in scope["headers"] if name == b"x-forwarded-for"), b"")
-        return client_address(peer, forwarded, self.proxies)

@@ -1,12 +1,12 @@
 """The ingest paths as one plain ASGI callable: a request in, the SDK's answer out; every other path goes on inward."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from cdp_ingest import answers, connection, credentials, decode
-from cdp_ingest.answers import Answer, Cors
+from cdp_ingest.answers import Cors
 from cdp_ingest.callers import Callers
 from cdp_ingest.gateway import Gateway, Limits, Origin
 from cdp_ingest.inflate import inflate
@@ -20,13 +20,14 @@ from cdp_ingest.refusals import (
 )
 from cdp_ingest.strangers import Strangers
 from cdp_runtime import metrics
+from cdp_runtime.exchange import Answer, Head
 from cdp_schemas.events import Channel
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = dict[bytes, bytes]
+Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ ROUTES: Final[dict[str, Route]] = {
 }
 
 
+class Request(NamedTuple):
+    """What a call brings beside its body; ``peer`` is the address at the other end of the connection."""
+
+    route: Route
+    headers: Headers
+    query: bytes
+    peer: str
+
+
 class _Gone(Exception):
     """The client went away before its body was complete: there is nobody to answer."""
 
@@ -68,55 +78,72 @@ class HotPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._inner(scope, receive, send)
-        path: str = scope["path"]
-        route = ROUTES.get(path) or ROUTES.get(path.rstrip("/"))
+        route = _route(scope["path"])
         if scope["method"] == "OPTIONS":
             return await _send(send, self.cors.preflight(dict(scope["headers"])))
         if route is None or scope["method"] != "POST":
             return await self._inner(scope, receive, send)
-        headers: Headers = dict(scope["headers"])
-        cors = self.cors.headers(headers.get(b"origin"))
+        peer = (scope.get("client") or ("",))[0]
+        request = Request(route, dict(scope["headers"]), scope.get("query_string", b""), peer)
         try:
-            await self._take(route, scope, headers, receive)
+            answer = await self._answer(request, b"", receive)
+        except _Gone:
+            return None
+        return await _send(send, answer)
+
+    def takes(self, head: Head) -> bool:
+        """Whether the head is one of an ingest path, to be answered directly."""
+        return _route(head.path) is not None
+
+    async def answer(self, head: Head, body: bytes, peer: str) -> Answer:
+        """The answer to a request that has come whole."""
+        route = _route(head.path)
+        assert route is not None
+        return await self._answer(Request(route, head.headers, head.query, peer), body)
+
+    async def _answer(self, request: Request, body: bytes, receive: Receive | None = None) -> Answer:
+        cors = self.cors.headers(request.headers.get(b"origin"))
+        try:
+            await self._take(request, body, receive)
             answer = answers.success(cors)
         except CallRefused as error:
             metrics.INGEST_REJECTED.labels(error.refusal.label).inc()
             answer = answers.refusal(error, cors)
-        except _Gone:
-            return None
         _count(answer.status)
-        return await _send(send, answer)
+        return answer
 
-    async def _take(self, route: Route, scope: Scope, headers: Headers, receive: Receive) -> None:
-        announced = _announced(headers)
+    async def _take(self, request: Request, body: bytes, receive: Receive | None) -> None:
+        announced = _announced(request.headers)
         if announced > self._limits.max_body_bytes:
             raise self._too_large()
         held = _Held(self._in_flight)
         try:
             held.grow_to(announced)
-            body = await self._body(receive, held)
-            if route.shape == "discard":
+            if receive is not None:
+                body = await self._body(receive, held)
+            if request.route.shape == "discard":
                 return
-            body = inflate(body, headers.get(b"content-encoding", b""), self._limits.max_body_bytes)
+            body = inflate(body, request.headers.get(b"content-encoding", b""), self._limits.max_body_bytes)
             held.grow_to(len(body))
-            await self._take_body(route, scope, headers, body)
+            await self._take_body(request, body)
         finally:
             held.release()
 
-    async def _take_body(self, route: Route, scope: Scope, headers: Headers, body: bytes) -> None:
+    async def _take_body(self, request: Request, body: bytes) -> None:
+        route = request.route
         if route.shape == "single":
             call = decode.read_single(body)
         else:
             call = decode.read_batch(body, self._limits.max_batch_events)
-        keys = _keys(scope, headers, call)
-        source = await self._callers.source(keys, scope)
+        keys = _keys(request, call)
+        source = await self._callers.source(keys, request.peer, request.headers.get(b"x-forwarded-for", b""))
         if source is None and keys and self.strangers is not None:
             return await self.strangers.keep(keys[0], body)
         if source is None:
             raise CallRefused(WRITE_KEY_UNKNOWN if keys else WRITE_KEY_MISSING)
         facts = {}
         if route.channel == "client":
-            facts = connection.client_facts((scope.get("client") or ("",))[0], headers, self._callers.proxies)
+            facts = connection.client_facts(request.peer, request.headers, self._callers.proxies)
         origin = Origin(source, route.channel, route.call, facts)
         self._in_flight.enter(source.source_id, len(body))
         try:
@@ -173,13 +200,17 @@ class _Held:
         self._in_flight.release(self._size)
 
 
-def _keys(scope: Scope, headers: Headers, call: decode.Call) -> list[str]:
+def _route(path: str) -> Route | None:
+    return ROUTES.get(path) or ROUTES.get(path.rstrip("/"))
+
+
+def _keys(request: Request, call: decode.Call) -> list[str]:
     """What may be the write key: header, body, first event, query. An OAuth Bearer token is no key."""
-    keys = credentials.header_keys(headers)
-    if not keys or headers.get(b"authorization", b"")[:6].lower() == b"bearer":
+    keys = credentials.header_keys(request.headers)
+    if not keys or request.headers.get(b"authorization", b"")[:6].lower() == b"bearer":
         if key := decode.write_key_in(call):
             keys.append(key)
-        keys += credentials.query_keys(scope.get("query_string", b""))
+        keys += credentials.query_keys(request.query)
     return keys
 
 

@@ -62,13 +62,15 @@ class IngestService:
         self._sharer = LimitSharer(limiter, self._spending) if self._spending is not None else None
         limits = _limits(settings)
         gateway = Gateway(self._log, counts, limits, self._clock, lambda: str(uuid4()), limiter)
+        app = self._app(gateway, limits)
         self._server = HttpServer(
-            self._app(gateway, limits),
+            app,
             settings.ingest_host,
             settings.ingest_port,
             variable=PORT,
             shared=settings.ingest_share_port,
             request_seconds=settings.ingest_request_seconds,
+            direct=app,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self.port = 0

@@ -83,7 +83,8 @@ async def _known(callers: Callers, keys: Sequence[str], request: Request) -> Sou
     Raises CallRefused for who asks too often.
     """
     try:
-        return await callers.source(keys, request.scope)
+        peer = request.client.host if request.client else ""
+        return await callers.source(keys, peer, request.headers.get("x-forwarded-for", "").encode("latin-1"))
     except CallRefused as error:
         if error.refusal is SOURCES_UNAVAILABLE:
             return Source("", "", "unknown for now")

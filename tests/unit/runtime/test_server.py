@@ -1,4 +1,4 @@
-"""The HTTP server over raw sockets: who dribbles is closed, who is merely idle is not."""
+"""The HTTP server over raw sockets, with a direct application or without: who dribbles is closed, who idles is not."""
 
 import asyncio
 import base64
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cdp_runtime import deadline
+from cdp_runtime.exchange import Answer, Head
 from cdp_runtime.metrics import HTTP_CONNECTIONS_CUT
 from cdp_runtime.server import HttpServer, PortTaken
 
@@ -82,8 +83,31 @@ class Line:
             await asyncio.sleep(0.02)
 
 
+class Direct:
+    """Echoes like the application, and says that it was this one; a body ``wait`` is answered when ``go`` is set."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+
+    def takes(self, head: Head) -> bool:
+        return head.path == "/whole"
+
+    async def answer(self, head: Head, body: bytes, peer: str) -> Answer:
+        assert peer == "127.0.0.1"
+        if body == b"wait":
+            await self.go.wait()
+        if body == b"fail":
+            raise RuntimeError("as asked")
+        return Answer(200, [(b"x-direct", b"yes"), (b"content-length", str(len(body)).encode())], body)
+
+
 @pytest.fixture
-async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+def direct() -> Direct:
+    return Direct()
+
+
+@pytest.fixture(params=["direct", "uvicorn"])
+async def port(request: pytest.FixtureRequest, direct: Direct, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(deadline, "_APPLICATION_FIRST", 0.1)
     server = HttpServer(
         echo,
@@ -94,6 +118,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
         request_seconds=SECONDS,
         message_bytes=1000,
         ping_seconds=SECONDS,
+        direct=direct if request.param == "direct" else None,
     )
     yield server.start()
     await server.stop()

@@ -1,0 +1,116 @@
+"""A request that came whole, on a connection with nothing else open -> its application, without ASGI in between.
+
+Uvicorn makes a scope, a cycle, an event and a timer for each request, which costs more than what is done with it.
+Whatever is not of the usual kind goes on to uvicorn, and with it everything that is hard about HTTP.
+"""
+
+from typing import Any, Final, Protocol
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from cdp_runtime.deadline import DeadlineProtocol
+from cdp_runtime.exchange import LONGEST, Answer, Head, read_head
+from cdp_runtime.logs import get_logger
+
+_log = get_logger(__name__)
+_MOST_EARLY: Final = 64 * 1024  # bytes that may come before the answer; then the connection is not read
+
+
+class DirectApp(Protocol):
+    """What an application offers to be called directly."""
+
+    def takes(self, head: Head) -> bool:
+        """Whether :meth:`answer` is to be asked."""
+
+    async def answer(self, head: Head, body: bytes, peer: str) -> Answer:
+        """The answer to a request; ``peer`` is the address at the other end."""
+
+
+class DirectProtocol(DeadlineProtocol):
+    """Has at most one request open that is not uvicorn's; what comes before its answer waits until then."""
+
+    direct: DirectApp
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._is_open = self._is_last = False
+        self._early = b""
+        self._idle_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_open:
+            self._early += data
+            if len(self._early) > _MOST_EARLY:
+                self.flow.pause_reading()
+        elif not self._is_idle() or not self._begins(data):
+            super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._early = b""
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Called when the server stops: an open request is answered first."""
+        if self._is_open:
+            self._is_last = True
+        else:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """One timer for many requests: it looks when the last was answered, instead of being set anew by each."""
+        left = self.timeout_keep_alive if self._is_open else self._idle_at + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _is_idle(self) -> bool:
+        """Whether the next byte begins a request, and nobody waits for an answer or cannot take one."""
+        cycle = self.cycle
+        return self._unfinished is None and (cycle is None or cycle.response_complete) and not self.flow.write_paused
+
+    def _begins(self, data: bytes) -> bool:
+        end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
+        head = read_head(data[:end]) if end > 3 else None
+        if head is None or len(data) != end + head.length or not self.direct.takes(head):
+            return False
+        self._is_open = True
+        task = self.loop.create_task(self._serve(head, data[end:]))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return True
+
+    async def _serve(self, head: Head, body: bytes) -> None:
+        try:
+            answer = await self.direct.answer(head, body, self.client[0] if self.client else "")
+        except Exception:
+            _log.exception("request_failed", path=head.path)
+            answer, self._is_last = _FAILED, True
+        self._is_open = False
+        if self.transport.is_closing():
+            return
+        self._write(answer)
+        self._idle_at = self.loop.time()
+        if self._is_last:
+            self.transport.close()
+        elif self._early:
+            early, self._early = self._early, b""
+            self.flow.resume_reading()
+            self.data_received(early)
+
+    def _write(self, answer: Answer) -> None:
+        parts = [STATUS_LINE[answer.status]]
+        for name, value in (*self.server_state.default_headers, *answer.headers):
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"connection: close\r\n\r\n" if self._is_last else b"\r\n", answer.body)
+        self.transport.write(b"".join(parts))
+
+
+_FAILED: Final = Answer(
+    500, ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")), b"Internal Server Error"
+)
+
+
+def with_direct(seconds: float, app: DirectApp) -> type[DirectProtocol]:
+    """The protocol with this deadline and application, as a class: uvicorn makes one instance per connection."""
+    return type("DirectProtocol", (DirectProtocol,), {"request_seconds": seconds, "direct": app})
