@@ -60,7 +60,7 @@ async def serve(bootstrap: str, port: int, sends: int) -> None:
         enable_idempotence=True,
         linger_ms=5,
         max_batch_size=512 * 1024,
-        compression_type="lz4",
+        compression_type="zstd",
     )
     await producer.start()
     bare = Bare(producer, messages(5000, batched=sends > 1), sends)

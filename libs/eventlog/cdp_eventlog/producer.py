@@ -35,7 +35,7 @@ class KafkaProducer:
         client_id: str,
         max_batch_size: int = 512 * 1024,
         timeout: float = 15.0,
-        compression: str | None = "lz4",
+        compression: str | None = "zstd",
         max_request_size: int = 8 * 1024 * 1024,
     ) -> None:
         self._bootstrap = bootstrap
