@@ -13,6 +13,7 @@ from cdp_eventlog.log import BatchHandler, Partition, Record
 from cdp_eventlog.reader import KafkaRangeReader, to_record
 
 _log = logging.getLogger(__name__)
+_LAST_FETCH_SECONDS = 0.03
 
 
 class KafkaConsumer:
@@ -128,7 +129,8 @@ class KafkaConsumer:
         """One poll, or all that comes until the next batch is due: nothing is fetched behind what was not polled.
 
         With it, the count of rebalances that it belongs to. After a rebalance each partition begins where its handler
-        says, so what was polled before comes again.
+        says, so what was polled before comes again. Meanwhile the broker is left alone: it would answer a fetch for
+        every handful, and one fetch near the end brings them all.
         """
         found: dict[TopicPartition, list[Any]] = {}
         turn, count, wait_ms = listener.turn, 0, self._poll_ms
@@ -139,9 +141,12 @@ class KafkaConsumer:
             for tp, messages in polled.items():
                 found.setdefault(tp, []).extend(messages)
                 count += len(messages)
-            wait_ms = int((self._due - time.monotonic()) * 1000)
-            if not count or wait_ms <= 0:
+            left = self._due - time.monotonic()
+            if not count or left <= 0 or count >= self._max_records:
                 break
+            if left > _LAST_FETCH_SECONDS:
+                await self._pause(left - _LAST_FETCH_SECONDS)
+            wait_ms = max(1, int((self._due - time.monotonic()) * 1000))
         return found, turn
 
     async def _handled(self, batch: dict[Partition, list[Record]]) -> None:

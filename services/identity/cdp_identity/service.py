@@ -16,6 +16,7 @@ from cdp_identity.stream import WAITED_FOR, ReceivedStream
 from cdp_identity.writing import ProfileWrites
 from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
+from cdp_runtime.gathering import Gathering
 from cdp_runtime.logs import get_logger
 from cdp_runtime.metrics import CONSUMER_LAG
 from cdp_runtime.patience import Patience, Stopping
@@ -35,6 +36,12 @@ def rules(settings: IdentitySettings) -> Rules:
     reading = Reading(spelling(settings), settings.default_currency)
     least_move = settings.identity_last_seen_seconds * 1_000_000
     return Rules(settings.guards(), reading, settings.duplicate_window(), least_move)
+
+
+def gathering(settings: IdentitySettings) -> Gathering:
+    """A batch costs a transaction, a publication and a dozen statements, whatever its size: few larger ones when busy."""
+    least = settings.identity_gather_seconds
+    return Gathering(least, full=settings.identity_batch_events // 2, longest=2 * least)
 
 
 def spelling(settings: IdentitySettings) -> Spelling:
@@ -71,6 +78,7 @@ class ResolverService:
             [EVENTS_RECEIVED],
             stream,
             max_records=settings.identity_batch_events,
+            gather=gathering(settings).wait,
         )
 
     async def run(self) -> None:

@@ -12,6 +12,9 @@ class IdentitySettings(ServiceSettings):
     """Settings of the resolver and of the identity API."""
 
     identity_batch_events: int = Field(2000, ge=1, le=20000, description="most events the resolver takes at once")
+    identity_gather_seconds: float = Field(
+        0.08, ge=0, le=5, description="least time between two small batches of the resolver"
+    )
     identity_duplicate_hours: int = Field(
         24, ge=1, le=168, description="hours in which a repeated messageId counts once"
     )
