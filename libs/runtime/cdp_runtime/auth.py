@@ -1,14 +1,15 @@
 """Bearer token -> principal with scopes; the store of tokens belongs to the front door."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cdp_runtime.envelope import ApiError
+from cdp_runtime.tenancy import enter_workspace
 
 SCOPES: Final = frozenset(
     {
@@ -52,8 +53,14 @@ async def authenticate(
     principal = await authenticator.principal(credentials.credentials)
     if principal is None:
         raise _unauthorized("This API token is unknown or was revoked.")
-    request.state.principal = principal
+    admit(request.scope, principal)
     return principal
+
+
+def admit(scope: MutableMapping[str, Any], principal: Principal) -> None:
+    """From here on the request (an ASGI scope) speaks for this principal: on record, and to Postgres."""
+    scope.setdefault("state", {})["principal"] = principal
+    enter_workspace(principal.workspace_id)
 
 
 def require(scope: str) -> Callable[..., Awaitable[Principal]]:

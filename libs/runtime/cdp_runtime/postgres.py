@@ -1,17 +1,23 @@
-"""Postgres URL -> pools that wait for the server instead of failing."""
+"""Postgres URL -> pools that wait for the server instead of failing, the front door's confined to one workspace."""
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cdp_runtime.backoff import Backoff
+from cdp_runtime.row_security import FRONT_DOOR_ROLE, WORKSPACE_SETTING
+from cdp_runtime.tenancy import present_workspace
 
 _log = logging.getLogger(__name__)
 _TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")  # connection, rollback, resources, operator, system
-Pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
+_CONFINE: Final = sql.SQL("SET ROLE {}").format(sql.Identifier(FRONT_DOOR_ROLE))
+_SPEAK_FOR: Final = f"SELECT set_config('{WORKSPACE_SETTING}', %s, true)"
+Connection = psycopg.AsyncConnection[Any]
+Pool = AsyncConnectionPool[Connection]
 
 
 def retryable(error: BaseException) -> bool:
@@ -48,12 +54,40 @@ def lazy_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8) -> P
         min_size=min_size,
         max_size=max_size,
         name=name,
-        open=False,
-        timeout=5,
-        reconnect_timeout=0,
-        kwargs={"application_name": name, "connect_timeout": 3},
         check=AsyncConnectionPool.check_connection,
+        **_patience(name),
     )
+
+
+def front_door_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8) -> Pool:
+    """A lazy pool whose connections see and write the rows of the present workspace alone, and without one nothing.
+
+    ``connection()`` gives a connection inside its one transaction: after a commit in between it sees nothing.
+    """
+    return AsyncConnectionPool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        name=name,
+        configure=_confine,
+        check=_speak_for_workspace,
+        **_patience(name),
+    )
+
+
+async def _confine(connection: Connection) -> None:
+    await connection.execute(_CONFINE)
+    await connection.commit()
+
+
+async def _speak_for_workspace(connection: Connection) -> None:
+    """Begins the transaction and says for whom; that it succeeds is also the check that the connection lives."""
+    await connection.execute(_SPEAK_FOR, [present_workspace()])
+
+
+def _patience(name: str) -> dict[str, Any]:
+    connecting = {"application_name": name, "connect_timeout": 3}
+    return {"open": False, "timeout": 5, "reconnect_timeout": 0, "kwargs": connecting}
 
 
 async def pool_fault(pool: Pool) -> str | None:

@@ -34,7 +34,7 @@ from cdp_runtime.api import ApiPart
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.metrics import CONSUMER_LAG
 from cdp_runtime.patience import Stopping
-from cdp_runtime.postgres import Pool, lazy_pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_pool, open_pool
 from cdp_runtime.secrets import SecretBox
 from cdp_runtime.settings import load
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
@@ -187,7 +187,7 @@ class ActivationApi:
         policy = TargetPolicy(settings.allowed_ports, settings.allowed_hosts)
         box, clock = SecretBox(settings.secret_key), SystemClock()
         region = settings.default_phone_region
-        self._pool = lazy_pool(settings.postgres_url, name="activation-api", max_size=6)
+        self._pool = front_door_pool(settings.postgres_url, name="activation-api", max_size=6)
         self._calls = HttpCalls(policy)
         self._audiences = PostgresAudiences(self._pool)
         destinations = PostgresDestinations(self._pool, box)

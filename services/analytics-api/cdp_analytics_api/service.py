@@ -40,7 +40,7 @@ from cdp_runtime.auth import SCOPES
 from cdp_runtime.clients import networks
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
-from cdp_runtime.postgres import Pool, lazy_pool
+from cdp_runtime.postgres import Pool, front_door_pool, lazy_pool
 from cdp_runtime.server import HttpServer
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
@@ -51,9 +51,10 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Adapters:
-    """Everything outside, not yet connected."""
+    """Everything outside, not yet connected. The pool of a request sees its workspace, the owner's sees all."""
 
     pool: Pool
+    owners: Pool
     clickhouse: ClickHouse
     events: ClickHouseEventStore
     directory: ClickHouseDirectory
@@ -64,6 +65,7 @@ class _Adapters:
 
     async def disconnect(self) -> None:
         await self.pool.close()
+        await self.owners.close()
         await self.clickhouse.stop()
         await self.requests.close()
         await self.guesses.close()
@@ -121,7 +123,7 @@ class AnalyticsApi:
     def __init__(self, settings: AnalyticsApiSettings, parts: Sequence[ApiPart]) -> None:
         self._adapters = _adapters(settings)
         authenticator = TokenAuthenticator(
-            PostgresTokens(self._adapters.pool), SystemClock(), cache_seconds=settings.api_token_cache_seconds
+            PostgresTokens(self._adapters.owners), SystemClock(), cache_seconds=settings.api_token_cache_seconds
         )
         own = _OwnPart(self._adapters, settings, authenticator)
         self._listeners = own.listeners
@@ -141,6 +143,7 @@ class AnalyticsApi:
     async def start(self) -> None:
         """Opens the door at once, whatever is down. Raises PortTaken."""
         await self._adapters.pool.open(wait=False)
+        await self._adapters.owners.open(wait=False)
         for part in self._parts:
             part.start()
         self.port = self._server.start()
@@ -176,17 +179,19 @@ async def seed_local(postgres_url: str) -> None:
 
 
 def _adapters(settings: AnalyticsApiSettings) -> _Adapters:
-    pool = lazy_pool(settings.postgres_url, name="analytics-api", min_size=2, max_size=10)
+    pool = front_door_pool(settings.postgres_url, name="analytics-api", max_size=6)
+    owners = lazy_pool(settings.postgres_url, name="analytics-api-owner", max_size=4)
     clickhouse = ClickHouse(settings.clickhouse_url, timeout_s=settings.api_query_seconds + 5)
     events = ClickHouseEventStore(clickhouse, seconds=settings.api_query_seconds, rows=settings.api_query_rows)
     wrong_tokens = settings.api_wrong_tokens_per_minute
     return _Adapters(
         pool=pool,
+        owners=owners,
         clickhouse=clickhouse,
         events=events,
         directory=ClickHouseDirectory(events),
-        quarantine=PostgresQuarantine(pool),
-        kept=PostgresKeptAnswers(pool),
+        quarantine=PostgresQuarantine(pool, owners),
+        kept=PostgresKeptAnswers(pool, owners),
         requests=RedisRateLimiter(settings.redis_url, "rate", settings.api_rate_per_minute, settings.api_rate_burst),
         guesses=RedisRateLimiter(settings.redis_url, "guesses", wrong_tokens, wrong_tokens),
     )
@@ -207,7 +212,7 @@ def _door(settings: AnalyticsApiSettings, adapters: _Adapters, authenticator: To
         requests=adapters.requests,
         guesses=adapters.guesses,
         proxies=networks(settings.api_trusted_proxies.split(",")),
-        trail=AuditTrail(PostgresAuditLog(adapters.pool)),
+        trail=AuditTrail(PostgresAuditLog(adapters.owners)),
         kept=adapters.kept,
         clock=SystemClock(),
         origins=tuple(origin.strip() for origin in settings.api_cors_origins.split(",") if origin.strip()),

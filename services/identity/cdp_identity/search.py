@@ -77,13 +77,13 @@ class Conditions:
         if after is not None:
             sql.append("p.profile_id > %s")
             parameters.append(after)
-        text = f"SELECT p.profile_id FROM identity.profiles AS p WHERE {' AND '.join(sql)}"  # noqa: S608 -- own constants
+        text = f"SELECT p.profile_id FROM identity.workspace_profiles AS p WHERE {' AND '.join(sql)}"  # noqa: S608 -- own constants
         return f"{text} ORDER BY p.profile_id LIMIT %s OFFSET %s", [*parameters, limit + 1, offset]
 
     def total(self) -> tuple[str, list[Any]]:
         """How many there are, counting no further than the bound."""
         where = " AND ".join(self._sql)
-        inner = f"SELECT 1 FROM identity.profiles AS p WHERE {where} LIMIT %s"  # noqa: S608 -- own constants
+        inner = f"SELECT 1 FROM identity.workspace_profiles AS p WHERE {where} LIMIT %s"  # noqa: S608 -- own constants
         return f"SELECT count(*) FROM ({inner}) AS found", [*self._parameters, TOTAL_BOUND]  # noqa: S608
 
 
@@ -123,7 +123,7 @@ def _email(found: Conditions, workspace_id: str, text: str, spelling: Spelling) 
     pattern = "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     has_parts = " AND identity.parts(value) @> identity.parts(%s)" if len(part) >= 3 else ""
     found.add(
-        "p.profile_id IN (SELECT profile_id FROM identity.nodes "  # noqa: S608 -- own constants
+        "p.profile_id IN (SELECT profile_id FROM identity.workspace_nodes "  # noqa: S608 -- own constants
         f"WHERE workspace_id = %s AND kind = 'email' AND value LIKE %s{has_parts})",
         *([workspace_id, pattern, part] if has_parts else [workspace_id, pattern]),
     )

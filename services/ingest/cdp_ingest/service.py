@@ -30,7 +30,7 @@ from cdp_runtime.api import ApiPart
 from cdp_runtime.clients import networks
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
-from cdp_runtime.postgres import lazy_pool
+from cdp_runtime.postgres import front_door_pool, lazy_pool
 from cdp_runtime.rates import Rates
 from cdp_runtime.server import HttpServer
 from cdp_runtime.service import Service
@@ -136,16 +136,19 @@ class EventsApi:
     def __init__(self, settings: IngestSettings) -> None:
         self._clock = SystemClock()
         self._log = _producer(settings, "cdp-api-events")
-        self._pool = lazy_pool(settings.postgres_url, name="cdp-api-events", max_size=2)
+        self._pool = front_door_pool(settings.postgres_url, name="cdp-api-events", max_size=2)
         self._table = PostgresAccepted(self._pool)
         counts = AcceptedCounts(uuid4().hex)
-        self._recorder = CountRecorder(counts, self._table, self._clock)
+        # what was counted is written for all workspaces at once
+        self._owners = lazy_pool(settings.postgres_url, name="cdp-api-events-owner", max_size=1)
+        self._recorder = CountRecorder(counts, PostgresAccepted(self._owners), self._clock)
         self.limits = _limits(settings)
         self.gateway = Gateway(self._log, counts, self.limits, self._clock, lambda: str(uuid4()), Limiter())
         self._recording: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self._pool.open(wait=False)
+        await self._owners.open(wait=False)
         self._recording = asyncio.create_task(self._recorder.run())
         await self._log.start()
 
@@ -156,6 +159,7 @@ class EventsApi:
             await self._recorder.finish(2.0)
         await self._log.stop()
         await self._pool.close()
+        await self._owners.close()
 
     def faults(self) -> Mapping[str, str]:
         fault = self._log.fault()

@@ -9,7 +9,7 @@ from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.metrics import CONSUMER_LAG
-from cdp_runtime.postgres import Pool, lazy_pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_pool, open_pool
 from cdp_runtime.settings import load
 from cdp_schemas.topics import PROFILES_RECORDED
 from cdp_segmenter.adapters.clickhouse_crowd import ClickHouseCrowd
@@ -111,7 +111,7 @@ def build_api() -> ApiPart:
     from cdp_segmenter.api import SegmentsApi  # the segmenter has no routes and does not load FastAPI
 
     settings = load(SegmenterSettings)
-    pool = lazy_pool(settings.postgres_url, name="segmenter-api", max_size=12)
+    pool = front_door_pool(settings.postgres_url, name="segmenter-api", max_size=12)
     store = ClickHouse(settings.clickhouse_url)
     clock, crowd = SystemClock(), ClickHouseCrowd(store)
     desk = Desk(PostgresCatalogue(pool), PostgresLedger(pool), crowd, clock)

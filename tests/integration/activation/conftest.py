@@ -39,7 +39,7 @@ from cdp_activation.upkeep import Upkeep
 from cdp_eventlog.log import Partition, Record
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.migrate import migrate_postgres
-from cdp_runtime.postgres import Pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_pool, open_pool
 from cdp_runtime.secrets import SecretBox
 from cdp_schemas.codec import encode
 from cdp_schemas.profiles import ProfileUpdated
@@ -59,6 +59,15 @@ async def migrated(postgres_url: str) -> str:
 @pytest.fixture(scope="session")
 async def pool(migrated: str) -> AsyncIterator[Pool]:
     pool = await open_pool(migrated, name="activation-tests", max_size=8)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def door(migrated: str) -> AsyncIterator[Pool]:
+    """A pool as the routes have them: it shows the workspace that was entered."""
+    pool = front_door_pool(migrated, name="activation-door")
+    await pool.open()
     yield pool
     await pool.close()
 

@@ -9,6 +9,8 @@ from cdp_activation.adapters.postgres_suppressions import PostgresSuppressions
 from cdp_activation.catalog import Suppression
 from cdp_activation.keys import Keyring
 from cdp_activation.standin.app import ACCESS_TOKEN
+from cdp_runtime.postgres import Pool
+from cdp_runtime.tenancy import enter_workspace
 from cdp_schemas.codec import Codec
 from cdp_schemas.deliveries import DeliveryReported
 from cdp_schemas.profiles import profile_ref
@@ -217,10 +219,11 @@ async def _replaced(world: World, audience: str) -> bool:
     return row["replace_session"] is None and row["replaced_at"] is not None
 
 
-async def test_suppression_takes_off_and_lets_go_again(world: World) -> None:
+async def test_suppression_takes_off_and_lets_go_again(world: World, door: Pool) -> None:
+    enter_workspace(world.workspace)
     await world.audience(await world.destination())
     ada, bob = world.person("ada"), world.person("bob")
-    store = PostgresSuppressions(world.pool)
+    store = PostgresSuppressions(door)
     key = Keyring(SECRET, "US").identifier("email", " ADA@example.com")
     made = Suppression("suppression-1", "email", "a…@e…", None, "asked us to", datetime.now(UTC))
     async with world.working():

@@ -10,7 +10,7 @@ from tests.databases import fresh_database
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_identity.adapters.postgres_messages import keep_message_partitions
-from cdp_runtime.postgres import Pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_pool, open_pool
 from cdp_verify.checks.counting import check_conservation, check_counters
 from cdp_verify.stores import PostgresReads, Scope, Stores
 
@@ -34,6 +34,15 @@ async def session_pool(identity_url: str) -> AsyncIterator[Pool]:
 async def pool(session_pool: Pool) -> Pool:
     await empty(session_pool)
     return session_pool
+
+
+@pytest.fixture(scope="session")
+async def door(identity_url: str) -> AsyncIterator[Pool]:
+    """What the API reads from: only what the caller's workspace has."""
+    pool = front_door_pool(identity_url, name="test-door")
+    await pool.open()
+    yield pool
+    await pool.close()
 
 
 async def empty(pool: Pool) -> None:

@@ -64,8 +64,8 @@ async def log(pool: Pool) -> AsyncIterator[MemoryLog]:
 
 
 @pytest.fixture
-async def api(log: MemoryLog, pool: Pool) -> AsyncIterator[httpx.AsyncClient]:
-    reads = ProfileReads(pool, SystemClock())
+async def api(log: MemoryLog, pool: Pool, door: Pool) -> AsyncIterator[httpx.AsyncClient]:
+    reads = ProfileReads(door, SystemClock())
     writes = ProfileWrites(log, reads, SystemClock(), 5.0)
     app = application(IdentityApi(reads, writes, Spelling(), "USD"))
     headers = {"Authorization": "Bearer demo"}
@@ -251,8 +251,8 @@ async def test_another_workspace_sees_nothing_and_a_token_without_pii_sees_masks
     assert masked.json()["data"]["attributes"]["country"] == "GB"
 
 
-async def test_a_change_that_nobody_resolves_in_time_is_answered_as_pending(pool: Pool) -> None:
-    reads = ProfileReads(pool, SystemClock())
+async def test_a_change_that_nobody_resolves_in_time_is_answered_as_pending(door: Pool) -> None:
+    reads = ProfileReads(door, SystemClock())
     writes = ProfileWrites(MemoryLog(), reads, SystemClock(), 0.05)
     app = application(IdentityApi(reads, writes, Spelling(), "USD"))
     headers = {"Authorization": "Bearer demo"}

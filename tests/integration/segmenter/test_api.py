@@ -12,8 +12,12 @@ from tests.fakes.segmenter import did, profile
 
 from cdp_analytics_api.door import faults
 from cdp_runtime.auth import SCOPES, Principal
+from cdp_runtime.postgres import front_door_pool
 from cdp_schemas.profiles import parse_profile_ref, profile_ref
+from cdp_segmenter.adapters.postgres_catalogue import PostgresCatalogue
+from cdp_segmenter.adapters.postgres_memberships import PostgresLedger
 from cdp_segmenter.api import SegmentsApi
+from cdp_segmenter.desk import Desk
 
 from .conftest import Room
 
@@ -41,17 +45,21 @@ async def profiles(workspace_id: str, ids: Sequence[UUID]) -> Mapping[UUID, dict
 
 
 @pytest.fixture
-async def door(room: Room) -> AsyncIterator[httpx.AsyncClient]:
+async def door(room: Room, segmenter_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    pool = front_door_pool(segmenter_url, name="segmenter-door")
+    await pool.open()
+    desk = Desk(PostgresCatalogue(pool), PostgresLedger(pool), room.crowd, room.clock)
     app = FastAPI()
     app.state.authenticator = OneToken()
     app.state.facets = {"resolve": resolve, "profiles": profiles}
     faults.install(app)
-    app.include_router(SegmentsApi(room.desk).router())
+    app.include_router(SegmentsApi(desk).router())
     headers = {"Authorization": f"Bearer {room.workspace}"}
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://door", headers=headers
     ) as client:
         yield client
+    await pool.close()
 
 
 async def made(door: httpx.AsyncClient, **body: Any) -> dict[str, Any]:

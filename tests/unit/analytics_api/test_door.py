@@ -9,18 +9,21 @@ from typing import Any
 
 import psycopg
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from psycopg_pool import PoolTimeout
 
 from cdp_analytics_api.door.audit import AuditTrail, subject
 from cdp_analytics_api.door.faults import dependency_error, validation_error
-from cdp_analytics_api.door.operations import Operation
+from cdp_analytics_api.door.operations import Operation, Operations
+from cdp_analytics_api.door.requests import Requests
 from cdp_analytics_api.parts import RunningPart, merged_facets
 from cdp_analytics_api.ports import AuditEntry
 from cdp_clickhouse.errors import StoreRefused, StoreUnavailable
 from cdp_eventlog.log import LogUnavailable
 from cdp_runtime.api import ApiPart
+from cdp_runtime.auth import Principal, admit
 from cdp_runtime.envelope import ApiError
+from cdp_runtime.tenancy import enter_workspace, present_workspace
 from tests.fakes.analytics_api import FakeAuditLog
 
 ENTRY = AuditEntry("acme", datetime(2026, 1, 1, tzinfo=UTC), "r", "t", "GET", "/x", "", "profiles:read", 200)
@@ -43,6 +46,23 @@ async def test_a_failed_write_reaches_everyone_who_waited_and_no_one_later() -> 
     log.failure = None
     await trail.record(ENTRY)
     assert log.groups == [1]
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_a_request_is_nobodys_until_the_login_whoever_came_before_on_the_line(kind: str) -> None:
+    """A server may run a request in the context of the one before, which was another workspace's."""
+    spoke_for: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        spoke_for.append(present_workspace())
+        admit(scope, Principal("acme", "t", frozenset()))
+        spoke_for.append(present_workspace())
+
+    enter_workspace("rival")
+    scope = {"type": kind, "headers": [], "path": "/", "method": "GET"}
+    await Requests(app, operations=Operations(FastAPI()))(scope, None, None)  # type: ignore[arg-type]
+    assert spoke_for == ["", "acme"]
+    assert scope["state"]["principal"].workspace_id == "acme"  # type: ignore[index,attr-defined]
 
 
 def test_an_identifier_enters_the_audit_as_its_node() -> None:

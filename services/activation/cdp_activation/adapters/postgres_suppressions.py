@@ -13,8 +13,9 @@ INSERT INTO activation.suppressions (workspace_id, suppression_id, destination_i
 VALUES (%(workspace)s, %(id)s, %(destination)s, %(kind)s, %(key)s, %(hint)s, %(reason)s)
 ON CONFLICT (workspace_id, value_key, destination_id) DO NOTHING
 """
+# keys are found by an index that is out of use under a row policy, hence the view
 _HELD_BACK: Final = """
-UPDATE activation.deliveries d
+UPDATE activation.workspace_deliveries d
 SET pending = true, sequence = d.sequence + 1, priority = 0, cause = 'suppressed', next_attempt_at = now()
 WHERE d.workspace_id = %(workspace)s AND d.keys @> ARRAY[%(key)s::bigint]
   AND (%(destination)s = '' OR d.destination_id = %(destination)s) AND d.desired

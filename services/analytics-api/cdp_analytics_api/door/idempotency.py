@@ -13,7 +13,7 @@ from cdp_analytics_api.door.operations import Operations
 from cdp_analytics_api.door.requests import App, Message, Receive, Scope, Send
 from cdp_analytics_api.ports import Claim, KeptAnswer, KeptAnswers, KeyedRequest
 from cdp_analytics_api.tokens import TokenAuthenticator
-from cdp_runtime.auth import Principal
+from cdp_runtime.auth import Principal, admit
 from cdp_runtime.clock import Clock
 from cdp_runtime.envelope import ApiError
 from cdp_runtime.logs import get_logger
@@ -58,7 +58,7 @@ class Idempotency:
         body = await _body(receive)
         if body is None:
             return  # the client went away
-        scope["state"]["principal"] = principal
+        admit(scope, principal)
         request = KeyedRequest(
             workspace_id=principal.workspace_id,
             key=key,

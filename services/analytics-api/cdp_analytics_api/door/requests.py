@@ -1,4 +1,4 @@
-"""Every request -> its id, its trace, its metrics, and an envelope even when a handler has a bug."""
+"""Every request -> its id, its trace, its metrics, and an envelope even when a handler has a bug; nobody's at first."""
 
 import re
 import time
@@ -14,6 +14,7 @@ from cdp_analytics_api.door.operations import Operations, principal_of
 from cdp_runtime.envelope import error_body
 from cdp_runtime.logs import get_logger
 from cdp_runtime.metrics import API_REQUEST_SECONDS, API_REQUESTS
+from cdp_runtime.tenancy import leave_workspace
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,6 +38,7 @@ class Requests:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        leave_workspace()
         headers = Headers(scope=scope)
         state = scope.setdefault("state", {})
         state["request_id"], state["traceparent"] = _identified(headers), _trace(headers)

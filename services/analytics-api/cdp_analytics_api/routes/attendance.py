@@ -14,7 +14,7 @@ from cdp_analytics_api.ports import Directory
 from cdp_analytics_api.references import resolve
 from cdp_analytics_api.routes.events import known_type
 from cdp_analytics_api.seats import Seats
-from cdp_runtime.auth import Authenticator, Principal
+from cdp_runtime.auth import Authenticator, Principal, admit
 from cdp_runtime.envelope import ApiError
 from cdp_schemas.event_names import names_matching
 from cdp_schemas.profiles import profile_ref
@@ -40,7 +40,7 @@ async def listening(connection: HTTPConnection) -> Principal:
     if principal is None:
         message = "Send an API token: the Authorization header, the subprotocols bearer and <token>, or ?token=."
         raise ApiError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
-    connection.state.principal = principal
+    admit(connection.scope, principal)
     if SCOPE not in principal.scopes:
         raise ApiError(403, "forbidden", f"This API token lacks the scope {SCOPE}.")
     return principal

@@ -98,7 +98,7 @@ class ProfileReads:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         try:
-            async with self._pool.connection() as connection, connection.transaction():
+            async with self._pool.connection() as connection:  # which is one transaction
                 yield connection
         except (psycopg.Error, PoolTimeout, OSError) as error:
             if retryable(error):

@@ -32,10 +32,10 @@ _PURGE: Final = "DELETE FROM front.idempotency WHERE expires_at <= %s"
 
 
 class PostgresKeptAnswers:
-    """The KeptAnswers port."""
+    """The KeptAnswers port; ``owners`` is for what concerns all workspaces at once."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, owners: Pool) -> None:
+        self._pool, self._owners = pool, owners
 
     async def claim(self, request: KeyedRequest, now: datetime) -> Claim:
         values = {
@@ -70,5 +70,5 @@ class PostgresKeptAnswers:
             await connection.execute(_RELEASE, (request.workspace_id, request.key, request.owner))
 
     async def purge(self, now: datetime) -> None:
-        async with self._pool.connection() as connection:
+        async with self._owners.connection() as connection:
             await connection.execute(_PURGE, (now,))

@@ -33,19 +33,19 @@ _PURGE: Final = "DELETE FROM front.quarantine WHERE received_at < %s"
 
 
 class PostgresQuarantine:
-    """The Quarantine port."""
+    """The Quarantine port; ``owners`` is for what concerns all workspaces at once."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, owners: Pool) -> None:
+        self._pool, self._owners = pool, owners
 
     async def starts(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        async with self._pool.connection() as connection:
+        async with self._owners.connection() as connection:
             rows = await (await connection.execute(_STARTS, (list(partitions),))).fetchall()
         return dict(rows)
 
     async def take(self, refused: Sequence[Refused], next_offsets: Mapping[int, int]) -> None:
         columns = [list(column) for column in zip(*map(_row, refused), strict=True)]
-        async with self._pool.connection() as connection, connection.transaction():
+        async with self._owners.connection() as connection, connection.transaction():
             if columns:
                 await connection.execute(_TAKE, columns)
             await connection.execute(_ADVANCE, (list(next_offsets), list(next_offsets.values())))
@@ -67,7 +67,7 @@ class PostgresQuarantine:
         return [_refused(row) for row in rows]
 
     async def purge(self, before: datetime) -> None:
-        async with self._pool.connection() as connection:
+        async with self._owners.connection() as connection:
             await connection.execute(_PURGE, (before,))
 
 
