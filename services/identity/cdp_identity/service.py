@@ -39,7 +39,7 @@ def rules(settings: IdentitySettings) -> Rules:
 
 
 def gathering(settings: IdentitySettings) -> Gathering:
-    """A batch costs a transaction, a publication and a dozen statements, whatever its size: few larger ones when busy."""
+    """A batch costs a transaction, a publication and a dozen statements, whatever its size: few large when busy."""
     least = settings.identity_gather_seconds
     return Gathering(least, full=settings.identity_batch_events // 2, longest=2 * least)
 

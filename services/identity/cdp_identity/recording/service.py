@@ -78,9 +78,8 @@ class RecorderService:
         settings, clock = self._settings, SystemClock()
         ledger = PostgresLedger(self._pool)
         stores = Stores(ledger, ClickHouseColumns(self._columns), ledger, self._producer, clock)
-        gathering = Gathering(
-            settings.recorder_flush_seconds, settings.recorder_full_records, longest=1.5 * settings.recorder_flush_seconds
-        )
+        pause = settings.recorder_flush_seconds
+        gathering = Gathering(pause, settings.recorder_full_records, longest=1.5 * pause)
         flush = Flush(stores, self._patience, checkpoint=lambda step: reach(f"recorder.{step}"))
         stream = RecorderStream(flush, clock)
         self._consumer = KafkaConsumer(

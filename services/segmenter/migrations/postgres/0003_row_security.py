@@ -6,8 +6,8 @@ from alembic import op
 
 from cdp_runtime.row_security import FRONT_DOOR_ROLE, protect, unprotect
 
-revision = "segmenter_0002"
-down_revision = "segmenter_0001"
+revision = "segmenter_0003"
+down_revision = "segmenter_0002"
 branch_labels = None
 depends_on = None
 
@@ -15,6 +15,7 @@ _TABLES: Final = {
     "segmenter.segments": "SELECT, INSERT, UPDATE",
     "segmenter.memberships": "SELECT, INSERT, UPDATE",
     "segmenter.requests": "SELECT, INSERT, UPDATE",
+    "segmenter.moments": "",
     "segmenter.sweeps": "",
 }
 

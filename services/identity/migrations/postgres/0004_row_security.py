@@ -6,8 +6,8 @@ from alembic import op
 
 from cdp_runtime.row_security import FRONT_DOOR_ROLE, own_rows_view, protect, unprotect
 
-revision = "identity_0003"
-down_revision = "identity_0002"
+revision = "identity_0004"
+down_revision = "identity_0003"
 branch_labels = None
 depends_on = None
 
