@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import httpx
 import psycopg
 from aiokafka.errors import KafkaError
 
@@ -23,7 +24,7 @@ from cdp_verify.findings import MEANINGS, Finding, not_checked
 from cdp_verify.journal import Journal
 from cdp_verify.stores import Stores
 
-UNREACHABLE: Final = (StoreError, KafkaError, psycopg.Error, OSError)
+UNREACHABLE: Final = (StoreError, KafkaError, psycopg.Error, httpx.HTTPError, OSError)
 _NEEDS_JOURNAL: Final = "it compares with a client's journal (--journal)"
 
 
@@ -71,7 +72,7 @@ async def _journal_checks(stores: Stores, question: Question) -> list[Finding]:
     return [
         *arrivals.findings,
         await _guarded("I5", check_revenue(stores, journal, arrivals.arrived, question.currency)),
-        await _guarded("I11", check_tenancy(stores, journal)),
+        await _guarded("I11", check_tenancy(stores, journal.run)),
     ]
 
 

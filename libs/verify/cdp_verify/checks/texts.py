@@ -9,7 +9,7 @@ from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.events import RefusedEvent
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ
 from cdp_verify.findings import Finding, finding, not_checked
-from cdp_verify.journal import Journal
+from cdp_verify.journal import Run
 from cdp_verify.shop import canary
 from cdp_verify.stores import Stores
 
@@ -30,18 +30,18 @@ _MESSAGE: Final = "encode(message, 'escape')"
 _OUTBOXES: Final = ("segmenter.outbox", "activation.outbox")
 
 
-async def check_tenancy(stores: Stores, journal: Journal) -> Finding:
-    """I11: the canaries of each of the journal's workspaces, in the rows of all others."""
-    workspaces = journal.run.workspaces
+async def check_tenancy(stores: Stores, run: Run) -> Finding:
+    """I11: the canaries of each of the run's workspaces, in the rows of all others."""
+    workspaces = run.workspaces
     if len(workspaces) < 2:
         return not_checked("I11", "the journal has one workspace; load two or more (--write-key, several times)")
     result = finding("I11")
     for workspace in workspaces:
-        strangers = [canary(journal.run.prefix, other) for other in workspaces if other != workspace]
+        strangers = [canary(run.prefix, other) for other in workspaces if other != workspace]
         for place, count in [pair async for pair in _places(stores, strangers, workspace)]:
             if count:
                 result.wrong(f"{workspace}: {count} rows of {place} hold a text of another workspace")
-    letters = await _stray_letters(stores, journal, result)
+    letters = await _stray_letters(stores, run, result)
     told = f"and {letters:,} dead letters" if stores.log is not None else "dead letters not looked at"
     result.compared = (
         f"canaries of {len(workspaces)} workspaces in {len(_IN_CLICKHOUSE) + len(_IN_POSTGRES)} tables, {told}"
@@ -107,10 +107,10 @@ def _as_bytes(text: str) -> str:
     return "".join(spelled(byte) for byte in text.encode())
 
 
-async def _stray_letters(stores: Stores, journal: Journal, result: Finding) -> int:
+async def _stray_letters(stores: Stores, run: Run, result: Finding) -> int:
     if stores.log is None:
         return 0
-    canaries = {workspace: canary(journal.run.prefix, workspace).encode() for workspace in journal.run.workspaces}
+    canaries = {workspace: canary(run.prefix, workspace).encode() for workspace in run.workspaces}
     letters = 0
     async for record in stores.log.records(EVENTS_RECEIVED_DLQ):
         try:
