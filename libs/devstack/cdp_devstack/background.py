@@ -49,6 +49,10 @@ class BackgroundStack:
             raise KeyError(f"{part} was not started here")
         return process.pid
 
+    def is_running(self, part: Part) -> bool:
+        """Whether the process of a started part is there (true for one that is given)."""
+        return self._stack.is_running(part)
+
     def kill(self, part: Part) -> None:
         """kill -9 one part."""
         self._wait(self._stack.kill(part))
