@@ -80,7 +80,12 @@ class RecorderService:
         stores = Stores(ledger, ClickHouseColumns(self._columns), ledger, self._producer, clock)
         pause = settings.recorder_flush_seconds
         gathering = Gathering(pause, settings.recorder_full_records, longest=1.5 * pause)
-        flush = Flush(stores, self._patience, checkpoint=lambda step: reach(f"recorder.{step}"))
+        flush = Flush(
+            stores,
+            self._patience,
+            window=settings.recorder_window_blocks,
+            checkpoint=lambda step: reach(f"recorder.{step}"),
+        )
         stream = RecorderStream(flush, clock)
         self._consumer = KafkaConsumer(
             settings.kafka_bootstrap_servers,
