@@ -1,26 +1,29 @@
 """``python -m faults``: faults by number and a seed in; a table, the ledger and exit code 1 for any violation out."""
 
+import os
 import random
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from faults import ledger, runner
+from faults import ledger, releases, runner
 from faults.catalogue import NOT_RUN, SCENARIOS, chosen
-from faults.runner import Runner
-from faults.stack import Stack
+from faults.stack import OnDemand
 from faults.trial import Effort
 
+app = typer.Typer(pretty_exceptions_enable=False)
 console = Console(soft_wrap=True, highlight=False)
 
 
+@app.command()
 def main(
     numbers: Annotated[list[str] | None, typer.Argument(help="F2 F8 …; all without any")] = None,
     seed: Annotated[int | None, typer.Option(help="of events, moments and reaches; a new one without it")] = None,
     minutes: Annotated[float, typer.Option(help="no scenario begins after so long")] = 15.0,
     load: Annotated[float, typer.Option(help="share of the usual load")] = 1.0,
     steps: Annotated[float, typer.Option(help="share of the usual number of steps")] = 1.0,
+    previous: Annotated[str, typer.Option(help="revision that F4 mixes with this one; the newest tag without it")] = "",
     listed: Annotated[bool, typer.Option("--list", help="what is run, and why the rest is not")] = False,
     report: Annotated[bool, typer.Option("--report", help="the ledger's sums as Markdown")] = False,
 ) -> None:
@@ -29,6 +32,8 @@ def main(
     if listed or report:
         console.print(_list() if listed else ledger.markdown(ledger.lines(), titles), markup=False)
         return
+    if previous:
+        os.environ[releases.VARIABLE] = previous
     try:
         scenarios = chosen(numbers or [])
     except KeyError as unknown:
@@ -37,14 +42,11 @@ def main(
         raise typer.Exit(2) from None
     seed = random.randrange(10**6) if seed is None else seed
     console.print(f"seed {seed}")
-    stack = Stack()
+    stack = OnDemand()
     try:
-        if (load, steps) != (1.0, 1.0):
-            outcomes = [Runner(stack, console.print).run(one, seed, Effort(load, steps)) for one in scenarios]
-            for sentence in [sentence for outcome in outcomes for sentence in outcome.violations]:
-                console.print(f"  {sentence}", markup=False)
-        else:
-            outcomes = runner.run_all(stack, scenarios, seed, minutes, lambda text: console.print(text, markup=False))
+        outcomes = runner.run_all(
+            stack, scenarios, seed, lambda text: console.print(text, markup=False), minutes, Effort(load, steps)
+        )
     finally:
         stack.close()
     console.print()
@@ -59,4 +61,4 @@ def _list() -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

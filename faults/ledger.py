@@ -41,9 +41,14 @@ def append(line: Line) -> None:
 
 def sums(some: list[Line], titles: dict[str, str]) -> list[tuple[str, ...]]:
     """One row per fault and one of all; the seed is that of the last run."""
-    numbers = sorted({line.fault for line in some}, key=lambda number: int(number[1:]))
+    numbers = sorted({line.fault for line in some}, key=_place)
     rows = [_row(f"{n} {titles.get(n, '')}".strip(), [line for line in some if line.fault == n]) for n in numbers]
     return [*rows, _row("all", some)] if some else []
+
+
+def _place(number: str) -> tuple[bool, int]:
+    """F2 before F10, and what has no number of the plan last."""
+    return not number[1:].isdigit(), int(number[1:]) if number[1:].isdigit() else 0
 
 
 def table(some: list[Line]) -> Table:

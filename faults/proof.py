@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,17 +19,20 @@ from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_devstack.parts import Part
 from cdp_schemas.codec import encode
+from cdp_verify.checks.texts import check_tenancy
 from cdp_verify.findings import DOUBLED, LOST, OFF_MINOR, Finding
 from cdp_verify.journal import Answer, Journal, JournalWriter, Run, meaning
 from cdp_verify.load import Client, Sum
-from cdp_verify.proof import UNREACHABLE, prove_journal
+from cdp_verify.proof import UNREACHABLE, Question, prove, prove_journal
 from cdp_verify.shop import Mix, Shops, canary
 from cdp_verify.stores import LogReads, PostgresReads, Row, Stores
-from faults.stack import NotInTime, until
+from faults.stack import NotInTime, Stack, until
+from faults.tenants import DEMO, TENANTS, Tenant
 
 T = TypeVar("T")
 _QUIET_SECONDS = 45.0
-_WORKSPACE, _KEY = "demo", "demo-write-key"
+_WORKSPACE, _KEY = DEMO.workspace, DEMO.write_key
+_KEYS = {tenant.workspace: tenant.write_key for tenant in TENANTS}
 # few calls at once: after an outage they all come back, and the machine runs the whole stack besides
 _MOST_OPEN = 20
 
@@ -46,12 +49,13 @@ class Verdict:
 
 
 class Proof:
-    """One journal, at ``path``. ``urls`` lead to the parts themselves, past every proxy. Close it at the end."""
+    """One journal, at ``path``. Questions go to the parts themselves, past every proxy. Close it at the end."""
 
-    def __init__(self, gateway: str, urls: Mapping[Part, str], path: Path, prefix: str, seed: int) -> None:
-        self._gateway, self._urls, self._path, self._seed = gateway, urls, path, seed
+    def __init__(self, stack: Stack, path: Path, prefix: str, seed: int) -> None:
+        self._stack, self._gateway, self._urls = stack, stack.gateway, stack.urls
+        self._path, self._seed = path, seed
         self.prefix = prefix
-        self._journal = JournalWriter(path, Run(prefix, seed, [_WORKSPACE]))
+        self._journal = JournalWriter(path, Run(prefix, seed, list(_KEYS)))
         self._loads: list[Sum] = []
         self._own = 0
 
@@ -60,12 +64,15 @@ class Proof:
 
     @contextmanager
     def load(self, *, rate: float = 120.0, people: int = 60) -> Iterator[None]:
-        """A shop's traffic, ``rate`` events per second, while the block runs; then every batch has its last answer."""
+        """Traffic of a shop in each workspace, ``rate`` events per second in all, while the block runs.
+
+        Then every batch has its last answer.
+        """
         over, number = threading.Event(), len(self._loads) + 1
         # people and orders of their own: two loads of one proof must not speak of the same order
         mix = Mix(people, late=0.02, faulty=0.01)
-        shops = Shops(f"{self.prefix}-{number}", self._seed + number, [_WORKSPACE], mix)
-        client = Client(self._gateway, {_WORKSPACE: _KEY}, shops, self._journal)
+        shops = Shops(f"{self.prefix}-{number}", self._seed + number, list(_KEYS), mix)
+        client = Client(self._gateway, _KEYS, shops, self._journal)
         self._loads.append(client.sum)
         run = client.run(rate, over.is_set, most_open=_MOST_OPEN)
         thread = threading.Thread(target=asyncio.run, args=(run,), daemon=True)
@@ -79,7 +86,11 @@ class Proof:
     @property
     def canary(self) -> str:
         """The ``page`` of everything that the first load's people look at, and of nothing else."""
-        return canary(f"{self.prefix}-1", _WORKSPACE)
+        return self.canary_of(DEMO)
+
+    def canary_of(self, tenant: Tenant) -> str:
+        """The same of another workspace."""
+        return canary(f"{self.prefix}-1", tenant.workspace)
 
     @property
     def accepted(self) -> int:
@@ -127,10 +138,16 @@ class Proof:
         """Changes something in ClickHouse."""
         self._asked(lambda stores: stores.clickhouse.command(Statement(sql)))
 
-    def verdict(self) -> Verdict:
-        """Waits until the stores are at rest, and compares them with the journal. Raises NotInTime."""
+    def verdict(self, *, whole: bool = False) -> Verdict:
+        """Waits until the stores are at rest, and compares them with the journal. Raises NotInTime.
+
+        ``whole``: every invariant that ``cdp verify`` knows, also those of segments, deliveries and processes.
+        """
         journal = Journal(self._path)
-        findings = self._settled(journal)
+        findings = self._settled(lambda stores: prove_journal(stores, journal))
+        if whole:
+            findings = self._settled(lambda stores: prove(stores, Question(journal)))
+        findings += self._strays()
         sums = sum((one.sums for one in findings), Counter[str]())
         return Verdict(
             events=journal.count(Answer.ACCEPTED),
@@ -140,13 +157,18 @@ class Proof:
             violations=[sentence for one in findings for sentence in _sentences(one)],
         )
 
-    def _settled(self, journal: Journal) -> list[Finding]:
+    def _strays(self) -> list[Finding]:
+        """I11 for each load: every one marks its people in its own way."""
+        runs = [Run(f"{self.prefix}-{number}", 0, list(_KEYS)) for number in range(1, len(self._loads) + 1)]
+        return [self._asked(lambda stores, run=run: check_tenancy(stores, run)) for run in runs]  # type: ignore[misc]
+
+    def _settled(self, check: Callable[[Stores], Awaitable[list[Finding]]]) -> list[Finding]:
         """The findings, once nothing is wrong or nothing has changed for a while. Raises NotInTime."""
         last, quiet = "", time.monotonic()
         while True:
             findings: list[Finding] | None = None
             try:
-                findings = self._asked(lambda stores: prove_journal(stores, journal))
+                findings = self._asked(check)
                 if not any(one.count for one in findings):
                     return findings
                 state = str(findings)
@@ -167,7 +189,8 @@ class Proof:
             columns = ClickHouse(self._urls[Part.CLICKHOUSE])
             log, records = LogReads(self._urls[Part.KAFKA]), PostgresReads(self._urls[Part.POSTGRES])
             try:
-                return await question(Stores(columns, records, log))
+                redis = self._urls[Part.REDIS]
+                return await question(Stores(columns, records, log, redis, self._stack.admin_urls()))
             finally:
                 await columns.stop()
 
@@ -177,11 +200,14 @@ class Proof:
         self._journal.answered(batch, status)
         self._own += len(events) * (meaning(status) is Answer.ACCEPTED)
 
-    def _post(self, events: Sequence[dict[str, Any]]) -> int:
+    def post(self, events: Sequence[dict[str, Any]]) -> httpx.Response:
+        """One try, which is not in the journal: :meth:`sent` brings it there. Raises httpx.HTTPError."""
         body, headers = encode({"batch": events}), {"content-type": "application/json"}
-        url = f"{self._gateway}/v1/batch"
+        return httpx.post(f"{self._gateway}/v1/batch", content=body, headers=headers, auth=(_KEY, ""), timeout=15)
+
+    def _post(self, events: Sequence[dict[str, Any]]) -> int:
         try:
-            return httpx.post(url, content=body, headers=headers, auth=(_KEY, ""), timeout=10).status_code
+            return self.post(events).status_code
         except httpx.HTTPError:
             return 0
 

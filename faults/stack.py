@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,10 @@ from cdp_devstack.parts import URL_VARIABLES, Part, Ports, free_ports
 from cdp_devstack.process import Command, Process
 from cdp_devstack.programs import cdp
 from cdp_devstack.stack import RECIPES, Recipe
+from faults.nursery import Child, Nursery
 from faults.proxy import Proxies, Proxy
+from faults.tenants import DEMO, NEIGHBOUR, SECRET_KEY, Tenant, open_workspace, told
+from faults.volumes import Volume
 
 FLOW = ("ingest", "resolver", "recorder")
 PLATFORMS = "platforms"  # the local process that stands in for them
@@ -44,21 +47,48 @@ def until(what: str, condition: Callable[[], bool], seconds: float) -> None:
 class Stack:
     """Everything that a scenario can break. Use it from one thread that lives as long as the stack."""
 
-    def __init__(self) -> None:
+    def __init__(self, release: Path | None = None, volumes: Mapping[str, int] | None = None) -> None:
+        """``release``: the tree that makes the stores and whose code the processes run; this one without it.
+
+        ``volumes``: folders of the data that are on a volume of so many bytes. Raises volumes.CannotMount.
+        """
+        self.release = release
+        self.code: dict[str, Path | None] = {}  # name -> the tree whose code it runs, when it is another one
         self._folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
+        self.data = self._folder / "data"
         self.proxies = Proxies()
+        # where there are no handles of processes, they are started one by one as everywhere
+        self._nursery = Nursery(self._folder / "logs" / "nursery.log") if hasattr(os, "pidfd_open") else None
         ports = Ports.free()
         self.kafka = self.proxies.before(ports.kafka)
         recipes: dict[Part, Recipe] = {**RECIPES, Part.KAFKA: partial(Kafka, advertised=self.kafka.port)}
-        self.parts = BackgroundStack(self._folder / "data", ports, recipes)
+        self.parts = BackgroundStack(self.data, ports, recipes)
         self.ports = dict(zip(("ingest", "api", "standin"), free_ports(3), strict=True))
         self._proxied: dict[tuple[Part, str], Proxy] = {}
-        self._processes: dict[str, Process] = {}
+        self._processes: dict[str, Process | Child] = {}
         self._admin = dict(zip(ALL, free_ports(len(ALL)), strict=True))
+        self.volumes: dict[str, Volume] = {}
+        self.callable: set[str] = set()  # further host:port that destinations may have
+        self.wrapped: dict[str, Sequence[str]] = {}  # name -> a command that its own is given to
+        try:
+            self._open(volumes or {})
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, volumes: Mapping[str, int]) -> None:
+        for folder, size in volumes.items():
+            self.volumes[folder] = Volume(self.data / folder, size)
         self.urls = {part: self.parts.url(part) for part in Part}
         self.standin = self.proxies.before(self.ports["standin"])
         for arguments in (["migrate"], ["topics", "create"], ["seed"]):
-            self._step(*arguments)
+            self.step(*arguments, release=self.release)
+        if self.release is None:
+            open_workspace(self.urls[Part.POSTGRES], NEIGHBOUR)
+            return
+        for arguments in (["workspaces", "create"], ["sources", "create", "web", "--workspace"]):
+            key = ["--write-key", NEIGHBOUR.write_key] if "web" in arguments else []
+            self.step(*arguments, NEIGHBOUR.workspace, *key, release=self.release)
 
     @property
     def gateway(self) -> str:
@@ -78,12 +108,21 @@ class Stack:
 
     def start(self, name: str, fault: str = "", **settings: str) -> None:
         """Starts a service or the stand-in, without waiting. ``fault`` is its CDP_FAULT; ``~2`` makes a second one."""
-        service = name.partition("~")[0]
-        environment = self._environment(name, CDP_FAULT=fault, **settings)
-        argv = cdp("run-local" if name == PLATFORMS else "run", service)
-        process = Process(name, Command(argv, environment, stop_seconds=40), self._folder / "logs" / f"{name}.log")
+        release = self.code.get(name, self.release)
+        if name != PLATFORMS and name not in self._admin:
+            self._admin[name] = free_ports(1)[0]
+        environment = {**self._environment(name, CDP_FAULT=fault, **settings), **_code_of(release)}
+        process = self._process(name, environment, isolated=release is not None or name in self.wrapped)
         process.start()
         self._processes[name] = process
+
+    def _process(self, name: str, environment: Mapping[str, str], *, isolated: bool) -> Process | Child:
+        arguments = ["run-local" if name == PLATFORMS else "run", name.partition("~")[0]]
+        log = self.log(name)
+        if self._nursery is not None and not isolated and name != PLATFORMS:
+            return Child(self._nursery, arguments, environment, log)
+        argv = [*self.wrapped.get(name, ()), *cdp(*arguments)]
+        return Process(name, Command(argv, environment, stop_seconds=40), log)
 
     def need(self, *names: str) -> None:
         """Starts what does not run, and returns when each of them is ready."""
@@ -103,6 +142,13 @@ class Stack:
         if name == PLATFORMS:
             return _answers(f"http://127.0.0.1:{self.ports['standin']}/_standin/trouble")
         return _answers(f"http://127.0.0.1:{self._admin[name]}/readyz")
+
+    def restart(self, name: str, **settings: str) -> None:
+        """SIGTERM, and up again with these settings. Returns when it is ready."""
+        if self.is_running(name):
+            self.end(name)
+        self.start(name, "", **settings)
+        self.need(name)
 
     def kill(self, name: str) -> None:
         """kill -9."""
@@ -126,16 +172,21 @@ class Stack:
         """Whether it ends within that time."""
         return self._processes[name].wait(seconds) is not None
 
-    def metric(self, name: str, metric: str) -> float:
-        """The sum of a process's samples of a metric."""
+    def metric(self, name: str, metric: str, label: str = "") -> float:
+        """The sum of a process's samples of a metric; of those with this ``name="value"``, if one is given."""
         page = httpx.get(f"http://127.0.0.1:{self._admin[name]}/metrics", timeout=5).text
         lines = (line for line in page.splitlines() if line.startswith((metric + " ", metric + "{")))
+        lines = (line for line in lines if label in line)
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
-    def api(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def api(self, method: str, path: str, tenant: Tenant = DEMO, **options: Any) -> httpx.Response:
         """A call of the front door."""
         url = f"http://127.0.0.1:{self.ports['api']}/api/cdp{path}"
-        return httpx.request(method, url, headers={"Authorization": "Bearer demo-api-token"}, timeout=15, **options)
+        return httpx.request(method, url, headers={"Authorization": f"Bearer {tenant.token}"}, timeout=15, **options)
+
+    def admin_urls(self) -> list[str]:
+        """The admin ports of all services that run."""
+        return [f"http://127.0.0.1:{port}" for name, port in self._admin.items() if self.is_running(name)]
 
     def memory(self, name: str) -> int:
         """Resident bytes."""
@@ -145,7 +196,7 @@ class Stack:
         """No trouble, every part up, every process ready. Raises NotInTime."""
         self.calm()
         for part in Part:
-            if not psutil.pid_exists(self.parts.pid(part)):
+            if not self.parts.is_running(part):
                 self.parts.restart(part)
         self.need(*names)
 
@@ -153,6 +204,10 @@ class Stack:
         """Ends all trouble of all proxies."""
         for proxy in (self.kafka, self.standin, *self._proxied.values()):
             self.proxies.heal(proxy)
+
+    def leaks(self, secrets: Iterable[str] = ()) -> list[str]:
+        """A sentence for each log of ours that tells a secret or a person."""
+        return list(told((self._folder / "logs").glob("*.log"), secrets))
 
     def log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
@@ -166,14 +221,19 @@ class Stack:
     def close(self) -> None:
         for process in self._processes.values():
             process.kill()
+        if self._nursery is not None:
+            self._nursery.close()
         self.parts.close()
         self.proxies.close()
+        for volume in self.volumes.values():
+            volume.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _step(self, *arguments: str) -> None:
+    def step(self, *arguments: str, release: Path | None = None) -> None:
+        """One command of ``cdp`` that ends. Raises NotInTime when it fails."""
         done = subprocess.run(
             cdp(*arguments),
-            env={**os.environ, **self._environment("setup")},
+            env={**os.environ, **self._environment("setup"), **_code_of(release)},
             capture_output=True,
             text=True,
             check=False,
@@ -186,13 +246,14 @@ class Stack:
         stand_in = f"127.0.0.1:{self.standin.port}"
         return {
             **urls,
-            "CDP_DATA_DIR": str(self._folder / "data"),
+            "CDP_DATA_DIR": str(self.data),
+            "CDP_SECRET_KEY": SECRET_KEY,
             "CDP_ADMIN_PORT": str(self._admin.get(service, 0)),
             "CDP_INGEST_PORT": str(self.ports["ingest"]),
             "CDP_API_PORT": str(self.ports["api"]),
             "CDP_STANDIN_PORT": str(self.ports["standin"]),
             "CDP_STANDIN_URL": f"http://{stand_in}",
-            "CDP_ACTIVATION_ALLOWED_HOSTS": stand_in,
+            "CDP_ACTIVATION_ALLOWED_HOSTS": ",".join((stand_in, *self.callable)),
             **settings,
         }
 
@@ -201,6 +262,30 @@ class Stack:
             return f"127.0.0.1:{self.kafka.port}"
         proxy = self.proxy(part, service)
         return self.urls[part].replace(f":{proxy.upstream}", f":{proxy.port}")
+
+
+class OnDemand:
+    """A stack that is made when it is asked for, and then always the same."""
+
+    def __init__(self) -> None:
+        self._made: Stack | None = None
+
+    def __call__(self) -> Stack:
+        if self._made is None:
+            self._made = Stack()
+        return self._made
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+
+def _code_of(release: Path | None) -> dict[str, str]:
+    """What makes a process import another tree's packages before the installed ones."""
+    if release is None:
+        return {}
+    packages = [*sorted(release.glob("libs/*")), *sorted(release.glob("services/*"))]
+    return {"PYTHONPATH": os.pathsep.join(map(str, packages))}
 
 
 def _answers(url: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic, sleep
@@ -12,6 +12,10 @@ from faults.stack import Stack
 
 POINT_SECONDS = 60.0
 _EVENTS_PER_SECOND = 120.0
+
+
+class NotHere(Exception):
+    """This machine lacks what a fault needs; the sentence says what."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,17 @@ class Effort:
 
 @dataclass
 class Trial:
-    """What a scenario is given. ``kills`` counts processes that it ended or stopped."""
+    """What a scenario is given. ``kills`` counts processes that it ended or stopped.
+
+    ``whole``: it is judged by all invariants, not only by what the journal can tell.
+    """
 
     stack: Stack
     proof: Proof
     chance: Random
     effort: Effort = Effort()
     kills: int = 0
+    whole: bool = False
     broken: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -92,22 +100,25 @@ Play = Callable[[Trial], None]
 
 @dataclass(frozen=True)
 class Scenario:
-    """One fault: what is done, and which processes it needs."""
+    """One fault: what is done, which processes it needs. ``on`` makes a stack for it alone; it may raise NotHere."""
 
     number: str
     title: str
     needs: tuple[str, ...]
     play: Play
+    on: Callable[[], AbstractContextManager[Stack]] | None = None
 
 
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def fault(number: str, title: str, *needs: str) -> Callable[[Play], Play]:
+def fault(
+    number: str, title: str, *needs: str, on: Callable[[], AbstractContextManager[Stack]] | None = None
+) -> Callable[[Play], Play]:
     """Registers a scenario under its number."""
 
     def register(play: Play) -> Play:
-        SCENARIOS[number] = Scenario(number, title, needs, play)
+        SCENARIOS[number] = Scenario(number, title, needs, play, on)
         return play
 
     return register

@@ -21,6 +21,7 @@ from faults.trial import Trial, fault
 
 _SETTLE_SECONDS = 90.0
 _EVERYTHING = (*ALL, PLATFORMS)
+SPENT: dict[str, Any] = {"field": "computed.ltv", "operator": ">", "value": 1}  # a rule: who spent money
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,15 @@ class Audience:
         return len(_standin(self.stack, "GET", f"members?audience={self.remote}").json())
 
 
-def make_audience(trial: Trial) -> Audience:
-    """Through the front door; everybody who looked at something and spent money is in it."""
+def make_audience(trial: Trial, rules: dict[str, Any] | None = None) -> Audience:
+    """Through the front door; without other rules everybody who looked at something and spent money is in it."""
     prefix, remote = trial.proof.prefix, _remote(trial.stack, trial.proof.prefix)
-    segment = _segment(trial, prefix)
+    segment = _segment(trial, prefix, rules)
     config = {"facebook": {"customAudienceId": remote, "adAccountId": "act_1"}}
     body = {"name": prefix, "segmentIds": [segment], "platforms": ["facebook"], "config": config}
-    audience = _made(trial.stack.api("POST", "/audiences", json=body))
+    audience = made(trial.stack.api("POST", "/audiences", json=body))
     activate = {"platform": "facebook", "operation": "add"}
-    _made(trial.stack.api("POST", f"/audiences/{audience}/activate", json=activate))
+    made(trial.stack.api("POST", f"/audiences/{audience}/activate", json=activate))
     return Audience(trial.stack, prefix, remote, segment, audience)
 
 
@@ -134,15 +135,16 @@ async def _steps(bootstrap: str, segment: str) -> list[str]:
     return [f"{who} was told {sorted(n)}" for who, n in told.items() if n != set(range(1, max(n) + 1))]
 
 
-def _segment(trial: Trial, name: str) -> str:
+def _segment(trial: Trial, name: str, rules: dict[str, Any] | None = None) -> str:
     here = [{"property": "page", "operator": "=", "value": trial.proof.canary}]
     viewed = {"event": "Product Viewed", "filters": here, "count": {"min": 1}, "window": "P7D"}
-    conditions = [{"field": "computed.ltv", "operator": ">", "value": 1}, viewed]
-    rules = {"operator": "AND", "conditions": conditions}
-    return _made(trial.stack.api("POST", "/segments", json={"name": name, "type": "rule-based", "rules": rules}))
+    usual = {"operator": "AND", "conditions": [SPENT, viewed]}
+    body = {"name": name, "type": "rule-based", "rules": rules or usual}
+    return made(trial.stack.api("POST", "/segments", json=body))
 
 
-def _made(answer: httpx.Response) -> str:
+def made(answer: httpx.Response) -> str:
+    """The id of what was made."""
     assert answer.is_success, f"{answer.request.url}: {answer.status_code} {answer.text[:500]}"
     return str(answer.json()["data"].get("id", ""))
 

@@ -1,6 +1,7 @@
 """The stores fail: lost replies, kills, refusals, locks, a flushed cache."""
 
 import os
+import re
 import signal
 import time
 
@@ -11,6 +12,8 @@ from faults.proxy import Trouble
 from faults.stack import FLOW, Stack, until
 from faults.trial import Trial, fault
 
+_EVENTS = re.compile(rb"INTO(?:\+|%20| )(?:%60|`)?events[^_\w]")
+
 
 def is_commit(data: bytes) -> bool:
     """A request to Postgres that ends a transaction."""
@@ -20,6 +23,11 @@ def is_commit(data: bytes) -> bool:
 def is_insert(data: bytes) -> bool:
     """A request to ClickHouse that writes a block with a token."""
     return b"insert_deduplication_token" in data
+
+
+def is_insert_of_events(data: bytes) -> bool:
+    """Such a request for the table that all counts rest on."""
+    return is_insert(data) and _EVENTS.search(data) is not None
 
 
 @fault("F7", "Postgres stopped immediately, killed, and blocked by a lock", *FLOW)
@@ -98,6 +106,56 @@ def _throwing_view(trial: Trial) -> None:
         time.sleep(6)
     finally:
         trial.proof.command("DROP TABLE faults_throwing")
+
+
+_WINDOW = 3
+_TOKENED = ("events", "counters", "event_outcomes")
+
+
+@fault("F10", "ClickHouse away from one recorder until it has forgotten the token of an insert in doubt", *FLOW)
+def clickhouse_forgets(trial: Trial) -> None:
+    stack, small = trial.stack, {"CDP_RECORDER_WINDOW_BLOCKS": str(_WINDOW)}
+    _remember(trial, _WINDOW)
+    try:
+        with trial.load():
+            for name in ("recorder", "recorder~2"):
+                stack.restart(name, **small)
+            for _ in range(trial.effort.of(4)):
+                _forgotten(trial)
+    finally:
+        _remember(trial, 10_000)
+        stack.end("recorder~2")
+        stack.restart("recorder")
+
+
+def _remember(trial: Trial, blocks: int) -> None:
+    for table in _TOKENED:
+        trial.proof.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {blocks}")
+
+
+def _forgotten(trial: Trial) -> None:
+    """The first recorder's insert arrives and its reply does not; the second one's blocks push its token out."""
+    stack = trial.stack
+    ours, other = stack.proxy(Part.CLICKHOUSE, "recorder"), "recorder~2"
+    until("both recorders record", lambda: min(_blocks(stack, "recorder"), _blocks(stack, other)) > 0, 60)
+    before = ours.struck
+    ours.trouble = Trouble(lose_reply_to=is_insert_of_events, times=1)
+    until("a reply to an insert is lost", lambda: ours.struck > before, 60)
+    stack.proxies.cut(ours)
+    passed = _blocks(stack, other)
+    until("the other one's blocks fill the window", lambda: _blocks(stack, other) > passed + 2 * _WINDOW, 60)
+    known = _found(stack)
+    stack.proxies.heal(ours)
+    until("the offsets decide", lambda: _found(stack) > known, 60)
+
+
+def _blocks(stack: Stack, name: str) -> float:
+    return stack.metric(name, "cdp_recorder_block_rows_count")
+
+
+def _found(stack: Stack) -> float:
+    """Rows that were in doubt and of which the store's offsets, not its tokens, told that they are there."""
+    return stack.metric("recorder", "cdp_recorder_rows_total", 'settled="found"')
 
 
 @fault("F11", "Redis killed, gone for a while, and back with nothing in it", *FLOW)

@@ -18,7 +18,7 @@ RECORDER = ["recorder.after-intent", "recorder.after-insert", "recorder.before-c
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
     stack = Stack()
-    yield Runner(stack, lambda text: None, keep=lambda line: None)
+    yield Runner(lambda: stack, lambda text: None, keep=lambda line: None)
     stack.close()
 
 

@@ -1,0 +1,142 @@
+"""Two workspaces that ask, send and deliver while everything breaks: nothing of one is in what the other gets."""
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import httpx
+
+from cdp_devstack.parts import Part
+from faults.ear import Ear
+from faults.proxy import Trouble
+from faults.scenarios.destinations import made
+from faults.scenarios.stores import is_commit, is_insert
+from faults.stack import ALL, Stack, until
+from faults.tenants import DEMO, NEIGHBOUR, TENANTS, Tenant
+from faults.trial import Trial, fault
+
+_SECONDS = 45
+
+
+@fault("F25", "two workspaces ask, send and deliver while processes die and parts are cut", *ALL)
+def strangers(trial: Trial) -> None:
+    stack, trial.whole = trial.stack, True
+    ear = Ear()
+    try:
+        stack.callable.add(ear.address)
+        for name in ("activation", "analytics-api"):
+            stack.restart(name)
+        for tenant in TENANTS:
+            deliver(trial, tenant, f"http://{ear.address}/{tenant.workspace}")
+        with trial.load(), _asking(trial) as questions:
+            _break_everything(trial)
+        stack.recover(ALL)
+        until("both are delivered to", lambda: {path for path, _ in ear.heard} == _paths(), 90)
+        _listen(trial, ear)
+        trial.notes.append(f"{questions()} questions answered, {len(ear.heard)} calls of destinations")
+    finally:
+        stack.callable.discard(ear.address)
+        ear.close()
+
+
+def deliver(trial: Trial, tenant: Tenant, url: str) -> str:
+    """The people of the load's first shop, told to an address; returns the destination's id."""
+    stack, name = trial.stack, f"{trial.proof.prefix} {tenant.workspace} {url}"
+    here = [{"property": "page", "operator": "=", "value": trial.proof.canary_of(tenant)}]
+    rules = {"event": "Product Viewed", "filters": here, "count": {"min": 1}, "timeWindow": "P7D"}
+    segment = made(stack.api("POST", "/segments", tenant, json={"name": name, "rules": rules}))
+    destination = webhook(stack, tenant, name, url)
+    body = {"name": name, "segmentIds": [segment], "connections": [{"destinationId": destination}]}
+    audience = made(stack.api("POST", "/audiences", tenant, json=body))
+    activation = {"destinationId": destination, "operation": "add"}
+    made(stack.api("POST", f"/audiences/{audience}/activate", tenant, json=activation))
+    return destination
+
+
+def webhook(stack: Stack, tenant: Tenant, name: str, url: str) -> str:
+    """A destination that tells who its members are, signed with a secret that is found in no log."""
+    settings = {"url": url, "fields": ["userId", "email"], "consentWhenUnknown": "allow"}
+    body = {"name": name, "type": "webhook", "settings": settings, "credentials": {"secret": secret_of(tenant)}}
+    return made(stack.api("POST", "/destinations", tenant, json=body))
+
+
+def secret_of(tenant: Tenant) -> str:
+    return "whsec_" + base64.b64encode(f"canary-secret-of-{tenant.workspace}-0123456789".encode()).decode()
+
+
+def _paths() -> set[str]:
+    return {f"/{tenant.workspace}" for tenant in TENANTS}
+
+
+def _other(tenant: Tenant) -> Tenant:
+    return NEIGHBOUR if tenant is DEMO else DEMO
+
+
+@contextmanager
+def _asking(trial: Trial) -> Iterator[Callable[[], int]]:
+    """Both ask all the time, whatever is broken: answers and errors are looked through alike."""
+    paths = _questions(trial.stack)
+    over, counts = threading.Event(), {tenant.workspace: 0 for tenant in TENANTS}
+
+    def ask(tenant: Tenant) -> None:
+        foreign = trial.proof.canary_of(_other(tenant))
+        while not over.is_set():
+            for path in paths:
+                with suppress(httpx.HTTPError):
+                    answer = trial.stack.api("GET", path, tenant)
+                    counts[tenant.workspace] += 1
+                    said = answer.text + str(answer.headers)
+                    trial.demand(foreign not in said, f"I11: GET {path} told {tenant.workspace} {foreign}")
+                over.wait(0.05)
+
+    threads = [threading.Thread(target=ask, args=(tenant,), daemon=True) for tenant in TENANTS]
+    for thread in threads:
+        thread.start()
+    try:
+        yield lambda: sum(counts.values())
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(30)
+
+
+def _questions(stack: Stack) -> list[str]:
+    """Every path that can be asked without an id and whose answer ends."""
+    document = httpx.get(f"http://127.0.0.1:{stack.ports['api']}/openapi.json", timeout=15).json()
+    asked = [path for path, item in document["paths"].items() if "get" in item and "{" not in path]
+    return [path.removeprefix("/api/cdp") for path in asked if "stream" not in path]
+
+
+def _break_everything(trial: Trial) -> None:
+    stack = trial.stack
+    door = stack.proxy(Part.POSTGRES, "analytics-api")
+    faults: list[Callable[[], None]] = [
+        *(lambda name=name: trial.kill(name) for name in ALL),
+        lambda: stack.proxies.reset(door),
+        lambda: setattr(door, "trouble", Trouble(lose_reply_to=is_commit, times=2)),
+        lambda: stack.proxies.cut(stack.proxy(Part.REDIS, "analytics-api")),
+        lambda: setattr(stack.proxy(Part.POSTGRES, "resolver"), "trouble", Trouble(lose_reply_to=is_commit, times=2)),
+        lambda: setattr(stack.proxy(Part.CLICKHOUSE, "recorder"), "trouble", Trouble(lose_reply_to=is_insert, times=2)),
+        lambda: stack.proxies.cut(stack.kafka),
+    ]
+    end = time.monotonic() + _SECONDS * trial.effort.steps
+    while time.monotonic() < end:
+        for break_it in trial.chance.sample(faults, 3):
+            break_it()
+            time.sleep(trial.chance.uniform(0, 1.0))
+        time.sleep(trial.chance.uniform(0.5, 2))
+        stack.calm()
+        stack.need(*ALL)
+
+
+def _listen(trial: Trial, ear: Ear) -> None:
+    for tenant in TENANTS:
+        own, foreign = trial.proof.canary_of(tenant).encode(), trial.proof.canary_of(_other(tenant)).encode()
+        bodies = [body for path, body in ear.heard if path == f"/{tenant.workspace}"]
+        strays = sum(foreign in body for body in bodies)
+        trial.demand(not strays, f"I11: {strays} calls to {tenant.workspace}'s destination hold texts of the other")
+        trial.demand(
+            any(own in body for body in bodies), f"no call to {tenant.workspace}'s destination names its people"
+        )
