@@ -82,3 +82,20 @@ async def test_impossible_tokens_do_not_reach_the_store(clock: ManualClock, toke
     tokens = FakeTokens()
     assert await TokenAuthenticator(tokens, clock, cache_seconds=1).principal(token) is None
     assert tokens.asked == 0
+
+
+async def test_guesses_push_no_good_token_out(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdp_analytics_api.tokens._MOST_CACHED", 10)
+    tokens = FakeTokens(kept("good"))
+    door = TokenAuthenticator(tokens, clock, cache_seconds=10)
+    assert not door.remembers("good")
+    assert await door.principal("good") == ADA
+    for number in range(100):
+        assert await door.principal(f"guess-{number}") is None
+    asked = tokens.asked
+    assert door.remembers("good") and not door.remembers("guess-99")
+    assert await door.principal("good") == ADA and tokens.asked == asked
+    clock.advance(timedelta(hours=1))
+    assert door.remembers("good"), "however long ago"
+    tokens.stored.clear()
+    assert await door.principal("good") is None and not door.remembers("good")
