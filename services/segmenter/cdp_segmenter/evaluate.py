@@ -31,6 +31,7 @@ from cdp_segmenter.rules.times import EPOCH, epoch_ms
 IDS_PER_QUERY = 2000
 # how far ahead an evaluation foresees what time will change, and the sweep looks for those whom none will look at
 HORIZON: Final = timedelta(seconds=30)
+_PREPARED: Final = 50  # workspaces whose rules stay prepared
 _number = attrgetter("int")  # what a UUID compares by, without a call of Python for each comparison
 
 
@@ -129,6 +130,8 @@ class Evaluator:
         current = list(definitions.by_id.values())
         known = self._deciders.get(workspace_id)
         if known is None or len(known[0]) != len(current) or any(map(is_not, known[0], current)):
+            if len(self._deciders) >= _PREPARED:
+                self._deciders.pop(next(iter(self._deciders)))
             rules = definitions.rules()
             known = self._deciders[workspace_id] = (current, list(rules), Decider(Columns(list(rules.values()))))
         return known[1], known[2]

@@ -8,10 +8,9 @@ from cdp_segmenter.rules.ast import Aggregate, EventCondition
 from cdp_segmenter.rules.columns import NEVER_MS, Columns
 from cdp_segmenter.rules.compare import satisfied
 from cdp_segmenter.rules.fact_columns import instant_of_ms
-from cdp_segmenter.rules.look import Answer, Look
+from cdp_segmenter.rules.look import REMEMBERED, Answer, Look
 from cdp_segmenter.rules.moments import moves_with_time, turns
 
-_REMEMBERED: Final = 50_000
 _NOTHING: Final[dict[Aggregate, Any]] = {"count": 0, "sum": 0, "first": None, "last": None}
 
 
@@ -40,7 +39,7 @@ class CountTests:
         key = (*codes, *counts)
         held = self._known.get(key)
         if held is None:
-            if len(self._known) >= _REMEMBERED:
+            if len(self._known) >= REMEMBERED:
                 self._known.clear()
             held = self._known[key] = self._tested(codes, counts)
         return held
@@ -59,7 +58,7 @@ class CountTests:
         """The conditions over one sum that hold for this total; each has a place of its own, so they can be added."""
         known = self._held[index]
         if total not in known:
-            if len(known) >= _REMEMBERED:
+            if len(known) >= REMEMBERED:
                 known.clear()
             tests = ((place, self.leaves[place].comparison) for place in self._places[index])
             known[total] = sum(1 << place for place, test in tests if satisfied(test, float(total), None))

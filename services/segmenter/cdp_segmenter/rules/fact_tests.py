@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from cdp_segmenter.rules.ast import Field, TraitIs
 from cdp_segmenter.rules.fact_columns import fact, instant_of_ms
-from cdp_segmenter.rules.look import Look
+from cdp_segmenter.rules.look import REMEMBERED, Look
 from cdp_segmenter.rules.match import holds
 from cdp_segmenter.rules.moments import is_elapsed, moves_with_time, next_day, turns
 
-_REMEMBERED: Final = 50_000
 Read = tuple[Any, ...]
 
 
@@ -55,7 +54,7 @@ class FactTests:
     def _steadily(self, read: Read, now: datetime) -> int:
         held = self._known.get(read)
         if held is None:
-            if len(self._known) >= _REMEMBERED:
+            if len(self._known) >= REMEMBERED:
                 self._known.clear()
             held = self._known[read] = self._tested(self._steady, read, now)
         return held

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.times import epoch_ms, whole_ms
 
 Answer = Mapping[str, Sequence[Any]]
+REMEMBERED: Final = 10_000  # values whose tests are kept, per field or count: a few MB
 
 
 class Look:
