@@ -62,7 +62,8 @@ class Register:
         for key, value in other.values.items():
             self.values.setdefault(key, value)
         for emitter in other.said:
-            self._prune(emitter)
+            if emitter in self.said:  # pruning one may have forgotten another
+                self._prune(emitter)
 
     def held(self) -> Held:
         """The value that holds. Raises ValueError for an empty register."""

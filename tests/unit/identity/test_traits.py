@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp_identity.fold import NodeState, decode, encode
-from cdp_identity.traits import EXPLICIT, Register, fitting, read
+from cdp_identity.traits import EMITTERS_KEPT, EXPLICIT, Register, fitting, read
 
 WEB, PHONE, SERVER = 11, 22, 33
 values = st.sampled_from([None, "free", "pro", 3, {"city": "Turin"}])
@@ -90,3 +90,16 @@ def test_a_trait_that_changes_with_every_call_stays_small() -> None:
 def test_traits_beyond_the_space_are_left_out_by_name() -> None:
     assert fitting({"c": 1, "b": "x" * 50, "a": [1, 2]}, 30) == {"a": [1, 2]}
     assert fitting({"c": 1, "a": [1, 2]}, 30) == {"a": [1, 2], "c": 1}
+
+
+def test_two_crowded_registers_join_to_the_latest_emitters_whichever_joins() -> None:
+    early, late = Register(), Register()
+    for number in range(EMITTERS_KEPT):
+        early.say(number + 1, "early", number)
+        late.say(number + 1001, "late", 1000 + number)
+    joined, other = Register(), Register()
+    joined.join(late)
+    joined.join(early)  # all of whose emitters are forgotten again
+    other.join(early)
+    other.join(late)
+    assert joined == other == late
