@@ -1,0 +1,59 @@
+"""Rows that an older release stored are the same after the upgrade, before and after their parts are rewritten."""
+
+from __future__ import annotations
+
+import uuid
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.statement import Statement
+from cdp_runtime.migrate import all_migrations, migrate_clickhouse, statements
+
+pytestmark = pytest.mark.clickhouse
+ROWS = """
+INSERT INTO events SELECT 'acme', ['A', 'B'][1 + number % 2], reinterpretAsUUID(sipHash128(number % 40)),
+    fromUnixTimestamp64Milli(1790000000000 + rand(1) % 9000000000), fromUnixTimestamp64Milli(1799000000000 + rand(2)),
+    'track', toString(generateUUIDv4()), 'web', '', '', toString(number % 7), '{"n":1}', '{}', '{}', number % 3, number
+FROM numbers(3000)
+"""
+FINGERPRINTS = {
+    "events": "SELECT count(), groupBitXor(cityHash64(*)) FROM events",
+    "counters": "SELECT sum(count), groupBitXor(cityHash64(event, node_id, day, count, first_at, last_at)) FROM ("
+    "SELECT event, node_id, day, sum(count) AS count, min(first_at) AS first_at, max(last_at) AS last_at FROM counters "
+    "GROUP BY event, node_id, day)",
+}
+
+
+async def test_stored_rows_survive_the_upgrade(clickhouse_url: str) -> None:
+    database = f"upgrade_{uuid.uuid4().hex[:8]}"
+    url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/{database}"))
+    server, store = ClickHouse(clickhouse_url), ClickHouse(url)
+    await server.command(Statement(f"CREATE DATABASE {database}"))
+    try:
+        await _first_release(store)
+        await store.command(Statement(ROWS))
+        before = await _fingerprints(store)
+        assert before["events"][0] == before["counters"][0] == 3000
+        assert "cdp_identity/0002_codecs.sql" in await migrate_clickhouse(url)
+        assert await _fingerprints(store) == before
+        for table in FINGERPRINTS:
+            await store.command(Statement(f"ALTER TABLE {table} REWRITE PARTS SETTINGS mutations_sync = 2"))
+            await store.command(Statement(f"OPTIMIZE TABLE {table} FINAL"))
+        assert await _fingerprints(store) == before
+    finally:
+        await server.command(Statement(f"DROP DATABASE {database}"))
+        await store.stop()
+        await server.stop()
+
+
+async def _first_release(store: ClickHouse) -> None:
+    """The tables as the first release made them; the later files are the upgrade."""
+    ours = next(one for one in all_migrations() if one.package == "cdp_identity")
+    for statement in statements(ours.clickhouse[0].read_text()):
+        await store.command(Statement(statement))
+
+
+async def _fingerprints(store: ClickHouse) -> dict[str, tuple[int, int]]:
+    return {name: tuple((await store.rows(Statement(sql)))[0].values()) for name, sql in FINGERPRINTS.items()}
