@@ -56,9 +56,13 @@ class ProfileReads:
         """Ids of one page, how many there are in all (no more than the bound), and whether there is a next page."""
         async with self._connection() as connection:
             rows = await (await connection.execute(*_typed(conditions.page(limit, offset, after)))).fetchall()
-            counted = await (await connection.execute(*_typed(conditions.total()))).fetchone()
-        ids = [row[0] for row in rows]
-        return ids[:limit], min(int(counted[0] if counted else 0), TOTAL_BOUND), len(ids) > limit
+            ids, is_more = [row[0] for row in rows[:limit]], len(rows) > limit
+            if after is None and not is_more and (ids or not offset):
+                total = offset + len(ids)  # the last page from the first on: nothing to count
+            else:
+                counted = await (await connection.execute(*_typed(conditions.total()))).fetchone()
+                total = int(counted[0] if counted else 0)
+        return ids, min(total, TOTAL_BOUND), is_more
 
     async def graph(self, workspace_id: str, profile: UUID) -> tuple[list[NodeRow], list[LinkRow]]:
         """The nodes of a profile, and its links: those that hold and those that do not."""
