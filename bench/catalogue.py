@@ -1,7 +1,20 @@
 """Every row of ``make bench``: what it is, what it has to reach, how it is measured, and what measures it."""
 
-from bench import catchup, expiry, freshness, gateway, incremental, latency, pipeline, recovery, segments
-from bench.registry import Benchmark, Registry, nothing
+from bench import (
+    catchup,
+    expiry,
+    freshness,
+    gateway,
+    incremental,
+    latency,
+    pipeline,
+    questions,
+    recovery,
+    segments,
+    storage,
+)
+from bench.crowd import filled
+from bench.registry import Benchmark, Registry
 from bench.target import Target, all_of, at_least, at_most, share_of_bare, times_bare
 from bench.whole import running
 
@@ -38,10 +51,19 @@ REGISTRY = Registry(
         Benchmark([incremental.P13], running, incremental.looked_at),
         Benchmark([expiry.P15], running, expiry.flipped),
         Benchmark([catchup.P22], running, catchup.drained),
+        Benchmark([storage.P25_EVENT, storage.P25_PROFILE], running, storage.stored),
         Benchmark([recovery.P23], running, recovery.recovered),
         # last on their stack: they suspend what is behind the gateway
         Benchmark([P1, P1_CPU, P2, P2_CPU], running, lambda whole: gateway.rows(whole.stack)),
         Benchmark([latency.P3], running, latency.acknowledged),
-        Benchmark([P12], nothing, lambda _: segments.rows()),
+        Benchmark([P12], filled, segments.rows),
+        Benchmark(
+            [
+                *(questions.P16_PREVIEW, questions.P16_EVENTS, questions.P16_OVERLAP),
+                *(questions.P18_FUNNEL, questions.P18_TIMES, questions.P18_RETENTION),
+            ],
+            filled,
+            questions.asked,
+        ),
     ]
 )

@@ -2,59 +2,22 @@
 
 import asyncio
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from bench.crowd import EVENTS, NAMES, PROFILES, Crowd
 from bench.report import Row
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_devstack.background import BackgroundStack
-from cdp_devstack.parts import Part, Ports
-from cdp_runtime.migrate import migrate_clickhouse
 from cdp_segmenter.rules.parse import parse
 from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.sql import sizes_sql
 
-PROFILES, EVENTS, RULES, ROUNDS = 1_000_000, 10_000_000, 100, 5
-SLICES = 10  # inserts of each table: one would need more memory than this machine has to spare
-NAMES = [
-    "Page Viewed",
-    "Product Added",
-    "Email Opened",
-    "Email Link Clicked",
-    "Signed In",
-    "Checkout Started",
-    "Search",
-]
+RULES, ROUNDS = 100, 5
 COUNTRIES, PLANS, WINDOWS = ["US", "DE", "FR", "GB", "IN"], ["free", "pro", "team"], [7, 14, 30, 60, 90]
-
-_PROFILES = """
-INSERT INTO profiles SELECT 'bench', reinterpretAsUUID(sipHash128(number)), 1, 0, now64(3), now64(3),
-    now64(3) - toIntervalSecond(rand(1) % (86400 * 400)), now64(3) - toIntervalSecond(rand(2) % (86400 * 60)),
-    map('email', [concat('p', toString(number), '@example.com')]),
-    concat('{"country":"', ['US', 'DE', 'FR', 'GB', 'IN'][1 + rand(3) % 5], '","age":', toString(18 + rand(4) % 60),
-           ',"plan":"', ['free', 'pro', 'team'][1 + rand(5) % 3], '"}')::JSON(max_dynamic_paths = 256),
-    map('email', rand(6) % 2 = 0), 'USD', rand(7) % 200000, 0, rand(8) % 10, NULL, NULL
-FROM numbers({from:UInt64}, {count:UInt64})
-"""
-# every tenth event arrived at another node of its profile, half of which are known by now to belong to it
-_EVENTS = """
-INSERT INTO events SELECT 'bench', {names:Array(String)}[1 + rand(1) % length({names:Array(String)})],
-    reinterpretAsUUID(sipHash128(toUInt64(if(rand(2) % 10 = 0, 1000000000, 0) + rand(3) % {profiles:UInt64}))),
-    now64(3) - toIntervalMillisecond(rand64(4) % (toUInt64(86400000) * 180)), now64(3), 'track', toString(number),
-    's', '', '', '', concat('{"revenue":', toString(rand(5) % 30000 / 100), '}'), '{}', '{}', 0, number
-FROM numbers({from:UInt64}, {count:UInt64})
-"""
-_ALIASES = """
-INSERT INTO profile_aliases SELECT 'bench', reinterpretAsUUID(sipHash128(toUInt64(1000000000 + number))),
-    reinterpretAsUUID(sipHash128(toUInt64(number))), 1 FROM numbers({profiles:UInt64}) WHERE number % 2 = 0
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,37 +28,16 @@ class Pair:
     sql: str
 
 
-def rows() -> list[Row]:
+def rows(crowd: Crowd) -> list[Row]:
     """The row of P12. Raises AssertionError when the two queries do not agree on every segment's size."""
-    return asyncio.run(_rows())
+    return asyncio.run(_rows(crowd))
 
 
-async def _rows() -> list[Row]:
-    folder = Path(tempfile.mkdtemp(prefix="millrace-bench-"))
-    stack = BackgroundStack(folder / "data", Ports.free())
-    try:
-        url = stack.url(Part.CLICKHOUSE)
-        await migrate_clickhouse(url)
-        store = ClickHouse(url, timeout_s=600)
-        await _fill(store)
-        row = await _compared(store)
-        await store.stop()
-        return [row]
-    finally:
-        stack.close()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _fill(store: ClickHouse) -> None:
-    for table, total in ((_PROFILES, PROFILES), (_EVENTS, EVENTS)):
-        for number in range(SLICES):
-            count = total // SLICES
-            parameters = {"from": number * count, "count": count, "names": NAMES, "profiles": PROFILES}
-            used = {name: value for name, value in parameters.items() if f"{{{name}:" in table}
-            await store.command(Statement(table, used))
-    await store.command(Statement(_ALIASES, {"profiles": PROFILES}))
-    for table in ("profiles", "events", "profile_aliases"):
-        await store.command(Statement(f"OPTIMIZE TABLE {table} FINAL"))
+async def _rows(crowd: Crowd) -> list[Row]:
+    store = crowd.store()
+    row = await _compared(store)
+    await store.stop()
+    return [row]
 
 
 async def _compared(store: ClickHouse) -> Row:
