@@ -138,9 +138,9 @@ def message_of(item: Item) -> Message:
     record = item.record
     return Message(
         message_key(statement.event.workspace_id, statement.event.message_id),
-        record.partition.number,
-        record.offset,
         statement.arrived,
+        record.offset,
+        record.partition.number,
     )
 
 

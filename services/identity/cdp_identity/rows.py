@@ -79,9 +79,9 @@ class ConsentEntry(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One message id as it was met: 128 bits of workspace and message id, where, and when it arrived (µs)."""
+    """One message id as it was met: 128 bits of workspace and message id, when it arrived (µs), and where."""
 
     id: bytes
-    partition: int
-    offset: int
     arrived: int
+    offset: int
+    partition: int

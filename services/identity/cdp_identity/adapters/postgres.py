@@ -1,6 +1,6 @@
 """The resolver's store in Postgres: transactions, claims and offsets, message ids."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -125,19 +125,15 @@ class PostgresTransaction:
     async def remember(self, messages: Sequence[Message], window: timedelta) -> set[int]:
         if not messages:
             return set()
-        known = await self._met(messages, window)
-        fresh = [message for at, message in enumerate(messages) if at not in known]
-        taken = await self._connection.execute(sql.REMEMBER, _message_columns(sorted(fresh)))
-        if taken.rowcount < len(fresh):
-            # a repeat of the same offset, or another worker was quicker: only a fresh look can tell
-            return known | await self._met(messages, window)
-        return known
-
-    async def _met(self, messages: Sequence[Message], window: timedelta) -> set[int]:
         arrivals = [message.arrived for message in messages]
         days = _days(from_micros(min(arrivals)) - window, from_micros(max(arrivals)) + window)
-        rows = await self._rows(sql.MET, [*_message_columns(messages), days, window, window])
-        return {row[0] - 1 for row in rows}
+        asked = [*arrays(messages, *_MESSAGE), days, window, window]
+        rows = await self._rows(sql.REMEMBER, asked)
+        known = {position - 1 for position, _ in rows if position is not None}
+        if sum(count for _, count in rows) < len(messages) - len(known):
+            # a repeat of the same offset, or another worker was quicker: only a fresh look can tell
+            known |= {position - 1 for (position,) in await self._rows(sql.MET, asked)}
+        return known
 
     async def orders(self, keys: Collection[OrderKey]) -> dict[OrderKey, OrderRow]:
         columns = arrays(sorted(keys), texts, texts)
@@ -219,10 +215,6 @@ class PostgresTransaction:
 
 def _keys(keys: Collection[Key]) -> list[str]:
     return arrays(keys, texts, uuids)
-
-
-def _message_columns(messages: Iterable[Message]) -> list[str]:
-    return arrays(((m.id, m.arrived, m.offset, m.partition) for m in messages), *_MESSAGE)
 
 
 def _key(row: NodeRow) -> Key:

@@ -19,21 +19,25 @@ UPDATE identity.partitions AS p SET next_offset = t.next_offset, decisions = t.d
 FROM unnest(%s::int[], %s::bigint[], %s::bytea[]) AS t(partition, next_offset, decisions)
 WHERE p.partition = t.partition"""
 
-MET: Final = """
-SELECT t.position
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::int[])
-    WITH ORDINALITY AS t(id, received_at, "offset", partition, position)
-JOIN identity.messages AS m ON m.id = t.id
-WHERE m.day = ANY(%s::date[])
-  AND m.received_at BETWEEN t.received_at - %s AND t.received_at + %s
-  AND (m.partition, m."offset") <> (t.partition, t."offset")"""
+# of each message the position when it was met at another offset; and, as NULL, those that were remembered just now
+_SAID: Final = """
+    SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::int[])
+        WITH ORDINALITY AS t(id, received_at, "offset", partition, position)"""
+_MET: Final = """
+    SELECT t.position FROM said AS t JOIN identity.messages AS m ON m.id = t.id
+    WHERE m.day = ANY(%s::date[])
+      AND m.received_at BETWEEN t.received_at - %s AND t.received_at + %s
+      AND (m.partition, m."offset") <> (t.partition, t."offset")"""
 
-REMEMBER: Final = """
-INSERT INTO identity.messages (id, day, received_at, "offset", partition)
-SELECT id, (received_at AT TIME ZONE 'UTC')::date, received_at, "offset", partition
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::int[]) AS t(id, received_at, "offset", partition)
-ORDER BY id
-ON CONFLICT DO NOTHING"""
+MET: Final = f"WITH said AS MATERIALIZED ({_SAID}){_MET}"
+
+REMEMBER: Final = f"""
+WITH said AS MATERIALIZED ({_SAID}), met AS MATERIALIZED ({_MET}), taken AS (
+    INSERT INTO identity.messages (id, day, received_at, "offset", partition)
+    SELECT id, (received_at AT TIME ZONE 'UTC')::date, received_at, "offset", partition
+    FROM said WHERE position NOT IN (SELECT position FROM met) ORDER BY id
+    ON CONFLICT DO NOTHING RETURNING 1)
+SELECT position, 0 FROM met UNION ALL SELECT NULL, count(*) FROM taken"""
 
 _NODE_COLUMNS: Final = (
     "n.workspace_id, n.node_id, n.profile_id, n.kind, n.value, n.first_seen, n.last_seen, n.erased_at, n.state"
