@@ -1,10 +1,12 @@
 """Records of events-received -> what each becomes, and what the batch as a whole says about each node."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, NamedTuple
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from cdp_eventlog.log import Record
 from cdp_identity import statements

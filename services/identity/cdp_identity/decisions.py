@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -83,8 +84,8 @@ def messages(settled: Settled) -> list[Outgoing]:
     told: list[Outgoing] = []
     for record in settled.records:
         decisions = settled.decisions.get(record.partition.number)
-        if decisions is not None and record.offset in decisions.events:
-            told += _event_messages(record, decisions)
+        if decisions is not None and (decided := decisions.events.get(record.offset)) is not None:
+            told += _event_messages(record, *decided, decisions.refusals.get(record.offset))
     moves = [move for decisions in settled.decisions.values() for move in decisions.moved]
     told += (Outgoing(PROFILES_MERGED, routing_key(m.workspace_id, str(m.node_id)), encode(m)) for m in moves)
     gone = [record for decisions in settled.decisions.values() for record in decisions.gone]
@@ -95,19 +96,22 @@ def messages(settled: Settled) -> list[Outgoing]:
     return told
 
 
-def _event_messages(record: Record, decisions: Decisions) -> Iterable[Outgoing]:
-    node, code = decisions.events[record.offset]
-    refusal = decisions.refusals.get(record.offset)
-    if refusal is not None:
-        yield _refused(record, refusal)
-        if refusal.reason == "bad_message":
-            return  # these bytes are no event, so they can be no identified one
+def _event_messages(record: Record, node: bytes, code: int, refusal: Refusal | None) -> Iterable[Outgoing]:
     where = record.partition.number
-    identified = splice(record.value, UUID(bytes=node), where, record.offset, _OUTCOMES[code])
-    yield Outgoing(EVENTS_IDENTIFIED, record.key, identified, where)
+    if refusal is not None and refusal.reason == "bad_message":
+        return (_refused(record, refusal),)  # these bytes are no event, so they can be no identified one
+    identified = splice(record.value, _dashed(node), where, record.offset, _OUTCOMES[code])
+    told = Outgoing(EVENTS_IDENTIFIED, record.key, identified, where)
+    return (told,) if refusal is None else (_refused(record, refusal), told)
 
 
-def splice(received: bytes, node: UUID, partition: int, offset: int, outcome: Outcome) -> bytes:
+# most events come from somebody who was here a moment ago
+@lru_cache(maxsize=32768)
+def _dashed(node: bytes) -> str:
+    return str(UUID(bytes=node))
+
+
+def splice(received: bytes, node: str, partition: int, offset: int, outcome: Outcome) -> bytes:
     """The received event's own bytes with what identity adds in front; nothing is decoded or encoded again."""
     added = f'{{"nodeId":"{node}","receivedPartition":{partition},"receivedOffset":{offset},"outcome":"{outcome}",'
     return added.encode() + received[received.index(b"{") + 1 :]

@@ -1,5 +1,6 @@
 """A received event -> what it states: whose it is, who that is, traits, consent, an order; or why it states nothing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -50,8 +51,7 @@ class Reading:
     currency: str = "USD"
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True, gc=False):
     """What one event states. ``identifiers`` begins with the one whose node the event stays with.
 
     ``moment`` is the event's time and ``arrived`` its arrival, in µs. ``emitter`` is the device or server that speaks.
@@ -62,8 +62,8 @@ class Statement:
     moment: int
     arrived: int
     emitter: int = EXPLICIT
-    traits: dict[str, Any] = field(default_factory=dict)
-    consent: dict[str, bool] = field(default_factory=dict)
+    traits: dict[str, Any] = msgspec.field(default_factory=dict)
+    consent: dict[str, bool] = msgspec.field(default_factory=dict)
     order: OrderEvent | None = None
 
     @property
@@ -96,8 +96,6 @@ def read(event: ReceivedEvent, reading: Reading) -> Statement:
     traits = _decode(_object_decoder, event.traits, "traits")
     found = _identifiers(event, context, traits, reading.spelling)
     moment = to_micros(event.timestamp)
-    first = found[0]
-    place = Place(rank(first.kind), moment, event.message_id, first.node_id)
     return Statement(
         event,
         found,
@@ -106,7 +104,7 @@ def read(event: ReceivedEvent, reading: Reading) -> Statement:
         emitter_of(event, found),
         _traits(event, context, traits),
         _consent(event, context),
-        _order(event, place, reading.currency),
+        _order(event, found[0], moment, reading.currency),
     )
 
 
@@ -114,8 +112,14 @@ def emitter_of(event: ReceivedEvent, found: tuple[Identifier, ...]) -> int:
     """Who speaks: one device's SDK, one server, or (0) somebody who means each statement."""
     if event.channel == "api":
         return EXPLICIT
-    devices = {one.kind: one.value for one in reversed(found)}
-    return _emitter(event.source_id, devices.get(ANONYMOUS_ID) or devices.get(DEVICE_ID, ""))
+    device = ""
+    for one in found:
+        if one.kind == ANONYMOUS_ID:
+            device = one.value
+            break
+        if one.kind == DEVICE_ID:
+            device = device or one.value
+    return _emitter(event.source_id, device)
 
 
 @lru_cache(maxsize=32768)
@@ -126,12 +130,11 @@ def _emitter(source_id: str, device: str) -> int:
 def _identifiers(
     event: ReceivedEvent, context: _Context, traits: dict[str, Any], spelling: Spelling
 ) -> tuple[Identifier, ...]:
-    found: dict[UUID, Identifier] = {}
+    named: list[Identifier] = []
     for kind, value in _named(event, context, traits):
         one = identifier(event.workspace_id, kind, value, spelling) if value is not None else None
-        if one is not None:
-            found.setdefault(one.node_id, one)
-    named = list(found.values())
+        if one is not None and one not in named:
+            named.append(one)
     if event.profile_id is not None:
         named.append(_reference(event.profile_id))
     if not named:
@@ -141,25 +144,23 @@ def _identifiers(
     return tuple(named)
 
 
-def _named(event: ReceivedEvent, context: _Context, traits: dict[str, Any]) -> list[tuple[str, Any]]:
+def _named(event: ReceivedEvent, context: _Context, traits: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """(kind, value) of everything in the event that may say who it is."""
-    named: list[tuple[str, Any]] = [
-        (USER_ID, event.user_id),
-        (ANONYMOUS_ID, event.anonymous_id),
-        (DEVICE_ID, event.device_id),
-    ]
-    if event.previous_id is not None:
-        named.append((ANONYMOUS_ID, event.previous_id))
+    yield USER_ID, event.user_id
+    yield ANONYMOUS_ID, event.anonymous_id
+    yield DEVICE_ID, event.device_id
+    yield ANONYMOUS_ID, event.previous_id
     if isinstance(context.device, dict):
-        named.append((DEVICE_ID, context.device.get("id")))
+        yield DEVICE_ID, context.device.get("id")
     # a group's traits are the company's; its email is nobody's
-    about = [traits] if event.type != "group" else []
-    about += [context.traits] if isinstance(context.traits, dict) else []
-    for said in about:
-        named += [(EMAIL, said.get("email")), (PHONE, said.get("phone"))]
+    if traits and event.type != "group":
+        yield EMAIL, traits.get("email")
+        yield PHONE, traits.get("phone")
+    if isinstance(context.traits, dict):
+        yield EMAIL, context.traits.get("email")
+        yield PHONE, context.traits.get("phone")
     if context.external_ids is not None:
-        named += external_ids(context.external_ids)
-    return named
+        yield from external_ids(context.external_ids)
 
 
 def _reference(ref: str) -> Identifier:
@@ -180,7 +181,10 @@ def _traits(event: ReceivedEvent, context: _Context, traits: dict[str, Any]) -> 
 
 
 def _consent(event: ReceivedEvent, context: _Context) -> dict[str, bool]:
-    carried = preferences(context.consent, context.consent_management)
+    if context.consent is None and context.consent_management is None:
+        carried: dict[str, bool] = {}
+    else:
+        carried = preferences(context.consent, context.consent_management)
     if event.type != "consent":
         return carried
     said: dict[str, bool] = _decode(_object_decoder, event.properties, "properties")
@@ -190,9 +194,10 @@ def _consent(event: ReceivedEvent, context: _Context) -> dict[str, bool]:
     return carried | said
 
 
-def _order(event: ReceivedEvent, place: Place, currency: str) -> OrderEvent | None:
+def _order(event: ReceivedEvent, first: Identifier, moment: int, currency: str) -> OrderEvent | None:
     if event.type != "track" or event.event is None or not orders.is_about_an_order(event.event):
         return None
+    place = Place(rank(first.kind), moment, event.message_id, first.node_id)
     return orders.read(event.event, _decode(_object_decoder, event.properties, "properties"), place, currency)
 
 
