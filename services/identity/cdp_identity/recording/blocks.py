@@ -22,6 +22,7 @@ _CODEC: Final = Codec(IdentifiedEvent)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _MINUTE_S: Final = 60
+Arrivals = dict[str, dict[UUID, datetime]]  # workspace -> node -> arrival
 # beside what readers use: the place in events-received up to which a partition was counted
 OUTCOME_COLUMNS: Final = (*EVENT_OUTCOMES.columns, "received_partition", "last_offset")
 
@@ -150,9 +151,9 @@ def _minute(at: datetime) -> int:
     return seconds - seconds % _MINUTE_S
 
 
-def nodes_of(events: Sequence[IdentifiedEvent]) -> dict[str, dict[UUID, datetime]]:
-    """Workspace -> node -> the oldest arrival among its stored events."""
-    nodes: dict[str, dict[UUID, datetime]] = {}
+def nodes_of(events: Sequence[IdentifiedEvent]) -> Arrivals:
+    """The oldest arrival among the stored events of each node."""
+    nodes: Arrivals = {}
     for event in events:
         if event.outcome == "stored":
             oldest = nodes.setdefault(event.workspace_id, {})

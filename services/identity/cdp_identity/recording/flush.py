@@ -10,7 +10,7 @@ from uuid import UUID
 from cdp_clickhouse.errors import StoreRefused
 from cdp_eventlog.log import Outgoing, Partition, Producer, RangeReader, Record
 from cdp_identity.recording.acceptance import accepted
-from cdp_identity.recording.blocks import Block, nodes_of
+from cdp_identity.recording.blocks import Arrivals, Block, nodes_of
 from cdp_identity.recording.draft import Batch, Draft, add_events, draft
 from cdp_identity.recording.erasure import Erasures
 from cdp_identity.recording.observed import observe_block, observe_draft
@@ -157,7 +157,7 @@ class Flush:
         arrivals = [nodes_of(reading.events) for reading in flush.readings]
         await self._erasures.remove([*erasures, *(one for nodes in arrivals for one in self._erasures.met(nodes))])
         await self._erasures.forget(flush.updates)
-        await self._publish(flush)
+        await self._publish(flush, arrivals)
         await self._close(flush)
 
     async def _settle(self, flush: Draft, block: Block, in_doubt: bool, found: list[Block]) -> None:
@@ -203,8 +203,8 @@ class Flush:
         self._checkpoint("after-insert")
         observe_block(block, Settled.WRITTEN, self._stores.clock.now())
 
-    async def _publish(self, flush: Draft) -> None:
-        touched = await self._touched(flush)
+    async def _publish(self, flush: Draft, arrivals: Sequence[Arrivals]) -> None:
+        touched = await self._touched(flush, arrivals)
         now = self._stores.clock.now()
         messages = [
             Outgoing(PROFILES_RECORDED, message.workspace_id.encode(), encode(message))
@@ -215,14 +215,14 @@ class Flush:
             await self._patience.until_done(lambda: self._stores.producer.publish(messages))
         self._checkpoint("after-publish")
 
-    async def _touched(self, flush: Draft) -> Touched:
+    async def _touched(self, flush: Draft, arrivals: Sequence[Arrivals]) -> Touched:
         touched = Touched()
         touched.update(flush.updates.values())
         self._owners.turn(self._stores.clock.monotonic())
-        for reading in flush.readings:
-            for workspace_id, arrivals in nodes_of(reading.events).items():
-                await self._ask_owners(workspace_id, self._owners.unknown(workspace_id, arrivals))
-                for node, received_at in arrivals.items():
+        for of_partition in arrivals:
+            for workspace_id, nodes in of_partition.items():
+                await self._ask_owners(workspace_id, self._owners.unknown(workspace_id, nodes))
+                for node, received_at in nodes.items():
                     touched.add(workspace_id, self._owners.owner(workspace_id, node) or node, received_at)
         return touched
 
