@@ -80,8 +80,8 @@ async def recorded(bench, worker=None):
     await bench.assert_exact()
 
 
-async def test_clickhouse_is_rebuilt_from_the_log(ledger, pool, stores):
-    bench = Bench(ledger, await stores())
+async def test_clickhouse_is_rebuilt_from_the_log(ledger, pool, stores, postgres_url):
+    bench = Bench(ledger, await stores(), postgres_url)
     await bench.events(11)
     await bench.events(6, partition=1)
     await bench.publish("profiles-updated", b"k", profile(0, traits={"plan": "gold"}))
@@ -92,8 +92,8 @@ async def test_clickhouse_is_rebuilt_from_the_log(ledger, pool, stores):
     assert len(await bench.rows("SELECT * FROM profiles FINAL")) == 1
 
 
-async def test_a_restored_clickhouse_gets_what_the_backup_lacks_once(ledger, pool, stores):
-    bench, backup = Bench(ledger, await stores()), await stores()
+async def test_a_restored_clickhouse_gets_what_the_backup_lacks_once(ledger, pool, stores, postgres_url):
+    bench, backup = Bench(ledger, await stores(), postgres_url), await stores()
     await bench.events(6)
     await bench.events(4, partition=1)
     await recorded(bench)
@@ -110,8 +110,8 @@ async def test_a_restored_clickhouse_gets_what_the_backup_lacks_once(ledger, poo
     await recorded(bench)
 
 
-async def test_a_new_log_is_read_from_its_beginning(ledger, pool, stores):
-    bench = Bench(ledger, await stores())
+async def test_a_new_log_is_read_from_its_beginning(ledger, pool, stores, postgres_url):
+    bench = Bench(ledger, await stores(), postgres_url)
     await bench.events(8)
     await recorded(bench)
     store = bench.store
