@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import itertools
 import json
 from datetime import UTC, datetime
@@ -63,6 +64,8 @@ async def serve(bootstrap: str, port: int, sends: int) -> None:
         compression_type="zstd",
     )
     await producer.start()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # as the gateway's processes have it
     bare = Bare(producer, messages(5000, batched=sends > 1), sends)
     config = uvicorn.Config(
         bare, http="httptools", ws="none", lifespan="off", access_log=False,

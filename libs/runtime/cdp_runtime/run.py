@@ -17,7 +17,7 @@ from cdp_runtime.service import Service
 from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
 _log = logs.get_logger(__name__)
-_GC_OBJECTS = 5_000
+_GC_OBJECTS = 20_000  # new ones before they are looked through
 
 
 class UnknownService(Exception):
@@ -50,7 +50,7 @@ def run(name: str) -> int:
     # start-up objects live for ever: leave them out of every later collection
     gc.collect()
     gc.freeze()
-    # a batch makes thousands of objects that live as long as it does: looking at them after every 700 finds nothing
+    # the objects of a batch, or of the requests that are open, live as long as it does: looking at them finds nothing
     gc.set_threshold(_GC_OBJECTS, 20, 20)
     code = uvloop.run(_lifetime(service, settings))
     _leave_threads(code)
