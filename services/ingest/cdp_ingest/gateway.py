@@ -11,7 +11,7 @@ from cdp_ingest.counts import AcceptedCounts
 from cdp_ingest.decode import Call
 from cdp_ingest.envelope import EMPTY, is_object
 from cdp_ingest.ports import Source
-from cdp_ingest.publishing import dead_letter, publish
+from cdp_ingest.publishing import TALLY, dead_letter, publish
 from cdp_ingest.quota import UNLIMITED, Limiter, Rate
 from cdp_ingest.refusals import BODY_TOO_LARGE, SOURCE_DISABLED, CallRefused
 from cdp_runtime import metrics
@@ -129,7 +129,7 @@ class Gateway:
 
     def _count(self, arrival: Arrival, taken: Taken) -> None:
         if taken.accepted:
-            metrics.INGEST_ACCEPTED.inc(len(taken.accepted))
+            TALLY.count(metrics.INGEST_ACCEPTED, len(taken.accepted))
             self._counts.add(arrival.workspace_id, arrival.source_id, arrival.received_at, len(taken.accepted))
         if arrival.required_consent:
             metrics.INGEST_BARED.inc(sum(not event.is_whole for event in taken.accepted))

@@ -10,6 +10,7 @@ from cdp_ingest.answers import Cors
 from cdp_ingest.callers import Callers
 from cdp_ingest.gateway import Gateway, Limits, Origin
 from cdp_ingest.inflate import inflate
+from cdp_ingest.publishing import TALLY
 from cdp_ingest.quota import InFlight
 from cdp_ingest.refusals import (
     BODY_TIMEOUT,
@@ -226,7 +227,7 @@ def _count(status: int) -> None:
     counter = _counters.get(status)
     if counter is None:
         counter = _counters[status] = metrics.INGEST_CALLS.labels(str(status))
-    counter.inc()
+    TALLY.count(counter)
 
 
 async def _send(send: Send, answer: Answer) -> None:
