@@ -1,9 +1,11 @@
-"""A request that came whole, on a connection with nothing else open -> its application, without ASGI in between.
+"""A request of the usual kind, alone on its connection -> its application, without ASGI in between.
 
 Uvicorn makes a scope, a cycle, an event and a timer for each request, which costs more than what is done with it.
-Whatever is not of the usual kind goes on to uvicorn, and with it everything that is hard about HTTP.
+Whatever is not of the usual kind goes on to uvicorn, and with it everything that is hard about HTTP. Many clients send
+head and body apart: what is still missing is waited for a moment before uvicorn gets what there is.
 """
 
+from asyncio import TimerHandle
 from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -14,6 +16,8 @@ from cdp_runtime.logs import get_logger
 
 _log = get_logger(__name__)
 _MOST_EARLY: Final = 64 * 1024  # bytes that may come before the answer; then the connection is not read
+_MOST_HELD: Final = 64 * 1024  # bytes of a body that is waited for
+_PATIENCE: Final = 1.0  # seconds; from then on it is uvicorn's deadlines that count
 
 
 class DirectApp(Protocol):
@@ -34,7 +38,8 @@ class DirectProtocol(DeadlineProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._is_open = self._is_last = False
-        self._early = b""
+        self._early = self._held = b""
+        self._held_until: TimerHandle | None = None
         self._idle_at = 0.0
 
     def data_received(self, data: bytes) -> None:
@@ -42,10 +47,13 @@ class DirectProtocol(DeadlineProtocol):
             self._early += data
             if len(self._early) > _MOST_EARLY:
                 self.flow.pause_reading()
-        elif not self._is_idle() or not self._begins(data):
+            return
+        data = self._let_go() + data
+        if not self._is_idle() or not self._begins(data):
             super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
         self._early = b""
         super().connection_lost(exc)
 
@@ -53,12 +61,14 @@ class DirectProtocol(DeadlineProtocol):
         """Called when the server stops: an open request is answered first."""
         if self._is_open:
             self._is_last = True
-        else:
-            super().shutdown()
+            return
+        self._hand_over()
+        super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
         """One timer for many requests: it looks when the last was answered, instead of being set anew by each."""
-        left = self.timeout_keep_alive if self._is_open else self._idle_at + self.timeout_keep_alive - self.loop.time()
+        is_busy = self._is_open or self._held
+        left = self.timeout_keep_alive if is_busy else self._idle_at + self.timeout_keep_alive - self.loop.time()
         if left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
         else:
@@ -72,13 +82,29 @@ class DirectProtocol(DeadlineProtocol):
     def _begins(self, data: bytes) -> bool:
         end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
         head = read_head(data[:end]) if end > 3 else None
-        if head is None or len(data) != end + head.length or not self.direct.takes(head):
+        if head is None or not self.direct.takes(head):
+            return False
+        if len(data) < end + head.length <= _MOST_HELD:
+            self._held, self._held_until = data, self.loop.call_later(_PATIENCE, self._hand_over)
+            return True
+        if len(data) != end + head.length:
             return False
         self._is_open = True
         task = self.loop.create_task(self._serve(head, data[end:]))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return True
+
+    def _let_go(self) -> bytes:
+        if self._held_until is None:
+            return b""
+        self._held_until.cancel()
+        held, self._held, self._held_until = self._held, b"", None
+        return held
+
+    def _hand_over(self) -> None:
+        if held := self._let_go():
+            super().data_received(held)
 
     async def _serve(self, head: Head, body: bytes) -> None:
         try:

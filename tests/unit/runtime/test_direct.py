@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.unit.runtime.test_server import Direct, Line, echo
 
+from cdp_runtime import direct
 from cdp_runtime.exchange import read_head
 from cdp_runtime.server import HttpServer
 
@@ -17,15 +18,15 @@ def post(body: bytes, path: bytes = b"/whole", more: bytes = b"") -> bytes:
 
 
 @pytest.fixture
-def direct() -> Direct:
+def app() -> Direct:
     return Direct()
 
 
 @pytest.fixture
-async def server(direct: Direct) -> AsyncIterator[HttpServer]:
-    server = HttpServer(echo, "127.0.0.1", 0, variable="PORT", direct=direct)
+async def server(app: Direct) -> AsyncIterator[HttpServer]:
+    server = HttpServer(echo, "127.0.0.1", 0, variable="PORT", direct=app)
     yield server
-    direct.go.set()
+    app.go.set()
     await server.stop()
 
 
@@ -78,18 +79,45 @@ async def test_what_comes_whole_is_answered_directly_with_a_date(line: Line) -> 
     await line.hears(b"x-direct: yes\r\ncontent-length: 2\r\n\r\nho")
 
 
-@pytest.mark.parametrize("cut", [10, len(post(b"hi")) - 1])
-async def test_what_comes_in_pieces_or_for_others_goes_to_the_application(line: Line, cut: int) -> None:
-    line.writer.write(post(b"hi")[:cut])
+async def answered(line: Line, *parts: bytes, pause: float = 0.05) -> bytes:
+    """The answer to one request that is sent in parts and ends with ``hi``."""
+    for part in parts:
+        line.writer.write(part)
+        await asyncio.sleep(pause)
+    async with asyncio.timeout(5):
+        while not line.heard.endswith(b"\r\n\r\nhi"):
+            await asyncio.sleep(0.01)
+    heard, line.heard = line.heard, b""
+    return heard
+
+
+async def test_head_and_body_may_come_apart(line: Line) -> None:
+    head, body = post(b"hi")[:-2], b"hi"
+    for parts in ((head, body), (head, b"h", b"i"), (head + b"h", b"i")):
+        assert b"x-direct" in await answered(line, *parts)
+
+
+async def test_what_comes_otherwise_or_is_not_for_it_goes_to_the_application(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = post(b"hi")
+    large = post(b"x" * 100_000 + b"\r\n\r\nhi")
+    monkeypatch.setattr(direct, "_PATIENCE", 0.1)
+    for parts in ((post(b"hi", b"/other"),), (whole[:10], whole[10:]), (large[:200], large[200:])):
+        assert b"x-direct" not in await answered(line, *parts)
+    assert b"x-direct" not in await answered(line, whole[:-1], whole[-1:], pause=0.4)
+    assert b"x-direct" in await answered(line, whole)
+
+
+async def test_a_body_that_comes_with_the_next_request_is_answered_before_it(line: Line) -> None:
+    line.writer.write(post(b"one")[:-3])
     await asyncio.sleep(0.05)
-    line.writer.write(post(b"hi")[cut:])
-    await line.hears(b"\r\ncontent-length: 2\r\n\r\nhi")
-    line.writer.write(post(b"ho", b"/other"))
-    await line.hears(b"\r\ncontent-length: 2\r\n\r\nho")
-    assert b"x-direct" not in line.heard
+    line.writer.write(b"one" + post(b"hi"))
+    heard = await answered(line)
+    assert [part.rsplit(b"\r\n", 1)[-1] for part in heard.split(b"HTTP/1.1 200 OK")[1:]] == [b"one", b"hi"]
 
 
-async def test_requests_sent_ahead_are_answered_in_their_order(line: Line, direct: Direct) -> None:
+async def test_requests_sent_ahead_are_answered_in_their_order(line: Line, app: Direct) -> None:
     line.writer.write(post(b"wait"))
     await asyncio.sleep(0.05)
     line.writer.write(post(b"second") + post(b"third", b"/other"))
@@ -97,7 +125,7 @@ async def test_requests_sent_ahead_are_answered_in_their_order(line: Line, direc
     line.writer.write(post(b"fourth"))
     await asyncio.sleep(0.05)
     assert line.heard == b""
-    direct.go.set()
+    app.go.set()
     async with asyncio.timeout(5):
         while not line.heard.endswith(b"fourth"):
             await asyncio.sleep(0.01)
@@ -107,7 +135,7 @@ async def test_requests_sent_ahead_are_answered_in_their_order(line: Line, direc
 
 
 async def test_a_client_that_sends_on_and_on_before_its_answer_is_not_read(
-    server: HttpServer, line: Line, direct: Direct
+    server: HttpServer, line: Line, app: Direct
 ) -> None:
     line.writer.write(post(b"wait"))
     await asyncio.sleep(0.05)
@@ -116,7 +144,7 @@ async def test_a_client_that_sends_on_and_on_before_its_answer_is_not_read(
     async with asyncio.timeout(5):
         while not protocol.flow.read_paused:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
-    direct.go.set()
+    app.go.set()
     await line.hears(b"x" * 100_000)
     assert not protocol.flow.read_paused  # type: ignore[union-attr]
 
@@ -129,7 +157,7 @@ async def test_a_failure_is_answered_500_and_ends_the_connection(line: Line) -> 
 
 
 async def test_a_server_that_stops_answers_what_is_open_and_closes_what_is_idle(
-    server: HttpServer, line: Line, direct: Direct
+    server: HttpServer, line: Line, app: Direct
 ) -> None:
     line.writer.write(post(b"hi"))
     await line.hears(b"hi")
@@ -138,7 +166,7 @@ async def test_a_server_that_stops_answers_what_is_open_and_closes_what_is_idle(
     stopping = asyncio.create_task(server.stop())
     await asyncio.sleep(0.3)
     assert not line.closed.done()
-    direct.go.set()
+    app.go.set()
     await asyncio.wait_for(asyncio.gather(line.closed, stopping), 5)
     assert line.heard.endswith(b"connection: close\r\n\r\nwait")
 
