@@ -16,7 +16,7 @@ _LATE: Final = (
 )
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: 35\r\nconnection: close\r\n\r\nThe head of the request is too big.\n"
+    b"content-length: 36\r\nconnection: close\r\n\r\nThe head of the request is too big.\n"
 )
 
 
@@ -59,7 +59,7 @@ class DeadlineProtocol(Resumptions, HttpToolsProtocol):
         else:
             unfinished = None
         if unfinished is not self._unfinished:
-            self._head_bytes = 0
+            self._head_bytes = 0  # without what this read brought: it may be the end of the body before
             self._wait_for(unfinished)
         return None
 
