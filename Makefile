@@ -5,7 +5,8 @@ UV := $(BIN)/uv
 PACKAGES := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 TOGETHER := $(MAKE) --no-print-directory --jobs=2 --output-sync
 WAITING := $(addprefix tests/integration/,ingest activation devstack)
-WHOLE := tests/e2e tests/faults tests/security
+FAULTS := tests/faults
+WHOLE := tests/e2e tests/security
 EDITABLE := $(foreach p,$(PACKAGES),-e $(dir $(p)))
 
 help: ## list the targets
@@ -32,13 +33,17 @@ architecture:
 	@$(BIN)/pytest -q tests/architecture
 
 test: check ## everything: checks, unit, contract, integration, end to end, faults in short form
-	@$(TOGETHER) test-waiting test-working && $(BIN)/pytest -q $(WHOLE)
+	@$(TOGETHER) test-working test-faults test-waiting test-whole
 
-# two cores: one session mostly waits for processes that start and end, the other computes
+# two cores, two sessions at a time: one computes, the other mostly waits for processes that start and end
+test-working:
+	@$(BIN)/pytest -q tests $(addprefix --ignore=,tests/architecture $(WAITING) $(FAULTS) $(WHOLE))
+test-faults:
+	@$(BIN)/pytest -q $(FAULTS)
 test-waiting:
 	@$(BIN)/pytest -q $(WAITING)
-test-working:
-	@$(BIN)/pytest -q tests $(addprefix --ignore=,tests/architecture $(WAITING) $(WHOLE))
+test-whole:
+	@$(BIN)/pytest -q $(WHOLE)
 
 bench: setup ## measure the speeds beside their bare baselines
 	@$(BIN)/python -m bench
@@ -53,4 +58,4 @@ lock: ## resolve and pin the dependencies anew
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes --group dev \
 		$(foreach p,$(PACKAGES),--no-emit-package cdp-$(notdir $(patsubst %/,%,$(dir $(p))))) pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check types architecture test test-waiting test-working bench faults audit lock
+.PHONY: help setup run check types architecture test test-working test-faults test-waiting test-whole bench faults audit lock

@@ -81,9 +81,9 @@ def processes(port: int, tmp_path: Path) -> Iterator[dict[str, CdpProcess]]:
 @pytest.mark.slow
 def test_no_failure_tells_a_secret(processes: dict[str, CdpProcess]) -> None:
     for process in processes.values():
-        until(lambda process=process: bool(process.admin), 60)  # type: ignore[misc]
+        until(lambda process=process: bool(process.admin), 120)  # type: ignore[misc]
     said = asyncio.run(answers(processes))
-    until(lambda: sum('"level": "warning"' in process.log.read_text() for process in processes.values()) >= 3, 60)
+    until(lambda: sum('"level": "warning"' in process.log.read_text() for process in processes.values()) >= 3, 120)
     said |= {name: process.log.read_text(errors="replace") for name, process in processes.items()}
     said |= {f"{name} /readyz": httpx.get(f"{process.admin}/readyz").text for name, process in processes.items()}
     for place, text in said.items():
