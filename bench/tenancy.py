@@ -22,7 +22,7 @@ from cdp_runtime.migrate import migrate_postgres
 from cdp_runtime.postgres import Pool, front_door_pool, lazy_pool
 from cdp_runtime.tenancy import enter_workspace
 
-WORKSPACES, PROFILES, ROUNDS, REQUESTS = 3, 100_000, 10, 100
+WORKSPACES, PROFILES, ROUNDS, REQUESTS = 3, 30_000, 10, 100
 WORKSPACE = "workspace-1"
 _TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 _FILL = """

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part, Ports
 from cdp_runtime.migrate import migrate_postgres, postgres_sql
-from cdp_runtime.postgres import Pool, front_door_pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_pool, open_pool, pool_fault
 from cdp_runtime.tenancy import enter_workspace, leave_workspace
 
 
@@ -78,6 +78,10 @@ async def test_an_ordinary_owner_migrates_and_serves(server: str) -> None:
     without = await tenant(server, "plain")
     with pytest.raises(ProgrammingError, match="GRANT cdp_front_door TO plain"):
         await migrate_postgres(without)
+    door = front_door_pool(without, name="too-early")
+    await door.open()
+    assert await pool_fault(door) is not None  # rather than serving as the owner
+    await door.close()
     await administer(server, "CREATE ROLE cdp_front_door NOLOGIN", "GRANT cdp_front_door TO plain")
     await migrate_postgres(without)
     await serves(without)
