@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from cdp_devstack.redis import Redis
 READY_SECONDS = 90.0
 PORT_SECONDS = 5.0
 PROBE_EVERY = 0.1
+ROOM_BYTES = 32 * 1024 * 1024  # with less than this no part can be sure to start
 ATTEMPTS = 3  # a broker that was just killed may refuse its successor once
 
 Progress = Callable[[Part, str], None]
@@ -119,6 +121,12 @@ class LocalStack:
             await asyncio.to_thread(process.stop)
         await self.start_part(part)
 
+    def has_room(self, name: str) -> bool:
+        """Whether there is space left where a part keeps its data, or a process of ours whatever it keeps."""
+        own = self.data_dir.path / name
+        place = own if own.is_dir() else self.data_dir.path
+        return not place.is_dir() or shutil.disk_usage(place).free >= ROOM_BYTES
+
     def is_running(self, part: Part) -> bool:
         """Whether its process is there (true for a part that is given)."""
         process = self._processes.get(part)
@@ -151,7 +159,7 @@ class LocalStack:
             await asyncio.sleep(PROBE_EVERY)
         if process.is_running or last:
             await asyncio.to_thread(process.kill)
-            raise StackError(_why_not(part, process))
+            raise StackError(_why_not(part, process, full=not self.has_room(part.value)))
         await asyncio.sleep(1)
         return False
 
@@ -168,7 +176,9 @@ class LocalStack:
             await asyncio.sleep(0.1)
 
 
-def _why_not(part: Part, process: Process) -> str:
+def _why_not(part: Part, process: Process, *, full: bool) -> str:
+    if full:
+        return f"{part} cannot start, the disk that its data is on is full: make room, then start again."
     state = "ended at once" if process.returncode is not None else f"did not answer within {READY_SECONDS:.0f} s"
     said = process.last_words() or "nothing"
     return f"{part} {state} (it said: {said}): see {process.log}; if its data is damaged, start again with --fresh."

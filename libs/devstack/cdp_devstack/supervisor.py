@@ -130,6 +130,8 @@ class Supervisor:
         self._launch(program)
 
     async def _wait_before_restart(self, name: str, process: Process) -> None:
+        if await self._waited_for_room(name):
+            return
         if process.returncode == -signal.SIGKILL:
             # somebody else's doing, not a fault that would repeat itself: no reason to give up
             pause: float | None = SHORTEST_PAUSE
@@ -142,6 +144,19 @@ class Supervisor:
             )
         self._say(name, f"ended with code {process.returncode}, starting again in {pause:g} s")
         await asyncio.sleep(pause)
+
+    async def _waited_for_room(self, name: str) -> bool:
+        """Returns when the disk is not full any more; whether it was. A full one ends a broker at each start:
+
+        that would spend its patience in seconds, and the whole stack would be down when there is room again.
+        """
+        if self._stack.has_room(name):
+            return False
+        self._say(name, "its disk is full: starts again when there is room")
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if self._stack.has_room(name):
+                return True
 
 
 async def _is_ready(client: httpx.AsyncClient, program: Program) -> bool:

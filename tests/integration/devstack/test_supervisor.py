@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -91,3 +92,33 @@ def child_line(child: psutil.Process) -> str:
         return " ".join(child.cmdline())
     except psutil.Error:
         return ""
+
+
+async def test_a_full_disk_is_waited_out_however_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    supervisor = new_supervisor(tmp_path, said)
+    is_full = True
+    monkeypatch.setattr(LocalStack, "has_room", lambda stack, name: not is_full)
+    program = Program("fails", Command([sys.executable, "-c", "raise SystemExit(1)"]))
+    await supervisor.start([program])
+    watching = asyncio.create_task(supervisor.watch([program], frozenset()))
+    async with asyncio.timeout(20):
+        while said[-1] != "fails: its disk is full: starts again when there is room":
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(1.0)
+    assert said.count("fails: starting") == 1
+    is_full = False
+    async with asyncio.timeout(20):
+        while said[-1] != "fails: starting":
+            await asyncio.sleep(0.05)
+    watching.cancel()
+    await supervisor.stop([program])
+
+
+def test_a_folder_on_a_full_disk_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = LocalStack(tmp_path, parts=frozenset(), ports=Ports.free())
+    (tmp_path / "kafka").mkdir()
+    free = {tmp_path / "kafka": 1000, tmp_path: 10**9}
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=free[place]))
+    assert not stack.has_room("kafka")
+    assert stack.has_room("resolver")
