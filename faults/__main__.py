@@ -10,6 +10,7 @@ from rich.console import Console
 from faults import ledger, releases, runner
 from faults.catalogue import NOT_RUN, SCENARIOS, chosen
 from faults.stack import OnDemand
+from faults.storm import storm
 from faults.trial import Effort
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -23,6 +24,8 @@ def main(
     minutes: Annotated[float, typer.Option(help="no scenario begins after so long")] = 15.0,
     load: Annotated[float, typer.Option(help="share of the usual load")] = 1.0,
     steps: Annotated[float, typer.Option(help="share of the usual number of steps")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=0, help="how long F27 goes on; 40 without it")] = 0.0,
+    kills: Annotated[int, typer.Option(min=0, help="instead: a storm of so many kill -9 of everything")] = 0,
     previous: Annotated[str, typer.Option(help="revision that F4 mixes with this one; the newest tag without it")] = "",
     listed: Annotated[bool, typer.Option("--list", help="what is run, and why the rest is not")] = False,
     report: Annotated[bool, typer.Option("--report", help="the ledger's sums as Markdown")] = False,
@@ -35,7 +38,7 @@ def main(
     if previous:
         os.environ[releases.VARIABLE] = previous
     try:
-        scenarios = chosen(numbers or [])
+        scenarios = [storm(kills)] if kills else chosen(numbers or [])
     except KeyError as unknown:
         number = str(unknown.args[0])
         console.print(f"There is no scenario {number}: {NOT_RUN.get(number, 'see python -m faults --list')}.")
@@ -45,7 +48,12 @@ def main(
     stack = OnDemand()
     try:
         outcomes = runner.run_all(
-            stack, scenarios, seed, lambda text: console.print(text, markup=False), minutes, Effort(load, steps)
+            stack,
+            scenarios,
+            seed,
+            lambda text: console.print(text, markup=False),
+            minutes,
+            Effort(load, steps, seconds),
         )
     finally:
         stack.close()

@@ -138,15 +138,16 @@ class Proof:
         """Changes something in ClickHouse."""
         self._asked(lambda stores: stores.clickhouse.command(Statement(sql)))
 
-    def verdict(self, *, whole: bool = False) -> Verdict:
+    def verdict(self, *, whole: bool = False, erased: Sequence[str] = ()) -> Verdict:
         """Waits until the stores are at rest, and compares them with the journal. Raises NotInTime.
 
-        ``whole``: every invariant that ``cdp verify`` knows, also those of segments, deliveries and processes.
+        ``whole``: every invariant that ``cdp verify`` knows, also those of segments, deliveries and processes, and
+        that none of the ``erased`` texts is left anywhere.
         """
         journal = Journal(self._path)
         findings = self._settled(lambda stores: prove_journal(stores, journal))
         if whole:
-            findings = self._settled(lambda stores: prove(stores, Question(journal)))
+            findings = self._settled(lambda stores: prove(stores, Question(journal, erased)))
         findings += self._strays()
         sums = sum((one.sums for one in findings), Counter[str]())
         return Verdict(

@@ -59,7 +59,7 @@ class Runner:
             trial.broken.append(f"{type(error).__name__}: {error} ({_where(error)})")
         try:
             stack.recover(scenario.needs)
-            verdict = trial.proof.verdict(whole=trial.whole)
+            verdict = trial.proof.verdict(whole=trial.whole, erased=trial.erased)
         except (NotInTime, StackError, OSError) as error:
             trial.broken.append(f"no recovery: {error}")
         finally:
@@ -101,7 +101,7 @@ def run_all(
         for sentence in [*outcome.notes, *outcome.violations]:
             say(f"  {sentence}")
         say(f"  {outcome.line.events} events, {outcome.line.kills} kills, {outcome.line.seconds} s")
-        if outcome.violations and effort == Effort():
+        if outcome.violations and effort == Effort(seconds=effort.seconds):
             least = runner.minimise(scenario, seed)
             shown = f"--load {least.load} --steps {least.steps}"
             say(f"  to see it again: python -m faults {scenario.number} --seed {seed} {shown}")

@@ -20,10 +20,11 @@ class NotHere(Exception):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a scenario does; the minimiser halves both."""
+    """How much a scenario does; the minimiser halves both. ``seconds``: how long F27 goes on, if not as usual."""
 
     load: float = 1.0
     steps: float = 1.0
+    seconds: float = 0.0
 
     def of(self, steps: int) -> int:
         """So many steps at this effort, at least one."""
@@ -43,6 +44,7 @@ class Trial:
     effort: Effort = Effort()
     kills: int = 0
     whole: bool = False
+    erased: list[str] = field(default_factory=list)  # texts that must be nowhere
     broken: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
