@@ -28,7 +28,10 @@ class Nursery:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             argv = [sys.executable, "-m", "faults.nursery"]
-            self._loaded = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output)
+            # in a session of its own: a Ctrl-C at the terminal is for the one who owns it
+            self._loaded = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, start_new_session=True
+            )
 
     def bear(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
         """The pid of a new process of ``cdp`` with these arguments. Raises OSError when the nursery is gone."""

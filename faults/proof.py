@@ -79,9 +79,15 @@ class Proof:
         thread.start()
         try:
             yield
-        finally:
+        except KeyboardInterrupt:
+            over.set()
+            raise  # nobody will look at the last answers
+        except BaseException:
             over.set()
             thread.join(120)
+            raise
+        over.set()
+        thread.join(120)
 
     @property
     def canary(self) -> str:
