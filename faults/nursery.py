@@ -104,10 +104,11 @@ def _serve() -> None:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
+    own = os.getpid()
     while wish := sys.stdin.buffer.readline():
         pid = os.fork()
         if pid == 0:
-            _become(json.loads(wish))
+            _become(json.loads(wish), own)
         os.write(1, b"%d\n" % pid)
 
 
@@ -120,12 +121,14 @@ def _preload() -> None:
             import_module(entry.module)
 
 
-def _become(wish: Mapping[str, Any]) -> None:
+def _become(wish: Mapping[str, Any], parent: int) -> None:
     """Turns this fork into the process that was wished for; never returns."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked to be told
+        os._exit(1)
     output = os.open(wish["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for old, new in ((nothing, 0), (output, 1), (output, 2)):
