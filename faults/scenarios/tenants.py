@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import httpx
 
@@ -41,11 +42,11 @@ def strangers(trial: Trial) -> None:
         ear.close()
 
 
-def deliver(trial: Trial, tenant: Tenant, url: str) -> str:
-    """The people of the load's first shop, told to an address; returns the destination's id."""
+def deliver(trial: Trial, tenant: Tenant, url: str, rules: dict[str, Any] | None = None) -> str:
+    """The people of these rules, else of the load's first shop, told to an address; returns the destination's id."""
     stack, name = trial.stack, f"{trial.proof.prefix} {tenant.workspace} {url}"
     here = [{"property": "page", "operator": "=", "value": trial.proof.canary_of(tenant)}]
-    rules = {"event": "Product Viewed", "filters": here, "count": {"min": 1}, "timeWindow": "P7D"}
+    rules = rules or {"event": "Product Viewed", "filters": here, "count": {"min": 1}, "timeWindow": "P7D"}
     segment = made(stack.api("POST", "/segments", tenant, json={"name": name, "rules": rules}))
     destination = webhook(stack, tenant, name, url)
     body = {"name": name, "segmentIds": [segment], "connections": [{"destinationId": destination}]}

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from faults.ear import Ear
 from faults.releases import NoRelease, previous, tree_of
+from faults.scenarios.erasure import held
 from faults.scenarios.rules import contradictions
 from faults.scenarios.stores import is_insert_of_events
 from faults.tenants import NEIGHBOUR, told
@@ -102,3 +103,12 @@ def test_an_older_tree_is_another_folder_with_the_same_packages() -> None:
 def test_a_revision_that_is_not_there_is_told() -> None:
     with pytest.raises(NoRelease), tree_of("no-such-revision"):
         pass
+
+
+def test_whom_a_destination_has_is_what_it_was_told() -> None:
+    def call(action: str, *who: str) -> tuple[str, bytes]:
+        members = ",".join(f'{{"profileId":"{one}"}}' for one in who)
+        return "/", f'{{"data":{{"action":"{action}","members":[{members}]}}}}'.encode()
+
+    assert held([call("add", "a", "b"), call("remove", "a")]) == {"b"}
+    assert held([call("add", "a"), call("remove", "a"), call("add", "a")]) == {"a"}
