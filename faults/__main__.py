@@ -25,7 +25,9 @@ def main(
     load: Annotated[float, typer.Option(help="share of the usual load")] = 1.0,
     steps: Annotated[float, typer.Option(help="share of the usual number of steps")] = 1.0,
     seconds: Annotated[float, typer.Option(min=0, help="how long F27 goes on; 40 without it")] = 0.0,
-    kills: Annotated[int, typer.Option(min=0, help="instead: a storm of so many kill -9 of everything")] = 0,
+    kills: Annotated[
+        int, typer.Option(min=0, help="a storm of so many kill -9 of everything; alone without numbers")
+    ] = 0,
     previous: Annotated[str, typer.Option(help="revision that F4 mixes with this one; the newest tag without it")] = "",
     listed: Annotated[bool, typer.Option("--list", help="what is run, and why the rest is not")] = False,
     report: Annotated[bool, typer.Option("--report", help="the ledger's sums as Markdown")] = False,
@@ -38,7 +40,8 @@ def main(
     if previous:
         os.environ[releases.VARIABLE] = previous
     try:
-        scenarios = [storm(kills)] if kills else chosen(numbers or [])
+        scenarios = chosen(numbers or []) if numbers or not kills else []
+        scenarios += [storm(kills)] if kills else []
     except KeyError as unknown:
         number = str(unknown.args[0])
         console.print(f"There is no scenario {number}: {NOT_RUN.get(number, 'see python -m faults --list')}.")

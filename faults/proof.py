@@ -132,9 +132,13 @@ class Proof:
 
     def resend(self, size: int = 50) -> int:
         """Every accepted event once more, in other batches than before. Returns how many the gateway took."""
-        events = [entry.event for entry in Journal(self._path).entries() if entry.answer is Answer.ACCEPTED]
-        batches = [events[at : at + size] for at in range(0, len(events), size)]
-        return sum(len(batch) for batch in batches if self._post(batch) == 200)
+        sent = [entry for entry in Journal(self._path).entries() if entry.answer is Answer.ACCEPTED]
+        taken = 0
+        for workspace, key in _KEYS.items():
+            events = [entry.event for entry in sent if entry.workspace_id == workspace]
+            batches = [events[at : at + size] for at in range(0, len(events), size)]
+            taken += sum(len(batch) for batch in batches if self._post(batch, key) == 200)
+        return taken
 
     def rows(self, sql: str) -> list[Row]:
         """What ClickHouse answers to a question of the scenario's own."""
@@ -207,14 +211,14 @@ class Proof:
         self._journal.answered(batch, status)
         self._own += len(events) * (meaning(status) is Answer.ACCEPTED)
 
-    def post(self, events: Sequence[dict[str, Any]]) -> httpx.Response:
+    def post(self, events: Sequence[dict[str, Any]], key: str = _KEY) -> httpx.Response:
         """One try, which is not in the journal: :meth:`sent` brings it there. Raises httpx.HTTPError."""
         body, headers = encode({"batch": events}), {"content-type": "application/json"}
-        return httpx.post(f"{self._gateway}/v1/batch", content=body, headers=headers, auth=(_KEY, ""), timeout=15)
+        return httpx.post(f"{self._gateway}/v1/batch", content=body, headers=headers, auth=(key, ""), timeout=15)
 
-    def _post(self, events: Sequence[dict[str, Any]]) -> int:
+    def _post(self, events: Sequence[dict[str, Any]], key: str = _KEY) -> int:
         try:
-            return self.post(events).status_code
+            return self.post(events, key).status_code
         except httpx.HTTPError:
             return 0
 
