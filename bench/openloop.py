@@ -53,12 +53,12 @@ async def drive(port: int, requests: Iterator[bytes], rate: float, over: Callabl
     """Sends ``rate`` requests a second over ``lines`` connections until ``over`` or there are no more."""
     offered, waiting = Offered(), asyncio.Queue[tuple[float, bytes] | None]()
     workers = [asyncio.create_task(_worker(port, waiting, offered)) for _ in range(lines)]
-    for at, one in zip(due(time.perf_counter(), rate), requests, strict=False):
+    for at in due(time.perf_counter(), rate):
         if (pause := at - time.perf_counter()) > 0:
             await asyncio.sleep(pause)
         elif waiting.qsize() > lines:
             await asyncio.sleep(0)  # late already: the answers must not wait for it too
-        if over():
+        if over() or (one := next(requests, None)) is None:  # what is drawn is sent, so it may be counted
             break
         waiting.put_nowait((at, one))
     for _ in workers:

@@ -25,10 +25,10 @@ P24 = Target(
 BATCHES, SINGLES = 270, 3_000
 
 
-def end_to_end(whole: Whole, batches: int = BATCHES, singles: int = SINGLES) -> Iterable[Row]:
+def end_to_end(whole: Whole) -> Iterable[Row]:
     """Leaves in ``whole`` the rate at which everything was through."""
     whole.fill()
-    many, alone = made(batches, BATCH, whole.traffic()), made(singles, 1, whole.traffic(alone=True))
+    many, alone = made(BATCHES, BATCH, whole.traffic()), made(SINGLES, 1, whole.traffic(alone=True))
     spent, there, start = Spent(whole.pids), whole.stored(), time.perf_counter()
     sent = whole.offer(many, alone)
     whole.recorded(there + sent.stored)
@@ -46,7 +46,7 @@ def end_to_end(whole: Whole, batches: int = BATCHES, singles: int = SINGLES) -> 
 def rate(whole: Whole) -> float:
     """Events per second at which P5's load is through, measured now if it has not been."""
     if whole.rate is None:
-        list(end_to_end(whole, BATCHES // 3, SINGLES // 3))
+        list(end_to_end(whole))
     assert whole.rate is not None
     return whole.rate
 

@@ -42,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     found = verdict.of(samples)
     print(verdict.tables(samples))
     for said, good in [*found, *agreed]:
-        print(f"{'holds ' if good else 'BROKEN'}  {said}")
-    return 0 if all(good for _, good in [*found, *agreed]) else 1
+        print(f"{ {True: 'holds', False: 'BROKEN', None: 'too short'}[good]:10} {said}")
+    return 0 if all(good is not False for _, good in [*found, *agreed]) else 1
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:

@@ -22,7 +22,8 @@ _NEVERTHELESS = (
 )
 # a table of one row a minute, or one that is emptied and filled: some pages, and never in step with the events
 STILL_BYTES_PER_EVENT, STILL_BYTES = 1.0, 32e6
-Verdict = tuple[str, bool]
+LEAST_S = 1200.0  # before that much time has passed warm, memory that rises says nothing
+Verdict = tuple[str, bool | None]  # None: not judged
 
 
 def of(samples: Sequence[Sample]) -> list[Verdict]:
@@ -30,6 +31,7 @@ def of(samples: Sequence[Sample]) -> list[Verdict]:
     services = [(sample.seconds, _services(sample)) for sample in samples]
     largest = max(size for _, size in services) / 1e9
     hourly, megabytes = percent_per_hour(services), slope(warm(services)) * 3600 / 1e6
+    is_long = samples[-1].seconds - _warm_sample(samples).seconds >= LEAST_S
     files = {name: _trend(samples, lambda sample, name=name: sample.files.get(name, 0)) for name in SERVICES}  # type: ignore[misc]
     leaking = {name: per_hour for name, per_hour in files.items() if per_hour > 5}
     swollen = {name: size for name, size in growth(samples).items() if is_still(name) and _swells(size)}
@@ -39,7 +41,7 @@ def of(samples: Sequence[Sample]) -> list[Verdict]:
         (
             f"their memory rises by {hourly:+.1f} % or {megabytes:+.0f} MB an hour once warm "
             f"(flat: {FLAT_PERCENT:g} % or {FLAT_MB:g} MB)",
-            hourly <= FLAT_PERCENT or megabytes <= FLAT_MB,
+            (hourly <= FLAT_PERCENT or megabytes <= FLAT_MB) if is_long else None,
         ),
         (f"file descriptors stay{': ' + _listed(leaking) if leaking else ''}", not leaking),
         (f"Postgres's WAL stays below {WAL_BYTES / 1e9:g} GB: {wal / 1e9:.2f} GB", wal <= WAL_BYTES),

@@ -53,3 +53,18 @@ async def test_what_is_not_answered_is_a_failure_and_the_next_connects_again() -
     offered = await drive(port, iter([b"GET / HTTP/1.1\r\n\r\n"] * 2), 10, lambda: False, lines=1)
     server.close()
     assert (offered.failures, len(offered.latencies)) == (1, 2)
+
+
+async def test_nothing_is_drawn_that_is_not_sent() -> None:
+    """Whoever counts what was drawn counts what was sent."""
+
+    async def quick(reader, writer):
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(ANSWER)
+
+    server = await asyncio.start_server(quick, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    drawn = (b"GET / HTTP/1.1\r\n\r\n" for _ in range(100))
+    offered = await drive(port, drawn, 1000, iter([False, False, False, True]).__next__, lines=1)
+    server.close()
+    assert (len(offered.latencies), len(list(drawn))) == (3, 97)
