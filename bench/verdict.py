@@ -22,7 +22,7 @@ _NEVERTHELESS = (
 )
 # a table of one row a minute, or one that is emptied and filled: some pages, and never in step with the events
 STILL_BYTES_PER_EVENT, STILL_BYTES = 1.0, 32e6
-LEAST_S = 1200.0  # before that much time has passed warm, memory that rises says nothing
+LEAST_S = 1200.0  # before that much time has passed warm, what rises says nothing
 Verdict = tuple[str, bool | None]  # None: not judged
 
 
@@ -48,7 +48,7 @@ def of(samples: Sequence[Sample]) -> list[Verdict]:
         (
             "nothing else grows with the events" + (f": {_listed({n: b for n, (b, _) in swollen.items()})}"
                                                     if swollen else ""),
-            not swollen,
+            not swollen if is_long else not swollen or None,  # what is emptied is used again after a vacuum or two
         ),
     ]  # fmt: skip
 
