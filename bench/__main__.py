@@ -83,11 +83,12 @@ def _one(benchmark: Benchmark, opened: Any, profiled: bool) -> list[report.Row]:
     rows = benchmark.judged(benchmark.measure(opened))
     for row in rows:
         print(f"  {row.id}: {row.value:,.4g} {row.unit}", flush=True)
-    if profiled and not all(row.met for row in rows):
+    if profiled and benchmark.is_profiled and not all(row.met for row in rows):
         print("  once more, profiled", flush=True)
         with profiles.recorded(benchmark.id), redirect_stdout(io.StringIO()):
             list((benchmark.again or benchmark.measure)(opened))
-        profile = os.path.relpath(profiles.FOLDER / f"{benchmark.id}.md")
+        file = profiles.FOLDER / f"{benchmark.id}.md"
+        profile = os.path.relpath(file) if file.exists() else ""
         rows = [row if row.met else replace(row, profile=profile) for row in rows]
     return rows
 

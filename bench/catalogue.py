@@ -52,7 +52,7 @@ REGISTRY = Registry(
         Benchmark([expiry.P15], running, expiry.flipped),
         Benchmark([catchup.P22], running, catchup.drained),
         Benchmark([storage.P25_EVENT, storage.P25_PROFILE], running, storage.stored),
-        Benchmark([recovery.P23], running, recovery.recovered),
+        Benchmark([recovery.P23], running, recovery.recovered, is_profiled=False),
         # last on their stack: they suspend what is behind the gateway
         Benchmark([P1, P1_CPU, P2, P2_CPU], running, lambda whole: gateway.rows(whole.stack)),
         Benchmark([latency.P3], running, latency.acknowledged),

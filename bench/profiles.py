@@ -69,6 +69,7 @@ def markdown(title: str, processes: Sequence[tuple[str, Functions]]) -> str:
 @contextmanager
 def recorded(name: str) -> Iterator[None]:
     """Profiles every Python process below this one, and this one, while the block runs."""
+    (FOLDER / f"{name}.md").unlink(missing_ok=True)  # an older one must not pass for this
     with tempfile.TemporaryDirectory(prefix="millrace-profile-") as folder:
         watched = [_watch(pid, title, Path(folder)) for pid, title in _pythons()]
         try:
@@ -77,7 +78,7 @@ def recorded(name: str) -> Iterator[None]:
             complaints = [_finished(process) for _, _, process in watched]
         found = [(title, folded(file.read_text().splitlines())) for title, file, _ in watched if file.exists()]
         FOLDER.mkdir(exist_ok=True)
-        if found:
+        if found := [(title, functions) for title, functions in found if functions.samples]:
             (FOLDER / f"{name}.md").write_text(markdown(name, found))
         else:
             reason = next((complaint for complaint in complaints if complaint), "py-spy said nothing")

@@ -22,12 +22,14 @@ class Benchmark:
     """Rows that one measurement gives. ``measure`` gets what ``environment`` opened and returns them.
 
     ``again`` is run under a profiler when a row misses its release goal: ``measure`` unless a shorter one is given.
+    Where the processes that matter end meanwhile there is nothing to profile.
     """
 
     targets: Sequence[Target]
     environment: Environment
     measure: Callable[[Any], Iterable[Row]]
     again: Callable[[Any], Iterable[object]] | None = None
+    is_profiled: bool = True
 
     @property
     def id(self) -> str:
