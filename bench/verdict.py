@@ -12,8 +12,9 @@ WAL_BYTES = 2.2e9  # max_wal_size, and what is written until a checkpoint is thr
 _GROWS = (
     "kafka events-received", "kafka events-identified", "kafka profiles-", "kafka memberships-changed",
     "kafka deliveries-reported", "kafka __", "postgres WAL", "postgres identity.", "postgres segmenter.memberships",
-    "postgres activation.memberships", "postgres activation.deliveries", "postgres activation.profile_floors",
-    "postgres front.quarantine", "clickhouse cdp.", "kafka/", "postgres/", "clickhouse/",
+    "postgres segmenter.moments", "postgres activation.memberships", "postgres activation.deliveries",
+    "postgres activation.profile_floors", "postgres front.quarantine", "clickhouse cdp.", "kafka/",
+    "postgres/", "clickhouse/",
 )  # fmt: skip
 _NEVERTHELESS = (
     "postgres identity.recorder_intents",

@@ -47,6 +47,7 @@ def test_a_log_may_grow_with_the_events_and_an_outbox_may_not() -> None:
         ("kafka events-received", False),
         ("postgres identity.nodes", False),
         ("clickhouse cdp.events", False),
+        ("postgres segmenter.moments", False),
         ("clickhouse system.query_log", True),
         ("postgres identity.recorder_intents", True),
         ("postgres identity.partitions", True),
