@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.fakes.segmenter import DAY, did, profile, profile_id
+from tests.fakes.segmenter import DAY, did, profile, profile_id, write_events
 
 from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter.membership import is_member
@@ -59,6 +59,19 @@ async def test_events_of_all_nodes_of_a_merged_profile_count(room: Room) -> None
     await room.move(BOB.profile_id, ADA.profile_id)
     await room.erase(BOB.profile_id)
     await room.touch([ADA.profile_id], gone=[BOB.profile_id])
+    assert await room.members(segment_id) == {ADA.profile_id}
+
+
+async def test_a_profile_of_thousands_of_nodes(room: Room) -> None:
+    """More than one bound value holds."""
+    segment_id = await room.segment({"event": "purchase", "count": {"min": 4500}})
+    nodes = [profile_id(f"node-{number}") for number in range(4500)]
+    columns = [[room.workspace] * len(nodes), nodes, [ADA.profile_id] * len(nodes), [1] * len(nodes)]
+    names = ["workspace_id", "node_id", "profile_id", "version"]
+    await room.store.insert("profile_aliases", names, columns, token=f"{room.workspace}-many")
+    await write_events(room.store, room.workspace, [(node, did("Order Completed")) for node in nodes])
+    await room.knows(ADA)
+    await room.touch([ADA.profile_id])
     assert await room.members(segment_id) == {ADA.profile_id}
 
 
