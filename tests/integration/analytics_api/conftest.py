@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 from fastapi import APIRouter, Depends
+from redis.asyncio import Redis
 
 from cdp_analytics_api.service import AnalyticsApi
 from cdp_analytics_api.settings import AnalyticsApiSettings
@@ -222,10 +223,13 @@ def nobody() -> str:
 
 
 @pytest.fixture
-def urls(
+async def urls(
     front_tables: None, store: ClickHouse, postgres_url: str, clickhouse_url: str, redis_url: str
 ) -> dict[str, str]:
-    """All there but Kafka."""
+    """All there but Kafka; and from this address nobody has guessed a token yet."""
+    async with Redis.from_url(redis_url) as redis:
+        async for key in redis.scan_iter("front:guesses:*"):
+            await redis.delete(key)
     return {
         "postgres_url": postgres_url,
         "clickhouse_url": clickhouse_url,

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 
 from .conftest import running
 
 pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse, pytest.mark.redis]
-
-
-@pytest.fixture(autouse=True)
-async def unknown_address(redis_url: str) -> None:
-    """Nobody has guessed yet."""
-    async with Redis.from_url(redis_url) as redis:
-        async for key in redis.scan_iter("front:guesses:*"):
-            await redis.delete(key)
 
 
 async def asked(client: httpx.AsyncClient, token: str, address: str = "203.0.113.5") -> int:
