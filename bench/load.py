@@ -91,7 +91,7 @@ def _request(path: str, body: str) -> bytes:
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
-class _Connection:
+class KeptConnection:
     """One keep-alive connection; of an answer it reads as little as tells that it is whole, and whether it is a 200."""
 
     __slots__ = ("_buffer", "socket")
@@ -136,7 +136,7 @@ def run(port: int, made: Sequence[bytes], seconds: float | None, connections: in
 def _run(port: int, made: Sequence[bytes], seconds: float | None, connections: int) -> Result:
     """One request at a time on each connection, the next when the last is answered; at the end all are awaited."""
     gc.freeze()
-    opened = {each.socket.fileno(): each for each in (_Connection(port) for _ in range(connections))}
+    opened = {each.socket.fileno(): each for each in (KeptConnection(port) for _ in range(connections))}
     pending = itertools.cycle(made) if seconds is not None else iter(made)
     poll = select.epoll()
     start, used = time.perf_counter(), time.process_time()

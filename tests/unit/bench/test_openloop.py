@@ -4,7 +4,7 @@ import asyncio
 from itertools import islice
 
 import pytest
-from bench.openloop import drive, due, percentile
+from bench.openloop import drive, due, latencies, percentile
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -37,6 +37,22 @@ async def test_requests_that_wait_for_a_slow_server_are_slow() -> None:
     server.close()
     assert offered.failures == 0 and len(offered.latencies) == 10
     assert max(offered.latencies) >= 10 * 0.05 - 9 * 0.01 - 0.001
+
+
+async def test_a_request_that_finds_every_connection_waiting_is_late() -> None:
+    """Two connections, 50 ms an answer, one request every 10 ms: the tenth waits for four others on its connection."""
+
+    async def slow(reader, writer):
+        while await reader.readuntil(b"\r\n\r\n"):
+            await asyncio.sleep(0.05)
+            writer.write(ANSWER)
+
+    server = await asyncio.start_server(slow, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    offered = await asyncio.to_thread(latencies, port, [b"GET / HTTP/1.1\r\n\r\n"] * 10, 100, 2)
+    server.close()
+    assert offered.failures == 0 and len(offered.latencies) == 10
+    assert max(offered.latencies) >= 5 * 0.05 - 9 * 0.01 - 0.001
 
 
 async def test_what_is_not_answered_is_a_failure_and_the_next_connects_again() -> None:
