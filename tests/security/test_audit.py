@@ -41,6 +41,7 @@ def audit() -> ModuleType:
 def test_only_what_an_update_mends_fails(
     audit: ModuleType, report: Any, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
+    monkeypatch.delenv("CI", raising=False)
     output = "" if report is None else json.dumps({"dependencies": report})
     done = subprocess.CompletedProcess([], 1, output, "Traceback\nno network")
     monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: done)
