@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,19 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def nothing_goes_on() -> AsyncIterator[None]:
+    """Ends what is left at the end: a worker of a psycopg pool takes one cancellation for its task's failure."""
+    yield
+    deadline = asyncio.get_running_loop().time() + 10
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail(f"these tasks do not end: {left}", pytrace=False)
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.2)
 
 
 @pytest.fixture(scope="session")
