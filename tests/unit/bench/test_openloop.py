@@ -1,6 +1,7 @@
 """Latency is counted from when a request was due, and delays do not move the schedule."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from itertools import islice
 
 import pytest
@@ -23,8 +24,9 @@ def test_there_is_no_percentile_of_nothing() -> None:
         percentile([], 0.5)
 
 
-async def test_requests_that_wait_for_a_slow_server_are_slow() -> None:
-    """One connection, 50 ms an answer, one request every 10 ms: the tenth waits for nine others."""
+@pytest.fixture
+async def slow_port() -> AsyncIterator[int]:
+    """Of a server that takes 50 ms for each answer."""
 
     async def slow(reader, writer):
         while await reader.readuntil(b"\r\n\r\n"):
@@ -33,24 +35,20 @@ async def test_requests_that_wait_for_a_slow_server_are_slow() -> None:
 
     server = await asyncio.start_server(slow, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    offered = await drive(port, iter([b"GET / HTTP/1.1\r\n\r\n"] * 10), 100, lambda: False, lines=1)
+    yield port
     server.close()
+
+
+async def test_requests_that_wait_for_a_slow_server_are_slow(slow_port) -> None:
+    """One connection, 50 ms an answer, one request every 10 ms: the tenth waits for nine others."""
+    offered = await drive(slow_port, iter([b"GET / HTTP/1.1\r\n\r\n"] * 10), 100, lambda: False, lines=1)
     assert offered.failures == 0 and len(offered.latencies) == 10
     assert max(offered.latencies) >= 10 * 0.05 - 9 * 0.01 - 0.001
 
 
-async def test_a_request_that_finds_every_connection_waiting_is_late() -> None:
+async def test_a_request_that_finds_every_connection_waiting_is_late(slow_port) -> None:
     """Two connections, 50 ms an answer, one request every 10 ms: the tenth waits for four others on its connection."""
-
-    async def slow(reader, writer):
-        while await reader.readuntil(b"\r\n\r\n"):
-            await asyncio.sleep(0.05)
-            writer.write(ANSWER)
-
-    server = await asyncio.start_server(slow, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    offered = await asyncio.to_thread(latencies, port, [b"GET / HTTP/1.1\r\n\r\n"] * 10, 100, 2)
-    server.close()
+    offered = await asyncio.to_thread(latencies, slow_port, [b"GET / HTTP/1.1\r\n\r\n"] * 10, 100, 2)
     assert offered.failures == 0 and len(offered.latencies) == 10
     assert max(offered.latencies) >= 5 * 0.05 - 9 * 0.01 - 0.001
 
