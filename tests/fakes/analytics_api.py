@@ -40,3 +40,6 @@ class FakeAuditLog:
         if self.failure:
             raise self.failure
         self.groups.append(len(entries))
+
+    async def purge(self, before: datetime) -> None:
+        raise NotImplementedError("the door's layers only write")

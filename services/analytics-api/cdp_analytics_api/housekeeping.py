@@ -1,11 +1,12 @@
-"""What the front door does without being asked: note token uses, forget old answers, watch its stores."""
+"""What the front door does without being asked: note token uses, forget what is old, watch its stores."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
-from cdp_analytics_api.ports import EventStore, KeptAnswers, Quarantine
+from cdp_analytics_api.ports import AuditLog, EventStore, KeptAnswers, Quarantine
 from cdp_analytics_api.tokens import TokenAuthenticator
 from cdp_clickhouse.errors import StoreError
 from cdp_clickhouse.statement import Statement
@@ -62,17 +63,27 @@ class Watch:
         return None
 
 
-def chores(
-    authenticator: TokenAuthenticator, kept: KeptAnswers, quarantine: Quarantine, watch: Watch, clock: Clock
-) -> dict[str, Work]:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept for a time."""
+
+    answers: KeptAnswers
+    quarantine: Quarantine
+    audit: AuditLog
+    audit_days: int
+
+    async def forget(self, now: datetime) -> None:
+        """Removes what is older than its time; ``audit_days`` 0 is for ever."""
+        await self.answers.purge(now)
+        await self.quarantine.purge(now - QUARANTINED_FOR)
+        if self.audit_days:
+            await self.audit.purge(now - timedelta(days=self.audit_days))
+
+
+def chores(authenticator: TokenAuthenticator, kept: Kept, watch: Watch, clock: Clock) -> dict[str, Work]:
     """All of it by name, each running until cancelled."""
-
-    async def forget() -> None:
-        await kept.purge(clock.now())
-        await quarantine.purge(clock.now() - QUARANTINED_FOR)
-
     return {
         "token uses": lambda: every(10.0, authenticator.note_uses),
-        "old answers": lambda: every(3600.0, forget),
+        "what is old": lambda: every(3600.0, lambda: kept.forget(clock.now())),
         "watch": lambda: every(2.0, watch.look),
     }

@@ -59,6 +59,9 @@ class AuditLog(Protocol):
     async def write(self, entries: Sequence[AuditEntry]) -> None:
         """Durable when it returns."""
 
+    async def purge(self, before: datetime) -> None:
+        """Removes entries from before this time."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:

@@ -17,7 +17,7 @@ from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
 from cdp_analytics_api.adapters.redis import RedisRateLimiter
 from cdp_analytics_api.app import Door, build_app
 from cdp_analytics_api.door.audit import AuditTrail
-from cdp_analytics_api.housekeeping import Watch, Work, chores, supervised
+from cdp_analytics_api.housekeeping import Kept, Watch, Work, chores, supervised
 from cdp_analytics_api.live import Listeners
 from cdp_analytics_api.pages import EventPages
 from cdp_analytics_api.parts import RunningPart, installed_parts
@@ -60,6 +60,7 @@ class _Adapters:
     directory: ClickHouseDirectory
     quarantine: PostgresQuarantine
     kept: PostgresKeptAnswers
+    audit: PostgresAuditLog
     requests: RedisRateLimiter
     guesses: RedisRateLimiter
 
@@ -81,8 +82,9 @@ class _OwnPart:
         self._consumer = KafkaConsumer(brokers, GROUP, [EVENTS_RECEIVED_DLQ], QuarantineTaker(adapters.quarantine))
         self._watch = Watch(adapters.pool, adapters.events)
         self._authenticator = authenticator
+        kept = Kept(adapters.kept, adapters.quarantine, adapters.audit, settings.api_audit_days)
         self._works: dict[str, Work] = {
-            **chores(authenticator, adapters.kept, adapters.quarantine, self._watch, clock),
+            **chores(authenticator, kept, self._watch, clock),
             "live stream": stream.run,
             "quarantine": self._consumer.run,
         }
@@ -192,6 +194,7 @@ def _adapters(settings: AnalyticsApiSettings) -> _Adapters:
         directory=ClickHouseDirectory(events),
         quarantine=PostgresQuarantine(pool, owners),
         kept=PostgresKeptAnswers(pool, owners),
+        audit=PostgresAuditLog(owners),
         requests=RedisRateLimiter(settings.redis_url, "rate", settings.api_rate_per_minute, settings.api_rate_burst),
         guesses=RedisRateLimiter(settings.redis_url, "guesses", wrong_tokens, wrong_tokens),
     )
@@ -212,7 +215,7 @@ def _door(settings: AnalyticsApiSettings, adapters: _Adapters, authenticator: To
         requests=adapters.requests,
         guesses=adapters.guesses,
         proxies=networks(settings.api_trusted_proxies.split(",")),
-        trail=AuditTrail(PostgresAuditLog(adapters.owners)),
+        trail=AuditTrail(adapters.audit),
         kept=adapters.kept,
         clock=SystemClock(),
         origins=tuple(origin.strip() for origin in settings.api_cors_origins.split(",") if origin.strip()),

@@ -35,6 +35,9 @@ class AnalyticsApiSettings(ServiceSettings):
     api_stream_stall_seconds: float = Field(
         30.0, gt=0, description="how long a live listener may read nothing before its stream is closed"
     )
+    api_audit_days: int = Field(
+        365, ge=0, description="how long front.audit keeps who asked for which personal data; 0: for ever"
+    )
     api_body_bytes: int = Field(8_388_608, ge=1024, description="largest request body of the front door")
 
     @field_validator("api_trusted_proxies")

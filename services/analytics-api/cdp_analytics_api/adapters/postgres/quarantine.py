@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from psycopg import sql
+
+from cdp_analytics_api.adapters.postgres.trim import trim
 from cdp_analytics_api.ports import Refused
 from cdp_runtime.postgres import Pool
 from cdp_schemas.events import RefusedEvent
@@ -29,7 +32,6 @@ WHERE workspace_id = %(workspace)s AND (%(reason)s::text IS NULL OR reason = %(r
        OR (received_at, partition, "offset") < (%(at)s, %(partition)s::int, %(offset)s::bigint))
 ORDER BY received_at DESC, partition DESC, "offset" DESC LIMIT %(limit)s
 """
-_PURGE: Final = "DELETE FROM front.quarantine WHERE received_at < %s"
 
 
 class PostgresQuarantine:
@@ -67,8 +69,7 @@ class PostgresQuarantine:
         return [_refused(row) for row in rows]
 
     async def purge(self, before: datetime) -> None:
-        async with self._owners.connection() as connection:
-            await connection.execute(_PURGE, (before,))
+        await trim(self._owners, sql.Identifier("front", "quarantine"), sql.Identifier("received_at"), before)
 
 
 def _row(refused: Refused) -> tuple[Any, ...]:
