@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
@@ -25,7 +26,8 @@ from cdp_devstack.tansu import tansu
 
 HEAP = "512m"
 # the optimising compiler would cost a small machine more than it ever gives back: half of the CPU of the first minutes
-FLAGS = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
+# -UsePerfData: nobody reads what it would write to /tmp, and leave there when killed
+FLAGS = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.awt.headless=true"]
 
 # The internal topics of a single node need one replica; with a short session a killed broker is back in 4 s, not 14 s.
 SETTINGS = """\
@@ -88,7 +90,9 @@ class Kafka:
         settings = self._write_settings()
         logging_settings = self._directory / "log4j2.xml"
         logging_settings.write_bytes(files("cdp_devstack").joinpath("log4j2.xml").read_bytes())
-        run = [*FLAGS, f"-Dlog4j2.configurationFile={logging_settings}", "-cp", f"{jars}/*"]
+        temporary = self._empty_temporary()
+        run = [*FLAGS, f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={temporary}/hs_err.log"]
+        run += [f"-Dlog4j2.configurationFile={logging_settings}", "-cp", f"{jars}/*"]
         self._format([executable, *_mapped(options), *run], settings)
         return [executable, f"-Xmx{HEAP}", f"-Xms{HEAP}", *options, *run, "kafka.Kafka", str(settings)]
 
@@ -98,6 +102,13 @@ class Kafka:
 
     def finish(self) -> None:
         """Nothing to create: topics are made by `cdp topics create`."""
+
+    def _empty_temporary(self) -> Path:
+        """Where libraries for lz4, Snappy and Zstandard are unpacked at each start, and stay when it is killed."""
+        temporary = self._directory / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        return temporary
 
     def _write_settings(self) -> Path:
         controller = free_ports(1)[0]

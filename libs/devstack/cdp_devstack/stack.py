@@ -14,6 +14,7 @@ from cdp_devstack.clickhouse.part import ClickHouse
 from cdp_devstack.datadir import DataDir
 from cdp_devstack.errors import StackError
 from cdp_devstack.kafka import Kafka
+from cdp_devstack.logs import keep_small
 from cdp_devstack.parts import ALL_PARTS, URL_VARIABLES, LocalPart, Part, Ports, is_free
 from cdp_devstack.postgres import Postgres
 from cdp_devstack.process import Process
@@ -64,6 +65,7 @@ class LocalStack:
         self._how = recipes
         self._recipes: dict[Part, LocalPart] = {}
         self._processes: dict[Part, Process] = {}
+        self._log_keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> LocalStack:
         await self.start()
@@ -79,6 +81,7 @@ class LocalStack:
         self.data_dir.acquire()
         if self._fresh:
             self.data_dir.empty()
+        self._log_keeper = asyncio.create_task(keep_small(self.logs))
         try:
             async with asyncio.TaskGroup() as group:
                 for part in sorted(self._wanted):
@@ -109,7 +112,14 @@ class LocalStack:
         """Stop all parts at the same time and let go of the data directory."""
         await asyncio.gather(*(asyncio.to_thread(process.stop) for process in self._processes.values()))
         self._processes.clear()
+        if self._log_keeper:
+            self._log_keeper.cancel()
         self.data_dir.release()
+
+    @property
+    def logs(self) -> Path:
+        """Where each process writes its own; none grows without end while the stack is up."""
+        return self.data_dir.path / "logs"
 
     async def kill(self, part: Part) -> None:
         """kill -9 one part, for fault tests."""
@@ -147,7 +157,7 @@ class LocalStack:
         recipe = self._recipes[part]
         self._say(part, "preparing")
         command = await asyncio.to_thread(recipe.prepare)
-        process = Process(part.value, command, self.data_dir.path / "logs" / f"{part.value}.log")
+        process = Process(part.value, command, self.logs / f"{part.value}.log")
         self._processes[part] = process
         process.start()
         self._say(part, command.notice or "starting")

@@ -45,7 +45,7 @@ class Up:
         self._console = console
         self._screen = Screen(console)
         self._stack = LocalStack(options.data_dir, on_progress=self._screen.say, fresh=options.fresh)
-        self._logs = self._stack.data_dir.path / "logs"
+        self._logs = self._stack.logs
         self._supervisor = Supervisor(self._stack, self._logs, self._screen.say)
         self._local: list[Program] = []
         self._services: list[Program] = []

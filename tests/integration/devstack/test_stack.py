@@ -47,6 +47,15 @@ def test_kafka_starts_from_classes_that_the_jvm_takes(kafka_url: str, tmp_path: 
 
 
 @pytest.mark.kafka
+def test_kafka_unpacks_libraries_beside_its_data_and_clears_away_what_a_kill_left(tmp_path: Path) -> None:
+    own = tmp_path / "tmp"
+    Kafka(tmp_path, 1).prepare()
+    (own / "liblz4-java-123.so").write_text("left behind")
+    argv = list(Kafka(tmp_path, 1).prepare().argv)
+    assert f"-Djava.io.tmpdir={own}" in argv and own.is_dir() and not any(own.iterdir())
+
+
+@pytest.mark.kafka
 async def test_kafka_keeps_acknowledged_messages_over_kill_9(kafka_url: str, local_parts: BackgroundStack) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
     await admin.start()

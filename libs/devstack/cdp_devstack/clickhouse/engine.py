@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,6 @@ from cdp_devstack.clickhouse.failures import SYNTAX_ERROR, ClickHouseError
 from cdp_devstack.clickhouse.request import ExternalTable, Question
 from cdp_devstack.clickhouse.statement import Insert, result_format, split_insert
 
-_MEMORY = "/dev/shm"
 # one statement that reads: parsing it once more to learn that would cost as much as parsing it
 _QUESTION = re.compile(r"\s*(?:SELECT|WITH)\b[^;]*\Z", re.IGNORECASE)
 
@@ -91,15 +90,15 @@ def _classify(lease: Lease, text: str) -> None:
 
 
 def _insert(connection: Any, insert: Insert, parameters: Mapping[str, str]) -> Answer:
-    """Read the data from a file in memory: exact for every format, unlike data inside the query text.
+    """Read the data from a file in memory that ends with this process: exact for every format, unlike data in a query.
 
     Not with chDB's send_insert: it answers well when a view throws or a part cannot be written, and the rows are lost.
     """
     assign(connection, {f"param_{name}": value for name, value in parameters.items()})
-    with tempfile.NamedTemporaryFile(prefix="insert-", dir=_MEMORY if Path(_MEMORY).is_dir() else None) as file:
+    with os.fdopen(os.memfd_create("insert"), "wb") as file:
         file.write(insert.data)
         file.flush()
-        result = connection.query(insert.reading(file.name), "Null")
+        result = connection.query(insert.reading(f"/proc/self/fd/{file.fileno()}"), "Null")
     if result.has_error():
         raise ClickHouseError.from_engine(result.error_message())
     return Answer(written_rows=result.rows_written(), written_bytes=result.bytes_written())
