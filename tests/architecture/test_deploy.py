@@ -5,6 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -24,6 +25,13 @@ RULES = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "millrace.json"
 # what every Python process shows about itself, and what Prometheus adds
 FROM_ELSEWHERE = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"}
+
+# what ClickHouse's own configuration turns on, but for crash_log
+SYSTEM_LOGS = (
+    *("query_log", "query_thread_log", "query_views_log", "query_metric_log", "trace_log", "part_log", "text_log"),
+    *("metric_log", "latency_log", "error_log", "asynchronous_metric_log", "opentelemetry_span_log"),
+    *("processors_profile_log", "asynchronous_insert_log", "backup_log", "s3queue_log", "blob_storage_log"),
+)
 
 
 @cache
@@ -106,6 +114,21 @@ def test_all_processes_of_compose_share_one_image_that_is_built_here() -> None:
     assert {service["image"] for service in ours} == {compose()["x-process"]["image"]}
     assert {service["pull_policy"] for service in ours} == {"never"}
     assert [service["build"]["dockerfile"] for service in ours if "build" in service] == ["deploy/Dockerfile"]
+
+
+def test_logs_of_containers_are_bounded() -> None:
+    unbounded = [
+        name for name, service in compose()["services"].items() if "max-size" not in str(service.get("logging"))
+    ]
+    assert unbounded == []
+
+
+def test_what_clickhouse_writes_of_itself_expires_or_is_off() -> None:
+    """Of the tables that the server's own configuration turns on."""
+    logs = {node.tag: node for node in ElementTree.parse(ROOT / "deploy/clickhouse/millrace.xml").getroot()}
+    for name in SYSTEM_LOGS:
+        node = logs[name]
+        assert node.get("remove") == "1" or "DELETE" in (node.findtext("ttl") or ""), name
 
 
 def test_compose_names_volumes_and_files_that_exist() -> None:

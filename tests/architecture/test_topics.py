@@ -26,6 +26,17 @@ def test_a_card_is_complete(name: str) -> None:
     assert card.retention_hours is not None or card.compacted, "only a compacted topic may be kept for ever"
 
 
+@pytest.mark.parametrize("name", CARDS)
+def test_what_a_topic_holds_has_an_end(name: str) -> None:
+    """Messages leave with their segment; by itself one takes a gigabyte or a week."""
+    config = CARDS[name].config
+    assert int(config["segment.ms"]) <= 24 * 3_600_000
+    if CARDS[name].compacted:
+        assert int(config["min.compaction.lag.ms"]) < int(config["max.compaction.lag.ms"])
+    else:
+        assert int(config["retention.ms"]) > int(config["segment.ms"])
+
+
 def test_co_partitioned_topics_have_the_same_number_of_partitions() -> None:
     assert CARDS[topics.EVENTS_RECEIVED].partitions == CARDS[topics.EVENTS_IDENTIFIED].partitions
 

@@ -33,6 +33,7 @@ SETTINGS = {
     "max_wal_size": "2GB",
     "min_wal_size": "128MB",
     "checkpoint_timeout": "15min",
+    "autovacuum_naptime": "10s",
     "random_page_cost": "1.1",
     "jit": "off",
     "timezone": "UTC",

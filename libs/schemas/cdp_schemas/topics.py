@@ -16,7 +16,11 @@ PROFILES_RECORDED: Final = "profiles-recorded"
 MEMBERSHIPS_CHANGED: Final = "memberships-changed"
 DELIVERIES_REPORTED: Final = "deliveries-reported"
 
-_COMPACTION_LAG_MS: Final = 7 * 24 * 3_600_000
+_DAY_MS: Final = 24 * 3_600_000
+# a reader that was down for a week still sees every message, not only the last of each key
+_COMPACT_AFTER_MS: Final = 7 * _DAY_MS
+# also where little is written: what was said of a person who is erased must not stay below the empty record
+_COMPACT_BEFORE_MS: Final = 14 * _DAY_MS
 CARDS_DIR: Final = Path(__file__).parent / "topics"
 EXAMPLES_DIR: Final = Path(__file__).parent / "examples"
 
@@ -40,16 +44,16 @@ class Topic:
     @property
     def config(self) -> dict[str, str]:
         """The broker's settings for this topic."""
-        policy = "compact" if self.compacted else "delete"
-        retention = -1 if self.retention_hours is None else self.retention_hours * 3_600_000
-        # a reader that was down for a week still sees every message, not only the last of each key
-        lag = _COMPACTION_LAG_MS if self.compacted else 0
-        return {
-            "cleanup.policy": policy,
-            "min.compaction.lag.ms": str(lag),
-            "retention.ms": str(retention),
+        common = {
+            # only whole segments leave, once their last message is old enough: up to a day late, and not a week
+            "segment.ms": str(_DAY_MS),
+            "retention.ms": str(-1 if self.retention_hours is None else self.retention_hours * 3_600_000),
             "max.message.bytes": str(self.max_message_bytes),
         }
+        if not self.compacted:
+            return {"cleanup.policy": "delete", **common}
+        lags = {"min.compaction.lag.ms": str(_COMPACT_AFTER_MS), "max.compaction.lag.ms": str(_COMPACT_BEFORE_MS)}
+        return {"cleanup.policy": "compact", **common, **lags}
 
 
 @cache

@@ -28,6 +28,7 @@ _DEMO_AUDIENCES: Final = (
     ("12345678", "act_123456", "Retargeting"),
 )
 _CALLS_KEPT: Final = 5000
+_MESSAGES_KEPT: Final = 100_000
 
 
 class State:
@@ -128,6 +129,7 @@ class State:
         if found:
             return str(found[0]["digest"])
         self._db.execute("INSERT INTO messages VALUES (?, ?, ?)", (message, digest, time.time()))
+        self._db.execute("DELETE FROM messages WHERE rowid <= (SELECT max(rowid) FROM messages) - ?", (_MESSAGES_KEPT,))
         return None
 
     def forget(self, message: str) -> None:
