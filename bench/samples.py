@@ -86,8 +86,7 @@ class Sampler:
         found = {f"{part.name}/ all": tree_bytes(part) for part in root.iterdir() if part.is_dir()}
         for topic, size in _topics(root).items():
             found[f"kafka {topic}"] = size
-        for wal in root.glob("**/pg_wal"):
-            found["postgres WAL"] = tree_bytes(wal)
+        found["postgres WAL"] = tree_bytes(root / "postgres/data/pg_wal")
         with psycopg.connect(self._whole.stack.postgres_url) as connection:
             found |= {f"postgres {name}": size for name, size in connection.execute(_TABLES)}
         for line in self._whole.ask(_PARTS).splitlines():

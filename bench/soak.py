@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.processes import CDP, environment
 
-from bench import generator, verdict
+from bench import generator, history, verdict
 from bench.machine import wait_idle
 from bench.openloop import Offered, Steady, percentile
 from bench.pipeline import rate
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"\nacknowledged within {percentile(steady.offered.latencies, 0.99) * 1e3:.0f} ms (p99, batches of 100); "
           f"at rest {drained:.0f} s after the last event\n")  # fmt: skip
     found = verdict.of(samples)
+    print(history.by_minute(samples))
     print(verdict.tables(samples))
     for said, good in [*found, *agreed]:
         print(f"{ {True: 'holds', False: 'BROKEN', None: 'too short'}[good]:10} {said}")

@@ -5,7 +5,7 @@ from itertools import combinations
 from statistics import median
 
 Point = tuple[float, float]  # seconds, value
-WARM_UP = 0.25  # of the time: caches fill, allocators find their size
+WARM_UP = 0.5  # of the time: caches fill, allocators find their size
 
 
 def slope(points: Sequence[Point]) -> float:
