@@ -1,0 +1,30 @@
+"""Queues in Postgres are vacuumed though little of them is dead; otherwise their space is used again much later."""
+
+import asyncio
+
+import pytest
+from psycopg import AsyncConnection
+
+from cdp_runtime.migrate import migrate_postgres
+
+pytestmark = pytest.mark.stack
+LONG, GONE = 3000, 400  # of a table of that length a fifth would have to be dead
+
+
+@pytest.mark.parametrize("schema", ["segmenter", "activation"])
+async def test_an_outbox_is_vacuumed_while_it_is_long(postgres_url: str, schema: str) -> None:
+    await migrate_postgres(postgres_url)
+    async with await AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        count = f"SELECT autovacuum_count FROM pg_stat_user_tables WHERE relid = '{schema}.outbox'::regclass"
+        fill = f"INSERT INTO {schema}.outbox (key, message) SELECT 'k', 'm' FROM generate_series(1, {LONG})"
+        await connection.execute(fill)
+        await connection.execute(f"VACUUM ANALYZE {schema}.outbox")
+        before = (await (await connection.execute(count)).fetchone() or (0,))[0]
+        gone = f"SELECT outbox_id FROM {schema}.outbox ORDER BY outbox_id LIMIT {GONE}"
+        await connection.execute(f"DELETE FROM {schema}.outbox WHERE outbox_id IN ({gone})")
+        try:
+            async with asyncio.timeout(60):
+                while (await (await connection.execute(count)).fetchone() or (0,))[0] == before:
+                    await asyncio.sleep(0.5)
+        finally:
+            await connection.execute(f"DELETE FROM {schema}.outbox")
