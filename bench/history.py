@@ -6,7 +6,7 @@ from bench.growing import is_still
 from bench.samples import Sample
 from bench.stages import SERVICES
 
-_FOLDERS = ("kafka/", "postgres/", "clickhouse/")  # the sums of what is below them
+_FOLDERS = ("kafka/", "postgres/", "clickhouse/")
 
 
 def by_minute(samples: Sequence[Sample]) -> str:
@@ -35,7 +35,7 @@ def _line(sample: Sample, minute: int, kinds: Sequence[str]) -> list[str]:
 
 
 def _kind(name: str) -> str:
-    """``STORE that grows``, ``STORE that must not``, or the folder; empty for a folder whose parts are told."""
+    """The column that a part of the disk counts in; none for a folder whose parts are told by themselves."""
     if name.startswith(_FOLDERS):
         return ""
     store, blank, _ = name.partition(" ")
