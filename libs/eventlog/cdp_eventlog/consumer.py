@@ -10,10 +10,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from cdp_eventlog.log import BatchHandler, Partition, Record
+from cdp_eventlog.membership import client_id, remove_dead
 from cdp_eventlog.reader import KafkaRangeReader, to_record
 
 _log = logging.getLogger(__name__)
 _LAST_FETCH_SECONDS = 0.03
+_SESSION_MS = 6_000  # the shortest that brokers allow by default
 
 
 class KafkaConsumer:
@@ -30,7 +32,6 @@ class KafkaConsumer:
         topics: Sequence[str],
         handler: BatchHandler,
         *,
-        client_id: str | None = None,
         max_records: int = 4000,
         poll_seconds: float = 0.25,
         fetch_bytes: int = 4 * 1024 * 1024,
@@ -42,6 +43,7 @@ class KafkaConsumer:
         ``gather`` tells from a batch's records and seconds how many seconds the next batch is gathered for, at most.
         """
         self._bootstrap = bootstrap
+        self._group = group
         self._topics = list(topics)
         self._handler = handler
         self._max_records = max_records
@@ -50,13 +52,13 @@ class KafkaConsumer:
         self._due = 0.0
         self._options: dict[str, Any] = {
             "group_id": group,
-            "client_id": client_id or group,
+            "client_id": client_id(group),
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "max_partition_fetch_bytes": fetch_bytes,
             "fetch_min_bytes": gather_bytes,
             "fetch_max_wait_ms": 100,
-            "session_timeout_ms": 6_000,
+            "session_timeout_ms": _SESSION_MS,
             "heartbeat_interval_ms": 1_500,
             "max_poll_interval_ms": 300_000,
             "isolation_level": "read_committed",
@@ -96,6 +98,7 @@ class KafkaConsumer:
         listener = _Listener(self, consumer, reader)
         consumer.subscribe(self._topics, listener=listener)
         self._consumer = consumer
+        succession = asyncio.create_task(remove_dead(self._bootstrap, self._group))
         try:
             await consumer.start()
             self._fault = None
@@ -104,6 +107,7 @@ class KafkaConsumer:
         finally:
             self._consumer = None
             self._lag = {}
+            succession.cancel()
             await _close(consumer)
             await reader.close()
 

@@ -15,8 +15,10 @@ import faust
 from faust.exceptions import ConsumerNotStarted
 
 from cdp_eventlog.log import LogUnavailable, Partition, Record
+from cdp_eventlog.membership import client_id, remove_dead
 
 _log = logging.getLogger(__name__)
+_SESSION_SECONDS = 6.0  # the shortest that brokers allow by default
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
 
 
@@ -39,6 +41,8 @@ class FaustShell:
         self._max_batch, self._within, self._retry = max_batch, within_seconds, retry_seconds
         self._fault: str | None = "not connected to Kafka yet"
         self._next: dict[Partition, int] = {}
+        self._name, self._bootstrap = name, bootstrap
+        self._succession: asyncio.Task[None] | None = None
         self._app = _app(name, bootstrap, data_dir)
         topic = self._app.topic(*topics, value_type=bytes, value_serializer="raw", key_type=bytes, internal=False)
         self._app.agent(topic, name=f"{name}-agent", concurrency=1)(self._agent)
@@ -46,10 +50,13 @@ class FaustShell:
     async def start(self) -> None:
         """Joins the group, waiting with a pause while the broker is down."""
         self._app.finalize()
+        self._succession = asyncio.create_task(remove_dead(self._bootstrap, self._name))
         await self._app.start()
         self._fault = None
 
     async def stop(self) -> None:
+        if self._succession is not None:
+            self._succession.cancel()
         await self._app.stop()
 
     def fault(self) -> str | None:
@@ -111,6 +118,7 @@ def _app(name: str, bootstrap: str, data_dir: Path) -> faust.App:
     return faust.App(
         name,
         broker=servers,
+        broker_client_id=client_id(name),
         datadir=str(data_dir / "faust"),
         store="memory://",
         web_enabled=False,
@@ -119,7 +127,7 @@ def _app(name: str, bootstrap: str, data_dir: Path) -> faust.App:
         value_serializer="raw",
         key_serializer="raw",
         consumer_auto_offset_reset="earliest",
-        broker_session_timeout=6.0,
+        broker_session_timeout=_SESSION_SECONDS,
         broker_heartbeat_interval=1.5,
         broker_max_poll_interval=300.0,
         stream_wait_empty=False,
