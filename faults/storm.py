@@ -9,7 +9,6 @@ from statistics import median
 import httpx
 
 from cdp_devstack.parts import Part
-from faults.groups import leave
 from faults.scenarios.destinations import SPENT, make_audience
 from faults.stack import ALL, PLATFORMS
 from faults.trial import Scenario, Trial
@@ -17,7 +16,6 @@ from faults.trial import Scenario, Trial
 NUMBER = "storm"
 _BURST = 75  # kills between two proofs
 _PART_SHARE = 0.04  # of the kills are followed by that of a part, which takes longest to come back
-_NOTICED_SHARE = 0.8  # of the deaths the broker hears at once; the others it notices by the end of their session
 _IDLE_SECONDS = 6.0  # whoever did not come to work for so long is killed all the same
 _NEEDS = (*ALL, PLATFORMS)
 # what a process has done when it is worth killing; the others are ready or not
@@ -26,12 +24,6 @@ _WORK = {
     "resolver": "cdp_resolver_batch_seconds_count",
     "recorder": "cdp_recorder_flush_seconds_count",
     "segmenter": "cdp_segmenter_profiles_evaluated_total",
-}
-_GROUPS = {
-    "resolver": ("resolver",),
-    "recorder": ("recorder",),
-    "segmenter": ("segmenter",),
-    "activation": ("activation", "activation-profiles"),
 }
 
 
@@ -105,8 +97,6 @@ class _Burst:
         stack.kill(name)
         self.trial.kills += 1
         self.killed[name] += 1
-        if chance.random() < _NOTICED_SHARE:
-            leave(stack.urls[Part.KAFKA], _GROUPS.get(name, ()))
         stack.start(name)
         self._is_born(name)
         if chance.random() < _PART_SHARE:

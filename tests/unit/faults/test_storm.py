@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from faults import storm
-from faults.groups import leave
 from faults.stack import ALL
 from faults.trial import Trial
 
@@ -30,7 +29,7 @@ class Stack:
     """Processes that work from their third look on, except the one that never does."""
 
     def __init__(self, idle: str = "") -> None:
-        self.parts, self.urls, self.idle = Parts(), {Part.KAFKA: "127.0.0.1:1"}, idle
+        self.parts, self.idle = Parts(), idle
         self.looks, self.killed, self.running = Counter[str](), list[str](), set[str]()
 
     def is_running(self, name: str) -> bool:
@@ -53,20 +52,13 @@ class Stack:
         return self.metric(name, "") > 0
 
 
-@pytest.fixture
-def noticed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    groups: list[str] = []
-    monkeypatch.setattr(storm, "leave", lambda bootstrap, some: groups.extend(some))
-    return groups
-
-
 def burst(stack: Any, kills: int) -> Trial:
     trial = Trial(stack, proof=None, chance=Random(1))  # type: ignore[arg-type]
     storm._Burst(trial, Counter(), {}).until(kills)
     return trial
 
 
-def test_so_many_are_killed_and_all_come_back(noticed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_are_killed_and_all_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storm, "_PART_SHARE", 0.3)
     stack = Stack()
     trial = burst(stack, 40)
@@ -75,14 +67,9 @@ def test_so_many_are_killed_and_all_come_back(noticed: list[str], monkeypatch: p
     assert set(stack.killed) == set(ALL)
     assert parts
     assert len(stack.parts.said) == 2 * len(parts)
-    assert {"resolver", "recorder"} <= set(noticed)
 
 
-def test_who_does_nothing_is_not_waited_for(noticed: list[str]) -> None:
+def test_who_does_nothing_is_not_waited_for() -> None:
     stack = Stack(idle="segmenter")
     burst(stack, 12)
     assert "segmenter" not in stack.killed
-
-
-def test_a_broker_that_is_away_is_told_nothing() -> None:
-    leave("127.0.0.1:1", ["resolver"])
