@@ -46,7 +46,7 @@ P12 = Target(
 
 REGISTRY = Registry(
     [
-        Benchmark([pipeline.P5, pipeline.P24], running, pipeline.end_to_end),
+        Benchmark([pipeline.P5, pipeline.NEWCOMERS, pipeline.P24], running, pipeline.end_to_end),
         Benchmark([freshness.P14, freshness.P11], running, freshness.freshness),
         Benchmark([incremental.P13], running, incremental.looked_at),
         Benchmark([expiry.P15], running, expiry.flipped),

@@ -123,10 +123,7 @@ class Traffic:
             owner, device = shop.devices.pop(0)  # whoever has looked around on it logs in: two profiles become one
             return {"type": "identify", "userId": f"user-{owner}", "anonymousId": device, "traits": {"country": "GB"}}
         if (kind := kind - mix.merge) < mix.identify:
-            traits = {
-                "email": f"bench{who}@example.com", "plan": chance.choice("abc"), "country": chance.choice(_COUNTRIES)
-            }  # fmt: skip
-            return {"type": "identify", "userId": f"user-{who}", "traits": traits}
+            return _identify(chance, who)
         if (kind := kind - mix.identify) < mix.order:
             order = {"order_id": number, "revenue": chance.randrange(100, 30_000) / 100, "currency": "USD"}
             return {"type": "track", "event": "Order Completed", "userId": f"user-{who}", "properties": order}
@@ -153,8 +150,37 @@ def made(count: int, batch: int, traffic: Traffic) -> Load:
         if batch == 1:
             made.append(request(f"/v1/{some[0]['type']}", some[0], tenant))
         else:
-            made.append(request("/v1/batch", {"batch": some, "sentAt": now.isoformat(timespec="milliseconds")}, tenant))
+            made.append(_batch(some, now, tenant))
     return Load(made, traffic.events - events, traffic.stored - stored)
+
+
+def introductions(tenants: Sequence[Tenant], people: int, batch: int) -> Load:
+    """The commonest of the people say who they are, once each: to every workspace by its share of ``people``."""
+    chance, now, requests, count = random.Random(f"{SEED}|introductions"), datetime.now(UTC), [], 0
+    for tenant, share in zip(tenants, SHARES, strict=False):
+        known = people * share // 100
+        for first in range(0, known, batch):
+            some = [_introduction(chance, tenant, who, now) for who in range(first, min(first + batch, known))]
+            requests.append(_batch(some, now, tenant))
+        count += known
+    chance.shuffle(requests)
+    return Load(requests, count, count)
+
+
+def _introduction(chance: random.Random, tenant: Tenant, who: int, now: datetime) -> Event:
+    head = {"messageId": f"bench-hello-{tenant.workspace}-{who}", "anonymousId": f"device-{who}", "context": _CONTEXT}
+    event: Event = head | {"timestamp": now.isoformat(timespec="milliseconds")} | _identify(chance, who)
+    _pad(event, chance)
+    return event
+
+
+def _identify(chance: random.Random, who: int) -> Event:
+    traits = {"email": f"bench{who}@example.com", "plan": chance.choice("abc"), "country": chance.choice(_COUNTRIES)}
+    return {"type": "identify", "userId": f"user-{who}", "traits": traits}
+
+
+def _batch(events: Sequence[Event], now: datetime, tenant: Tenant) -> bytes:
+    return request("/v1/batch", {"batch": events, "sentAt": now.isoformat(timespec="milliseconds")}, tenant)
 
 
 def request(path: str, body: object, tenant: Tenant = DEMO) -> bytes:

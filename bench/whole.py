@@ -23,7 +23,7 @@ from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
 from cdp_ingest.adapters.postgres_sources import NewSource, create_source
 from cdp_runtime.auth import SCOPES
 
-BATCH, SEGMENTS = 100, 100
+BATCH, SEGMENTS, CONNECTIONS = 100, 100, 16
 TENANTS = (
     DEMO,
     *(Tenant(f"bench-{n}", f"bench-{n}-write-key", f"bench-{n}-api-token") for n in range(1, len(SHARES))),
@@ -32,10 +32,15 @@ TENANTS = (
 
 @dataclass
 class Whole:
-    """A running stack. ``rate``: events per second at which P5's load was through, once that was measured."""
+    """A running stack.
+
+    ``rate``: events per second at which P5's load was through, once that was measured. ``knows_people``: whether the
+    commonest people of the load have profiles already.
+    """
 
     stack: Millrace
     rate: float | None = None
+    knows_people: bool = False
     _runs: int = 0
     _filled: bool = False
 
@@ -72,12 +77,12 @@ class Whole:
         many, alone = made(batches, BATCH, self.traffic()), made(singles, 1, self.traffic(alone=True))
         return self.offer(many, alone)
 
-    def offer(self, many: Load, alone: Load) -> Load:
-        """Sends what is ready. Raises AssertionError when the gateway does not answer 200."""
-        for some, connections in ((many, 8), (alone, 16)):
-            result = load.run(self.stack.ports["INGEST"], some.requests, None, connections)
+    def offer(self, *loads: Load) -> Load:
+        """Sends what is ready, one after the other. Raises AssertionError when the gateway does not answer 200."""
+        for some in loads:
+            result = load.run(self.stack.ports["INGEST"], some.requests, None, CONNECTIONS)
             assert result.failures == 0, f"the gateway refused {result.failures} calls of the load"
-        return Load([], many.events + alone.events, many.stored + alone.stored)
+        return Load([], sum(some.events for some in loads), sum(some.stored for some in loads))
 
     def recorded(self, expected: int, seconds: float = 300) -> None:
         """Returns when ClickHouse holds as many events. Raises AssertionError when it holds more."""
