@@ -99,7 +99,7 @@ async def settled(stores: Stores, journal: Journal) -> None:
     deadline, last, quiet = time.monotonic() + SETTLES_S, "", time.monotonic() + QUIET_S
     while time.monotonic() < min(deadline, quiet):
         findings = await prove_journal(stores, journal)
-        if not broken(findings) and not (await stores.postgres.rows("SELECT FROM segmenter.outbox LIMIT 1")):
+        if not broken(findings) and not (await stores.postgres.rows("SELECT FROM segmenter.outbox_batches LIMIT 1")):
             return
         if (seen := str([(one.count, one.compared) for one in findings])) != last:
             last, quiet = seen, time.monotonic() + QUIET_S

@@ -129,7 +129,11 @@ async def test_what_has_no_workspaces_is_out_of_reach_but_for_what_is_named(owne
         "ELSE has_any_column_privilege(%(role)s, c.oid, p) END",
         {"role": FRONT_DOOR_ROLE},
     )
-    assert {row[0] for row in reached} == {"select identity.messages", "insert segmenter.outbox"}
+    assert {row[0] for row in reached} == {
+        "select identity.messages",
+        "insert segmenter.outbox",
+        "insert segmenter.outbox_batches",
+    }
 
 
 async def test_secrets_and_the_audit_are_out_of_reach(owner: AsyncConnection[Any]) -> None:

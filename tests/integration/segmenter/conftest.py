@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import msgpack
 from tests.databases import fresh_database
 from tests.fakes.segmenter import NOW, erase_profile, move_node, write_events, write_profiles
 
@@ -105,12 +106,10 @@ class Room:
         """All changes of this workspace, in the order of the outbox."""
         async with self.pool.connection() as connection:
             rows = await (
-                await connection.execute(
-                    "SELECT message FROM segmenter.outbox WHERE convert_from(key, 'UTF8') LIKE %s ORDER BY outbox_id",
-                    [f"{self.workspace}|%"],
-                )
+                await connection.execute("SELECT messages FROM segmenter.outbox_batches ORDER BY batch_id")
             ).fetchall()
-        return [_codec.decode(bytes(row[0])) for row in rows]
+        told = [_codec.decode(message) for row in rows for _, message in msgpack.decode(row[0])]
+        return [change for change in told if change.workspace_id == self.workspace]
 
     async def move(self, node: UUID, to: UUID) -> None:
         await move_node(self.store, self.workspace, node, to)
@@ -126,4 +125,4 @@ async def room(pool: Pool, store: ClickHouse) -> AsyncIterator[Room]:
     async with pool.connection() as connection:
         for table in ("segments", "memberships", "sweeps", "requests", "moments"):
             await connection.execute(f"DELETE FROM segmenter.{table} WHERE workspace_id = %s", [room.workspace])
-        await connection.execute("DELETE FROM segmenter.outbox")
+        await connection.execute("DELETE FROM segmenter.outbox_batches")

@@ -92,12 +92,11 @@ async def test_a_recorded_profile_becomes_a_member_on_the_topic(
         await asyncio.wait_for(running, 20)
 
 
-class BrokenOnce:
-    """A producer whose first publication is not acknowledged."""
+class Kept:
+    """A producer that remembers."""
 
     def __init__(self) -> None:
         self.published: list[Outgoing] = []
-        self._broken = True
 
     async def start(self) -> None: ...
 
@@ -107,10 +106,21 @@ class BrokenOnce:
         return None
 
     async def publish(self, messages: Any) -> None:
+        self.published.extend(messages)
+
+
+class BrokenOnce(Kept):
+    """Its first publication is not acknowledged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._broken = True
+
+    async def publish(self, messages: Any) -> None:
         if self._broken:
             self._broken = False
             raise LogUnavailable("the broker is away")
-        self.published.extend(messages)
+        await super().publish(messages)
 
 
 async def test_changes_wait_in_their_order_until_the_log_has_them(room: Room) -> None:
@@ -127,4 +137,19 @@ async def test_changes_wait_in_their_order_until_the_log_has_them(room: Room) ->
     told = [Codec(MembershipChanged).decode(message.value) for message in producer.published]
     assert [change.sequence for change in told] == [1, 2, 3]
     assert len({message.key for message in producer.published}) == 1
+    assert await outbox.size() == 0
+
+
+async def test_what_an_older_release_left_is_told_before_what_came_after_it(room: Room) -> None:
+    await room.desk.create(room.workspace, "segment-rich", Draft("Rich", "", "rule-based", RICH))
+    async with room.pool.connection() as connection:
+        await connection.execute("INSERT INTO segmenter.outbox (key, message) VALUES ('older', '{}')")
+    await room.knows(replace(ADA, ltv_minor=20_000))
+    await room.touch([ADA.profile_id])
+    producer = Kept()
+    outbox = PostgresOutbox(room.pool, producer)
+    assert await outbox.size() == 2
+    assert await outbox.publish_some() == 2
+    assert producer.published[0].key == b"older"
+    assert Codec(MembershipChanged).decode(producer.published[1].value).segment_id == "segment-rich"
     assert await outbox.size() == 0

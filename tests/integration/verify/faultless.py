@@ -38,8 +38,9 @@ VIEWERS = {
 }
 POSTGRES_TABLES = (
     "identity.nodes, identity.links, identity.profiles, identity.partitions, identity.recorder_partitions, "
-    "identity.recorder_intents, segmenter.segments, segmenter.memberships, segmenter.outbox, activation.deliveries, "
-    "activation.connections, activation.audiences, activation.destinations, ingest.accepted, front.quarantine"
+    "identity.recorder_intents, segmenter.segments, segmenter.memberships, segmenter.outbox, "
+    "segmenter.outbox_batches, activation.deliveries, activation.connections, activation.audiences, "
+    "activation.destinations, ingest.accepted, front.quarantine"
 )
 
 

@@ -48,7 +48,9 @@ _EVENTS: Final = """
 SELECT node_id, event, timestamp, properties FROM events
 WHERE workspace_id = {asked:String} AND event IN {names:Array(String)} AND node_id IN {nodes:Array(UUID)}
 """
-_UNTOLD: Final = "SELECT count(*) AS n FROM segmenter.outbox"
+_UNTOLD: Final = """
+SELECT (SELECT count(*) FROM segmenter.outbox) + (SELECT coalesce(sum(changes), 0) FROM segmenter.outbox_batches) AS n
+"""
 Key = tuple[str, str, UUID]  # workspace, segment, profile
 
 

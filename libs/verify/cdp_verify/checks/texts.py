@@ -26,8 +26,11 @@ _IN_POSTGRES: Final[Mapping[str, str]] = {
     "front.quarantine": "coalesce(message_id, '') || ' ' || detail || ' ' || encode(raw, 'escape')",
     "activation.deliveries": "coalesce(encode(sent, 'escape'), '')",
 }
-_MESSAGE: Final = "encode(message, 'escape')"
-_OUTBOXES: Final = ("segmenter.outbox", "activation.outbox")
+_OUTBOXES: Final[Mapping[str, str]] = {
+    "segmenter.outbox": "encode(message, 'escape')",
+    "segmenter.outbox_batches": "encode(messages, 'escape')",
+    "activation.outbox": "encode(message, 'escape')",
+}
 
 
 async def check_tenancy(stores: Stores, run: Run) -> Finding:
@@ -58,9 +61,9 @@ async def check_erasure(stores: Stores, erased: Sequence[str]) -> Finding:
         places += 1
         if count:
             result.wrong(f"{count} rows of {place} still hold an erased text")
-    for outbox in _OUTBOXES:
+    for outbox, text in _OUTBOXES.items():
         places += 1
-        sql = f"SELECT count(*) AS n FROM {outbox} WHERE {_hit(_MESSAGE)}"  # noqa: S608 - constants
+        sql = f"SELECT count(*) AS n FROM {outbox} WHERE {_hit(text)}"  # noqa: S608 - constants
         if count := (await stores.postgres.rows(sql, {"texts": _escaped(erased)}))[0]["n"]:
             result.wrong(f"{count} messages of {outbox} still hold an erased text")
     if stores.redis_url is not None:

@@ -12,11 +12,11 @@ import structlog
 
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
-from cdp_runtime.postgres_arrays import array, arrays, numbers, octets, texts, times, uuids
-from cdp_schemas.codec import encode
+from cdp_runtime.postgres_arrays import array, arrays, numbers, texts, times, uuids
 from cdp_schemas.segments import MembershipChanged
+from cdp_segmenter.adapters.postgres_outbox import put
 from cdp_segmenter.definitions import Definition, Definitions, rule_of
-from cdp_segmenter.membership import Place, is_member, message_key
+from cdp_segmenter.membership import Place, is_member
 from cdp_segmenter.ports import OutOfStep
 from cdp_segmenter.rules.check import InvalidRule
 from cdp_segmenter.rules.scope import bucket_of
@@ -66,9 +66,6 @@ FROM unnest(%s::text[], %s::uuid[], %s::smallint[], %s::int[], %s::int[], %s::ti
 ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE
 SET sequence = excluded.sequence, segment_version = excluded.segment_version, changed_at = excluded.changed_at
 WHERE known.sequence = excluded.sequence - 1
-"""
-_TELL: Final = """
-INSERT INTO segmenter.outbox (key, message) SELECT * FROM unnest(%s::bytea[], %s::bytea[])
 """
 _SIZES: Final = """
 UPDATE segmenter.segments AS s SET size = s.size + d.change
@@ -150,8 +147,7 @@ class PostgresSession:
         cursor = await self._connection.execute(_APPLY, [self._workspace, *_columns(changes)])
         if cursor.rowcount != len(changes):
             raise OutOfStep(f"{len(changes) - cursor.rowcount} memberships of {self._workspace} changed meanwhile")
-        keys, messages = array(map(message_key, changes), octets), array(map(encode, changes), octets)
-        await self._connection.execute(_TELL, [keys, messages])
+        await put(self._connection, changes)
         sizes: Counter[str] = Counter()
         for change in changes:
             sizes[change.segment_id] += 1 if is_member(change.sequence) else -1
