@@ -5,8 +5,8 @@ Takes a lock for as long as one index takes to build: about half a minute for tw
 
 from alembic import op
 
-revision = "segmenter_0005"
-down_revision = "segmenter_0004"
+revision = "segmenter_0006"
+down_revision = "segmenter_0005"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ from alembic import op
 
 from cdp_runtime.vacuuming import IS_CHANGED, TURNS_OVER, unvacuum, vacuum
 
-revision = "segmenter_0005"
+revision = "segmenter_0004"
 down_revision = "segmenter_0003"
 branch_labels = None
 depends_on = None

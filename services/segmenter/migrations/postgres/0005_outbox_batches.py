@@ -6,30 +6,27 @@
 from alembic import op
 
 from cdp_runtime.row_security import FRONT_DOOR_ROLE
+from cdp_runtime.vacuuming import TURNS_OVER, vacuum
 
-revision = "segmenter_0004"
-down_revision = "segmenter_0003"
+revision = "segmenter_0005"
+down_revision = "segmenter_0004"
 branch_labels = None
 depends_on = None
 
 # messages: MessagePack, an array of pairs of the key and the message, both as they go to the log.
-# The queue is short and turns over all the time: vacuumed early, it stays as small as it is.
 _BATCHES = """
 CREATE TABLE segmenter.outbox_batches (
     batch_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     changes integer NOT NULL,
     messages bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
-) WITH (
-    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0,
-    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 2000,
-    toast.autovacuum_vacuum_cost_delay = 0
 )
 """
 
 
 def upgrade() -> None:
     op.execute(_BATCHES)
+    op.execute(vacuum(["segmenter.outbox_batches"], TURNS_OVER))
     op.execute(f"GRANT INSERT ON segmenter.outbox_batches TO {FRONT_DOOR_ROLE}")
 
 
