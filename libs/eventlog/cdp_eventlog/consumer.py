@@ -41,6 +41,7 @@ class KafkaConsumer:
         """With ``gather_bytes`` the broker answers when it has so much, or after 100 ms: fewer, fuller batches.
 
         ``gather`` tells from a batch's records and seconds how many seconds the next batch is gathered for, at most.
+        One or the other: with both, the last fetch before a batch is due would still be waiting for its bytes.
         """
         self._bootstrap = bootstrap
         self._group = group

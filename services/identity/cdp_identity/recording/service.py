@@ -25,7 +25,6 @@ from cdp_schemas.topics import EVENTS_IDENTIFIED, PROFILES_MERGED, PROFILES_UPDA
 _log = get_logger(__name__)
 _TOPICS: Final = (EVENTS_IDENTIFIED, PROFILES_UPDATED, PROFILES_MERGED)
 _LAG_PERIOD_S: Final = 2.0
-_FETCH_BYTES: Final = 256 * 1024
 
 
 class RecorderService:
@@ -93,7 +92,6 @@ class RecorderService:
             _TOPICS,
             stream,
             max_records=settings.recorder_max_records,
-            gather_bytes=_FETCH_BYTES,
             gather=gathering.wait,
         )
         try:
