@@ -106,19 +106,15 @@ class Flush:
         await self._finish(flush, in_doubt=False)
 
     async def _intended(self, batch: Batch) -> Draft:
-        while True:
-            flush = draft(self._due(batch), self._claims)
-            if not flush.intents:
-                return flush
+        flush = draft(self._due(batch), self._claims)
+        if flush.intents:
             claims = [self._claims[intent.partition] for intent in flush.intents]
             self._checkpoint("before-intent")
-            try:
-                await self._intend(claims, flush.intents)
-            except Fenced as fenced:
-                self._let_go(fenced)
-                continue
+            # Fenced for one partition, the others must not go on without it: an attempt whose reply was lost may have
+            # opened the intents, and the new owner then writes blocks of all of them
+            await self._intend(claims, flush.intents)
             self._checkpoint("after-intent")
-            return flush
+        return flush
 
     def _due(self, batch: Batch) -> Batch:
         """The claimed partitions' records that have no effects yet."""
@@ -245,8 +241,13 @@ class Flush:
         self._checkpoint("after-close")
 
     async def _intend(self, claims: list[Claim], intents: list[Intent]) -> None:
-        await self._patience.until_done(lambda: self._stores.ledger.intend(claims, intents))
-        self._intended_at = self._stores.clock.monotonic()
+        async def ask() -> None:
+            # counted from the question: this process may have stood still while the answer lay there
+            asked_at = self._stores.clock.monotonic()
+            await self._stores.ledger.intend(claims, intents)
+            self._intended_at = asked_at
+
+        await self._patience.until_done(ask)
 
     async def _store_claims(self, claims: list[Claim]) -> None:
         await self._patience.until_done(lambda: self._stores.ledger.close(claims))
