@@ -1,313 +1,297 @@
 """The recorder's protocol as a graph of states: every interleaving of two workers, within small bounds, is in it.
 
-What is decided is decided by the production functions; only the stores are modelled: a ledger with epochs, a table that
-remembers the tokens of its last blocks, a view of that table, messages told. Every step of a worker may be the last one
-before it is killed, its reply may be lost, and another worker may take over while it stands still.
+The workers are production's own code; only the stores are modelled: a ledger with epochs, a table that takes a block
+as a whole and remembers the tokens of its last ones, a view of that table, messages told. A worker may be killed before
+each of its calls, the reply may be lost, and another may take over some or all of its partitions while it stands still.
+It is taken for granted that a block is sent soon after the question that it depends on: nobody fills the whole window
+in between.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, count, product
 from typing import NamedTuple
 
-from cdp_eventlog.log import Partition
-from cdp_identity.recording import protocol
-from cdp_identity.recording.protocol import Claim, Intent, Presence, Verdict
-from cdp_identity.recording.settlement import bumped
+from cdp_clickhouse.errors import StoreUnavailable
+from cdp_eventlog.log import LogUnavailable, Partition
+from cdp_identity.recording.ports import Fenced, LedgerUnavailable
+from cdp_identity.recording.protocol import Claim, Intent, Place, Presence
+from tests.unit.identity.recorder_worker import Call, Reply, Task, Worker, Workers
 
-PARTITION = Partition("events-identified", 0)
-RECORDS = (0, 1, 1, 2)  # received offsets: three events, one of them told again after a crash of the resolver
-EVENTS = frozenset(RECORDS)
-CUTS = (2, 3)  # how many records a poll may bring
-WINDOW = 10  # blocks whose tokens the table remembers: more than the model has, so that only other partitions fill it
-Token = str
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """What a worker decides by. The defaults are production's; the variants are bugs that the model has to find."""
-
-    steps: tuple[str, ...] = ("intend", "insert", "publish", "close")
-    verdict: Callable[..., Verdict] = protocol.verdict
-    fresh: Callable[[Sequence[int], int], tuple[list[int], int]] = protocol.fresh
-    token: Callable[[Intent, Claim], Token] = lambda intent, claim: protocol.token("events", [intent])
-    is_fenced: bool = True
-    asks_after_standing_still: bool = True
-    doubts: bool = True
-    repairs: bool = True
-
-
-class Block(NamedTuple):
-    """One insert in the table. ``age``: blocks of other partitions after it; ``is_viewed``: the view has counted it."""
-
-    token: Token
-    offsets: tuple[int, ...]
-    age: int = 0
-    is_viewed: bool = True
-
-
-class Write(NamedTuple):
-    """An insert that is about to happen."""
-
-    token: Token
-    offsets: tuple[int, ...]
-
-
-class Worker(NamedTuple):
-    """``step`` is what it does next. ``is_stale``: it stood still for so long that tokens may be forgotten since."""
-
-    step: str = "off"
-    claim: Claim | None = None
-    intent: Intent | None = None
-    in_doubt: bool = False
-    is_stale: bool = False
-    write: Write | None = None
-    in_hand: frozenset[int] = frozenset()  # what it will tell of
+WINDOW = 10  # blocks whose tokens the table remembers: more than the model has, so that only others' blocks fill it
+FORGOTTEN = 1 << 62
+LOST = {
+    "intend": (LedgerUnavailable, "the reply is lost"),
+    "close": (LedgerUnavailable, "the reply is lost"),
+    "insert": (StoreUnavailable, "the reply is lost"),
+    "publish": (LogUnavailable, "the reply is lost"),
+}
 
 
 class Faults(NamedTuple):
     """How many may still happen."""
 
-    crashes: int = 2
-    lost: int = 1
-    takeovers: int = 1
-    forgotten: int = 1
+    crashes: int
+    lost: int  # replies
+    takeovers: int  # of a living worker's partitions
+    forgotten: int  # times that others' blocks fill the window
+
+
+class Bounds(NamedTuple):
+    """``received``: per partition the offsets in events-received; ``cuts``: how many records a poll brings of each."""
+
+    received: tuple[tuple[int, ...], ...]
+    cuts: tuple[int, ...]
+    faults: Faults
+
+
+class Stored(NamedTuple):
+    """One block in the table. ``is_viewed``: the view has counted it."""
+
+    token: str
+    places: frozenset[Place]
+    is_viewed: bool
+    is_forgotten: bool = False
 
 
 class State(NamedTuple):
-    ledger: Claim = Claim(PARTITION, 0)
-    open: Intent | None = None
-    blocks: tuple[Block, ...] = ()
-    told: frozenset[int] = frozenset()
-    workers: tuple[Worker, ...] = (Worker(), Worker())
-    faults: Faults = Faults()
-    in_flight: Write | None = None  # of a worker that was killed: the table may still take it
+    ledger: tuple[Claim, ...]
+    open: tuple[tuple[Intent, ...], ...]
+    workers: tuple[Worker, ...]
+    faults: Faults
+    blocks: frozenset[Stored] = frozenset()
+    told: frozenset[Place] = frozenset()
+    in_flight: Call | None = None  # an insert of a worker that was killed: the table may still take it
 
-    def with_worker(self, number: int, worker: Worker) -> "State":
+    def with_worker(self, before: Worker, after: Worker) -> "State":
         workers = list(self.workers)
-        workers[number] = worker
+        workers[workers.index(before)] = after
         # workers have no names: two states that differ only by who is who are one
-        return self._replace(workers=tuple(sorted(workers, key=_by_epoch)))
+        workers.sort(key=lambda worker: worker.number)
+        believed = {claim.partition: set[int]() for claim in self.ledger}
+        for worker in workers:
+            for claim in worker.claims:
+                believed[claim.partition].add(claim.epoch)
+        # nor are epochs compared but for being the same: one that nobody believes in any more is none
+        ledger = [one if one.epoch in believed[one.partition] else replace(one, epoch=0) for one in self.ledger]
+        return self._replace(ledger=tuple(ledger), workers=tuple(workers))
 
-
-def _by_epoch(worker: Worker) -> int:
-    return worker.claim.epoch if worker.claim is not None else 0
-
-
-def faults_of(state: State) -> str | None:
-    """What must never be, in any state."""
-    rows = [offset for block in state.blocks for offset in block.offsets]
-    if len(rows) != len(set(rows)):
-        return "an event is stored twice"
-    durable = {offset for offset in EVENTS if offset < state.ledger.next_received_offset}
-    if not durable <= set(rows):
-        return "an acknowledged event is lost"
-    if not durable <= state.told:
-        return "an acknowledged event was never told"
-    if any(not block.is_viewed for block in state.blocks if durable.issuperset(block.offsets)):
-        return "the view missed an acknowledged event"
-    return None
-
-
-def is_done(state: State) -> bool:
-    return state.ledger.next_offset == len(RECORDS) and state.ledger.next_received_offset == max(EVENTS) + 1
+    def with_one_less(self, fault: str) -> "State":
+        return self._replace(faults=self.faults._replace(**{fault: getattr(self.faults, fault) - 1}))
 
 
 class Model:
     """All that may happen next."""
 
-    def __init__(self, decisions: Decisions) -> None:
-        self._decisions = decisions
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._workers = Workers(bounds.received, WINDOW)
+        self._events = frozenset((number, offset) for number, some in enumerate(bounds.received) for offset in some)
 
     def explore(self, most: int = 2_000_000) -> tuple[str | None, int]:
         """The first fault, or None, and how many states there are. Breadth first, so the way to a fault is short."""
-        start = State()
-        before: dict[State, list[State]] = {start: []}
-        waiting = deque([start])
+        partitions = self._workers.partitions
+        start = State(
+            tuple(Claim(partition, 0) for partition in partitions),
+            ((),) * len(partitions),
+            (self._workers.off,) * 2,
+            self._bounds.faults,
+        )
+        numbers = {start: 0}
+        before: list[list[int]] = [[]]  # from which states each state is reached
+        waiting = deque([(start, 0)])
+        done = []
         while waiting:
-            state = waiting.popleft()
-            if (fault := faults_of(state)) is not None:
+            state, number = waiting.popleft()
+            if (fault := self._fault_of(state)) is not None:
                 return fault, len(before)
-            for following in self.successors(state):
-                if following not in before:
-                    before[following] = []
-                    waiting.append(following)
-                before[following].append(state)
+            if self._is_done(state):
+                done.append(number)
+            for following in self._successors(state):
+                reached = numbers.setdefault(following, len(before))
+                if reached == len(before):
+                    before.append([])
+                    waiting.append((following, reached))
+                before[reached].append(number)
             assert len(before) < most, "the bounds are too wide"
-        return self._stuck(before), len(before)
+        return (None if _all_lead_to(done, before) else "it does not converge"), len(before)
 
-    def _stuck(self, before: dict[State, list[State]]) -> str | None:
-        """Whether some state has no way left to the end."""
-        good = {state for state in before if is_done(state)}
-        waiting = deque(good)
-        while waiting:
-            for earlier in before[waiting.popleft()]:
-                if earlier not in good:
-                    good.add(earlier)
-                    waiting.append(earlier)
-        return None if len(good) == len(before) else "it does not converge"
+    def close(self) -> None:
+        self._workers.close()
 
-    def successors(self, state: State) -> Iterator[State]:
-        for number, worker in enumerate(state.workers):
-            yield from self._worker_steps(state, number, worker)
-        if state.faults.forgotten and state.blocks:
-            yield _others_insert(state)
+    def _fault_of(self, state: State) -> str | None:
+        """What must never be, in any state."""
+        rows = [place for block in state.blocks for place in block.places]
+        if len(rows) != len(set(rows)):
+            return "an event is stored twice"
+        durable = {(n, offset) for n, offset in self._events if offset < state.ledger[n].next_received_offset}
+        if not durable <= set(rows):
+            return "an acknowledged event is lost"
+        if not durable <= state.told:
+            return "an acknowledged event was never told"
+        if any(not block.is_viewed and durable & block.places for block in state.blocks):
+            return "the view missed an acknowledged event"
+        return None
+
+    def _is_done(self, state: State) -> bool:
+        return all(
+            claim.next_offset == len(offsets) and claim.next_received_offset == max(offsets) + 1
+            for claim, offsets in zip(state.ledger, self._bounds.received, strict=True)
+        )
+
+    def _successors(self, state: State) -> Iterator[State]:
+        for worker in set(state.workers):
+            if worker is not self._workers.off and state.faults.crashes:
+                yield from self._killed(state, worker)
+            if worker.call is not None:
+                yield from self._answered(state, worker, worker, worker.call)
+            else:
+                for started, task in self._tasks(state, worker):
+                    following = self._workers.begins(worker, task)
+                    if following.call is not None:
+                        yield from self._answered(started, worker, following, following.call)
         if state.in_flight is not None:
             yield _inserted(state, state.in_flight, views=True)._replace(in_flight=None)
+        if state.faults.forgotten and state.blocks and not any(map(_is_sure, state.workers)):
+            yield self._others_insert(state)
 
-    def _worker_steps(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        if worker.step == "off":
-            yield from self._claim(state, number)
+    def _killed(self, state: State, worker: Worker) -> Iterator[State]:
+        killed = state.with_one_less("crashes").with_worker(worker, self._workers.off)
+        yield killed
+        if worker.call is not None and worker.call.name == "insert" and state.in_flight is None:
+            yield killed._replace(in_flight=worker.call)
+
+    def _answered(self, state: State, before: Worker, worker: Worker, call: Call) -> Iterator[State]:
+        for after, reply in _outcomes(state, call):
+            yield after.with_worker(before, self._workers.told(worker, reply))
+
+    def _tasks(self, state: State, worker: Worker) -> Iterator[tuple[State, Task]]:
+        """What an idle worker may be given: partitions to take over, records to read."""
+        held = {claim.partition: claim for claim in worker.claims}
+        others = {claim for other in state.workers if other is not worker for claim in other.claims}
+        owned = {claim.partition for claim in others if claim.epoch == state.ledger[claim.partition.number].epoch}
+        free = [partition for partition in self._workers.partitions if partition not in held]
+        for many in range(1, len(free) + 1):
+            for takes in combinations(free, many):
+                if owned.isdisjoint(takes):
+                    yield state, Task(takes=takes)
+                elif state.faults.takeovers:
+                    yield state.with_one_less("takeovers"), Task(takes=takes)
+        partitions = sorted(held)
+        for cuts in product(self._bounds.cuts, repeat=len(partitions)):
+            firsts = [held[partition].next_offset for partition in partitions]
+            reads = [
+                (partition, first, min(first + cut, len(self._bounds.received[partition.number])) - 1)
+                for partition, first, cut in zip(partitions, firsts, cuts, strict=True)
+            ]
+            if some := tuple(read for read in reads if read[1] <= read[2]):
+                yield state, Task(reads=some)
+
+    def _others_insert(self, state: State) -> State:
+        """Others' blocks fill the window, which takes longer than the lease of whoever is about to insert."""
+        state = state.with_one_less("forgotten")
+        blocks = frozenset(block._replace(is_forgotten=True) for block in state.blocks)
+        workers = [
+            self._workers.stood_still(worker) if _trusts_its_lease(worker) else worker for worker in state.workers
+        ]
+        workers.sort(key=lambda worker: worker.number)
+        return state._replace(blocks=blocks, workers=tuple(workers), in_flight=None)
+
+
+def _all_lead_to(done: list[int], before: list[list[int]]) -> bool:
+    """Whether every state has a way left to the end."""
+    good = set(done)
+    waiting = deque(done)
+    while waiting:
+        for earlier in before[waiting.popleft()]:
+            if earlier not in good:
+                good.add(earlier)
+                waiting.append(earlier)
+    return len(good) == len(before)
+
+
+def _is_sure(worker: Worker) -> bool:
+    return worker.call is not None and worker.call.name == "insert" and worker.told_of == "look"
+
+
+def _trusts_its_lease(worker: Worker) -> bool:
+    return worker.call is not None and worker.call.name in ("insert", "look") and worker.told_of in ("claim", "intend")
+
+
+def _outcomes(state: State, call: Call) -> Iterator[tuple[State, Reply]]:
+    """All that a call may lead to, each with what the worker hears of it."""
+    match call.name:
+        case "claim":
+            yield _claimed(state, call.about)
             return
-        if state.faults.crashes:
-            lost = state.faults._replace(crashes=state.faults.crashes - 1)
-            crashed = state._replace(faults=lost).with_worker(number, Worker())
-            yield crashed
-            if worker.step in ("insert", "write") and worker.write and not worker.is_stale:
-                yield crashed._replace(in_flight=worker.write)
-        yield from getattr(self, f"_{worker.step}")(state, number, worker)
-
-    def _claim(self, state: State, number: int) -> Iterator[State]:
-        """Takes the partition over; from a living owner only as often as the bounds say."""
-        owned = any(one.claim is not None and one.claim.epoch == state.ledger.epoch for one in state.workers)
-        faults = state.faults
-        if owned:
-            if not faults.takeovers:
-                return
-            faults = faults._replace(takeovers=faults.takeovers - 1)
-        ledger = replace(state.ledger, epoch=state.ledger.epoch + 1)
-        state = state._replace(ledger=ledger, faults=faults)
-        worker = Worker("poll", ledger)
-        if state.open is not None:
-            worker = self._drafted(worker, state.open, in_doubt=self._decisions.doubts)
-        yield state.with_worker(number, worker)
-
-    def _poll(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        claim = _claim_of(worker)
-        due = [offset for offset in range(len(RECORDS)) if protocol.is_due(claim, offset)]
-        for cut in CUTS if due else ():
-            intent = protocol.intent_for(claim, due[:cut])
-            yield state.with_worker(
-                number, self._drafted(worker, intent, in_doubt=False, step=self._decisions.steps[0])
-            )
-
-    def _drafted(self, worker: Worker, intent: Intent, *, in_doubt: bool, step: str = "") -> Worker:
-        """What is to be done for an intent, decided before anything of it is done."""
-        received = RECORDS[intent.first : intent.last + 1]
-        positions, _ = self._decisions.fresh(received, intent.from_received)
-        offsets = tuple(received[position] for position in positions)
-        write = Write(self._decisions.token(intent, _claim_of(worker)), offsets) if offsets else None
-        following = step or ("look" if in_doubt else self._after("intend"))
-        return Worker(following, worker.claim, intent, in_doubt, False, write, frozenset(offsets))
-
-    def _intend(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        if self._is_fenced(state, worker):
-            yield state.with_worker(number, Worker())
+        case "look":
+            yield state, Reply(_presence(state, call.about))
             return
-        following = "look" if worker.in_doubt else self._after("intend")
-        done = state._replace(open=worker.intent)
-        yield done.with_worker(number, worker._replace(step=following, is_stale=False))
-        yield from _unanswered(done, number, worker)
-
-    def _insert(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        yield from self._written(state, number, worker, self._after("insert"))
-
-    def _write(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        yield from self._written(state, number, worker, self._after("insert"))
-
-    def _written(self, state: State, number: int, worker: Worker, following: str) -> Iterator[State]:
-        if worker.write is None:
-            yield state.with_worker(number, worker._replace(step=following))
-            return
-        if worker.is_stale and self._decisions.asks_after_standing_still:
-            yield state.with_worker(number, worker._replace(step="intend"))
-            return
-        done = _inserted(state, worker.write, views=True)
-        yield done.with_worker(number, worker._replace(step=following))
-        if state.faults.lost:
-            faults = state.faults._replace(lost=state.faults.lost - 1)
-            again = worker._replace(step="look" if self._decisions.doubts else worker.step, in_doubt=True)
-            for happened in (state, done, _inserted(state, worker.write, views=False)):
-                yield happened._replace(faults=faults).with_worker(number, again)
-
-    def _look(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        write, intent = worker.write, worker.intent
-        if write is None or intent is None:
-            yield state.with_worker(number, worker._replace(step=self._after("insert")))
-            return
-        presence = _presence(state, write.offsets)
-        match self._decisions.verdict(write.offsets, presence, WINDOW):
-            case Verdict.AGAIN:
-                yield state.with_worker(number, worker._replace(step="write"))
-            case Verdict.MISSING:
-                absent = protocol.lacking(write.offsets, write.offsets, presence)
-                token = protocol.token("events:missing", bumped([intent]))
-                rest = Write(token, tuple(write.offsets[position] for position in absent))
-                yield state.with_worker(number, worker._replace(step="write", write=rest))
-            case Verdict.DONE:
-                yield state.with_worker(number, worker._replace(step="repair"))
-
-    def _repair(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        mended = state
-        if self._decisions.repairs:
-            mended = state._replace(blocks=tuple(block._replace(is_viewed=True) for block in state.blocks))
-        yield mended.with_worker(number, worker._replace(step=self._after("insert")))
-
-    def _publish(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        done = state._replace(told=state.told | worker.in_hand)
-        yield done.with_worker(number, worker._replace(step=self._after("publish")))
-
-    def _close(self, state: State, number: int, worker: Worker) -> Iterator[State]:
-        if self._is_fenced(state, worker):
-            yield state.with_worker(number, Worker())
-            return
-        claim, intent = _claim_of(worker), worker.intent
-        assert intent is not None
-        _, following = self._decisions.fresh(RECORDS[intent.first : intent.last + 1], intent.from_received)
-        closed = protocol.advanced(claim, intent.last, following)
-        ledger = replace(closed, epoch=state.ledger.epoch)
-        done = state._replace(ledger=ledger, open=None)
-        step = self._after("close")
-        kept = Worker("poll", closed) if step == "poll" else worker._replace(step=step, claim=closed)
-        yield done.with_worker(number, kept)
-        yield from _unanswered(done, number, worker)
-
-    def _is_fenced(self, state: State, worker: Worker) -> bool:
-        return self._decisions.is_fenced and _claim_of(worker).epoch != state.ledger.epoch
-
-    def _after(self, step: str) -> str:
-        steps = (*self._decisions.steps, "poll")
-        return steps[steps.index(step) + 1] if step in steps else steps[0]
+        case "intend":
+            claims, intents = call.about
+        case "close":
+            claims = call.about
+        case _:
+            claims = ()
+    if lost := fenced(state, claims):
+        yield state, Reply(error=(Fenced, lost))
+        return
+    match call.name:
+        case "intend":
+            done = _with_open(state, claims, intents)
+        case "close":
+            ledger = list(state.ledger)
+            for claim in claims:
+                ledger[claim.partition.number] = claim
+            done = _with_open(state._replace(ledger=tuple(ledger)), claims, ())
+        case "insert":
+            done = _inserted(state, call, views=True)
+        case "publish":
+            done = state._replace(told=state.told | call.about)
+        case "repair":
+            mended = {block: block._replace(is_viewed=True) for block in state.blocks if block.places & call.about}
+            done = state._replace(blocks=frozenset(mended.get(block, block) for block in state.blocks))
+    yield done, Reply()
+    if state.faults.lost and call.name in LOST:
+        happened = [done]
+        if call.name == "insert":
+            happened += [state, _inserted(state, call, views=False)]
+        for after in set(happened):
+            yield after.with_one_less("lost"), Reply(error=LOST[call.name])
 
 
-def _claim_of(worker: Worker) -> Claim:
-    assert worker.claim is not None
-    return worker.claim
+def fenced(state: State, claims: Sequence[Claim]) -> frozenset[Partition]:
+    return frozenset(c.partition for c in claims if c.epoch != state.ledger[c.partition.number].epoch)
 
 
-def _unanswered(done: State, number: int, worker: Worker) -> Iterator[State]:
-    """It happened, and the worker will do it again."""
-    if done.faults.lost:
-        yield done._replace(faults=done.faults._replace(lost=done.faults.lost - 1)).with_worker(number, worker)
+def _claimed(state: State, partitions: Sequence[Partition]) -> tuple[State, Reply]:
+    ledger = list(state.ledger)
+    believed = {(claim.partition, claim.epoch) for worker in state.workers for claim in worker.claims}
+    for partition in partitions:
+        unused = next(epoch for epoch in count(1) if (partition, epoch) not in believed)
+        ledger[partition.number] = replace(ledger[partition.number], epoch=unused)
+    found = tuple((ledger[number], state.open[number]) for _, number in partitions)
+    return state._replace(ledger=tuple(ledger)), Reply(found)
 
 
-def _inserted(state: State, write: Write, *, views: bool) -> State:
+def _with_open(state: State, claims: Sequence[Claim], intents: tuple[Intent, ...]) -> State:
+    mine = {claim.partition.number for claim in claims}
+    return state._replace(open=tuple(intents if n in mine else before for n, before in enumerate(state.open)))
+
+
+def _inserted(state: State, insert: Call, *, views: bool) -> State:
     """A token that is remembered counts once; the view remembers tokens by itself."""
-    for position, block in enumerate(state.blocks):
-        if block.token == write.token and block.age < WINDOW:
+    token, places = insert.about
+    for block in state.blocks:
+        if block.token == token and not block.is_forgotten:
             seen = block._replace(is_viewed=block.is_viewed or views)
-            return state._replace(blocks=(*state.blocks[:position], seen, *state.blocks[position + 1 :]))
-    return state._replace(blocks=(*state.blocks, Block(write.token, write.offsets, 0, views)))
+            return state._replace(blocks=state.blocks - {block} | {seen})
+    return state._replace(blocks=state.blocks | {Stored(token, places, views)})
 
 
-def _others_insert(state: State) -> State:
-    """Other partitions fill the window, which takes longer than the lease of whoever is about to insert."""
-    faults = state.faults._replace(forgotten=state.faults.forgotten - 1)
-    blocks = tuple(block._replace(age=WINDOW) for block in state.blocks)
-    workers = tuple(one._replace(is_stale=one.step in ("insert", "look", "write")) for one in state.workers)
-    return state._replace(faults=faults, blocks=blocks, workers=workers, in_flight=None)
-
-
-def _presence(state: State, wanted: tuple[int, ...]) -> Presence:
-    found = [(offset, block.age) for block in state.blocks for offset in block.offsets if offset in wanted]
-    return Presence(frozenset(offset for offset, _ in found), max((age for _, age in found), default=1 << 62))
+def _presence(state: State, wanted: frozenset[Place]) -> Presence:
+    found = [block for block in state.blocks if block.places & wanted]
+    places = frozenset(place for block in found for place in block.places & wanted)
+    since = FORGOTTEN if not found else max(WINDOW if block.is_forgotten else 0 for block in found)
+    return Presence(places, since)
