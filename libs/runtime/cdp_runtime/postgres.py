@@ -45,6 +45,10 @@ async def open_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8
             attempt += 1
             _log.warning("Postgres does not answer (%s), next try in %.1f s", error, pause)
             await asyncio.sleep(pause)
+        except BaseException:
+            # nobody else can close it, and its workers outlive the one cancellation that they get when the process ends
+            await pool.close()
+            raise
 
 
 def lazy_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8) -> Pool:
