@@ -1,10 +1,14 @@
-"""A running Postgres -> a database of its own for a room's tests, empty and migrated."""
+"""A running Postgres -> a database of its own for a room's tests, empty and migrated, and its front door."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
 from cdp_runtime.migrate import migrate_postgres
+from cdp_runtime.postgres import Pool, front_door_pool
+from cdp_runtime.tenancy import leave_workspace
 
 
 async def fresh_database(postgres_url: str, name: str) -> str:
@@ -15,3 +19,12 @@ async def fresh_database(postgres_url: str, name: str) -> str:
     url = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
     await migrate_postgres(url)
     return url
+
+
+@asynccontextmanager
+async def front_door(url: str, *, name: str, max_size: int = 8) -> AsyncIterator[Pool]:
+    """An open pool as the routes have them, before any login."""
+    async with front_door_pool(url, name=name, max_size=max_size) as pool:
+        leave_workspace()
+        yield pool
+        leave_workspace()

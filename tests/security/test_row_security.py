@@ -36,7 +36,7 @@ from cdp_runtime.tenancy import enter_workspace, leave_workspace
 from cdp_segmenter.adapters.postgres_catalogue import PostgresCatalogue
 from cdp_segmenter.adapters.postgres_memberships import PostgresLedger
 from cdp_segmenter.catalogue import Draft
-from tests.databases import fresh_database
+from tests.databases import fresh_database, front_door
 from tests.security.two_tenants import ADA, BOB, Relation, fill, insertion, made_up, relations
 
 X: Final = UUID(int=7)  # the id of every profile and node
@@ -64,13 +64,9 @@ async def owner(url: str) -> AsyncIterator[AsyncConnection[Any]]:
 
 @pytest.fixture
 async def door(url: str) -> AsyncIterator[Pool]:
-    """A pool as the front door has them, before any login."""
-    pool = front_door_pool(url, name="row-security-test", max_size=2)
-    await pool.open()
-    leave_workspace()
-    yield pool
-    leave_workspace()
-    await pool.close()
+    """Of the database with all tables."""
+    async with front_door(url, name="row-security-test", max_size=2) as pool:
+        yield pool
 
 
 async def rows(connection: AsyncConnection[Any], statement: Any, parameters: Any = ()) -> list[tuple[Any, ...]]:

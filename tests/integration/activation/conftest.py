@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
+from tests.databases import front_door
 from tests.fakes.activation import FakeProfileReader
 
 from cdp_activation.adapters.http import HttpCalls
@@ -39,7 +40,7 @@ from cdp_activation.upkeep import Upkeep
 from cdp_eventlog.log import Partition, Record
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.migrate import migrate_postgres
-from cdp_runtime.postgres import Pool, front_door_pool, open_pool
+from cdp_runtime.postgres import Pool, open_pool
 from cdp_runtime.secrets import SecretBox
 from cdp_schemas.codec import encode
 from cdp_schemas.profiles import ProfileUpdated
@@ -66,10 +67,8 @@ async def pool(migrated: str) -> AsyncIterator[Pool]:
 @pytest.fixture
 async def door(migrated: str) -> AsyncIterator[Pool]:
     """A pool as the routes have them: it shows the workspace that was entered."""
-    pool = front_door_pool(migrated, name="activation-door")
-    await pool.open()
-    yield pool
-    await pool.close()
+    async with front_door(migrated, name="activation-door") as pool:
+        yield pool
 
 
 @dataclass
@@ -105,10 +104,12 @@ async def serving(path: Path) -> AsyncIterator[Standin]:
     server = uvicorn.Server(config)
     server.capture_signals = _no_signals  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve([listener]))
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
-        yield Standin(url, client)
-    server.should_exit = True
-    await task
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+            yield Standin(url, client)
+    finally:
+        server.should_exit = True
+        await task
 
 
 @asynccontextmanager

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.databases import fresh_database
+from tests.databases import fresh_database, front_door
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_identity.adapters.postgres_messages import keep_message_partitions
-from cdp_runtime.postgres import Pool, front_door_pool, open_pool
+from cdp_runtime.postgres import Pool, open_pool
 from cdp_verify.checks.counting import check_conservation, check_counters
 from cdp_verify.stores import PostgresReads, Scope, Stores
 
@@ -39,10 +39,8 @@ async def pool(session_pool: Pool) -> Pool:
 @pytest.fixture(scope="session")
 async def door(identity_url: str) -> AsyncIterator[Pool]:
     """What the API reads from: only what the caller's workspace has."""
-    pool = front_door_pool(identity_url, name="test-door")
-    await pool.open()
-    yield pool
-    await pool.close()
+    async with front_door(identity_url, name="test-door") as pool:
+        yield pool
 
 
 async def empty(pool: Pool) -> None:

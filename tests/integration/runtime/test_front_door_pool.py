@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
-from tests.databases import fresh_database
+from tests.databases import fresh_database, front_door
 
-from cdp_runtime.postgres import Pool, front_door_pool, open_pool
+from cdp_runtime.postgres import Pool, lazy_pool
 from cdp_runtime.tenancy import enter_workspace, leave_workspace
 
 ROWS = "SELECT workspace_id FROM ingest.accepted ORDER BY 1"
@@ -26,12 +26,8 @@ async def url(postgres_url: str) -> str:
 @pytest.fixture
 async def pool(url: str) -> AsyncIterator[Pool]:
     """One connection, so that each of its users follows another."""
-    pool = front_door_pool(url, name="front-door-test", max_size=1)
-    await pool.open()
-    leave_workspace()
-    yield pool
-    leave_workspace()
-    await pool.close()
+    async with front_door(url, name="front-door-test", max_size=1) as pool:
+        yield pool
 
 
 async def seen(pool: Pool) -> list[str]:
@@ -61,9 +57,8 @@ async def test_the_connection_is_no_owner_and_the_pool_of_the_services_is(pool: 
     async with pool.connection() as connection:
         row = await (await connection.execute("SELECT current_user, session_user")).fetchone()
     assert row == ("cdp_front_door", "cdp")
-    owners = await open_pool(url, name="owners-test")
-    assert await seen_as(owners, "ada") == ["", "ada", "bob"]
-    await owners.close()
+    async with lazy_pool(url, name="owners-test") as owners:
+        assert await seen_as(owners, "ada") == ["", "ada", "bob"]
 
 
 async def test_an_error_leaves_nobody_behind(pool: Pool) -> None:
@@ -109,16 +104,13 @@ async def test_a_commit_in_between_ends_it_too(pool: Pool) -> None:
 
 
 async def test_requests_side_by_side_do_not_meet(url: str) -> None:
-    pool = front_door_pool(url, name="front-door-test", max_size=3)
-    await pool.open()
-
-    async def request(workspace: str) -> None:
+    async def request(pool: Pool, workspace: str) -> None:
         for _ in range(20):
             assert await seen_as(pool, workspace) == [workspace]
 
-    await asyncio.gather(*(request(workspace) for workspace in ("ada", "bob") * 6))
-    assert await seen(pool) == []  # what the others entered stayed with them
-    await pool.close()
+    async with front_door(url, name="front-door-test", max_size=3) as pool:
+        await asyncio.gather(*(request(pool, workspace) for workspace in ("ada", "bob") * 6))
+        assert await seen(pool) == []  # what the others entered stayed with them
 
 
 async def test_a_connection_that_died_is_replaced_and_confined_again(pool: Pool, url: str) -> None:

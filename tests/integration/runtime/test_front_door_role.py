@@ -9,11 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from sqlalchemy.exc import ProgrammingError
+from tests.databases import front_door
 
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part, Ports
 from cdp_runtime.migrate import migrate_postgres, postgres_sql
-from cdp_runtime.postgres import Pool, front_door_pool, open_pool, pool_fault
+from cdp_runtime.postgres import Pool, lazy_pool, pool_fault
 from cdp_runtime.tenancy import enter_workspace, leave_workspace
 
 
@@ -60,17 +61,14 @@ async def nobody() -> AsyncIterator[None]:
 
 async def serves(url: str) -> None:
     """The owner sees all, its front door one workspace."""
-    owners, door = await open_pool(url, name="owner"), front_door_pool(url, name="door")
-    await door.open()
-    async with owners.connection() as connection:
-        for workspace in ("ada", "bob"):
-            await connection.execute("INSERT INTO ingest.accepted VALUES (%s, 's', now(), 'r', 1)", [workspace])
-    assert await seen(owners) == ["ada", "bob"]
-    assert await seen(door) == []
-    enter_workspace("ada")
-    assert await seen(door) == ["ada"]
-    await owners.close()
-    await door.close()
+    async with lazy_pool(url, name="owner") as owners, front_door(url, name="door") as door:
+        async with owners.connection() as connection:
+            for workspace in ("ada", "bob"):
+                await connection.execute("INSERT INTO ingest.accepted VALUES (%s, 's', now(), 'r', 1)", [workspace])
+        assert await seen(owners) == ["ada", "bob"]
+        assert await seen(door) == []
+        enter_workspace("ada")
+        assert await seen(door) == ["ada"]
 
 
 @pytest.mark.usefixtures("nobody")
@@ -78,10 +76,8 @@ async def test_an_ordinary_owner_migrates_and_serves(server: str) -> None:
     without = await tenant(server, "plain")
     with pytest.raises(ProgrammingError, match="GRANT cdp_front_door TO plain"):
         await migrate_postgres(without)
-    door = front_door_pool(without, name="too-early")
-    await door.open()
-    assert await pool_fault(door) is not None  # rather than serving as the owner
-    await door.close()
+    async with front_door(without, name="too-early") as door:
+        assert await pool_fault(door) is not None  # rather than serving as the owner
     await administer(server, "CREATE ROLE cdp_front_door NOLOGIN", "GRANT cdp_front_door TO plain")
     await migrate_postgres(without)
     await serves(without)
