@@ -243,6 +243,10 @@ async def running(urls: dict[str, Any]) -> AsyncIterator[tuple[AnalyticsApi, htt
     api = AnalyticsApi(settings(**urls), [])
     await api.start()
     base = f"http://127.0.0.1:{api.port}/api/cdp"
-    async with httpx.AsyncClient(base_url=base, headers={"Authorization": "Bearer everything"}, timeout=20) as client:
-        yield api, client
-    await api.stop()
+    try:
+        async with httpx.AsyncClient(
+            base_url=base, headers={"Authorization": "Bearer everything"}, timeout=20
+        ) as client:
+            yield api, client
+    finally:
+        await api.stop()

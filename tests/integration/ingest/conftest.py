@@ -108,11 +108,16 @@ async def running(chosen: IngestSettings) -> tuple[Gateway, asyncio.Task[None]]:
     """A gateway in this process; its start may still be waiting for Kafka."""
     service = IngestService(chosen)
     starting = asyncio.create_task(service.start())
-    async with asyncio.timeout(10):
-        while service.port == 0:
-            await asyncio.sleep(0.01)
-    client = httpx.AsyncClient(timeout=30)
-    return Gateway(f"http://127.0.0.1:{service.port}", service, client), starting
+    gateway = Gateway("", service, httpx.AsyncClient(timeout=30))
+    try:
+        async with asyncio.timeout(10):
+            while service.port == 0:
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        await stopped(gateway, starting)
+        raise
+    gateway.url = f"http://127.0.0.1:{service.port}"
+    return gateway, starting
 
 
 async def stopped(gateway: Gateway, starting: asyncio.Task[None]) -> None:
