@@ -2,6 +2,8 @@
 
 import os
 import random
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -49,6 +51,7 @@ def main(
     seed = random.randrange(10**6) if seed is None else seed
     console.print(f"seed {seed}")
     stack = OnDemand()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends it gets its processes, mounts and files back
     try:
         outcomes = runner.run_all(
             stack,

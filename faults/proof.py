@@ -26,7 +26,7 @@ from cdp_verify.load import Client, Sum
 from cdp_verify.proof import UNREACHABLE, Question, prove, prove_journal
 from cdp_verify.shop import Mix, Shops, canary
 from cdp_verify.stores import LogReads, PostgresReads, Row, Stores
-from faults.stack import NotInTime, Stack, until
+from faults.stack import HTTP, NotInTime, Stack, until
 from faults.tenants import DEMO, TENANTS, Tenant
 
 T = TypeVar("T")
@@ -214,7 +214,7 @@ class Proof:
     def post(self, events: Sequence[dict[str, Any]], key: str = _KEY) -> httpx.Response:
         """One try, which is not in the journal: :meth:`sent` brings it there. Raises httpx.HTTPError."""
         body, headers = encode({"batch": events}), {"content-type": "application/json"}
-        return httpx.post(f"{self._gateway}/v1/batch", content=body, headers=headers, auth=(key, ""), timeout=15)
+        return HTTP.post(f"{self._gateway}/v1/batch", content=body, headers=headers, auth=(key, ""), timeout=15)
 
     def _post(self, events: Sequence[dict[str, Any]], key: str = _KEY) -> int:
         try:

@@ -29,6 +29,9 @@ FLOW = ("ingest", "resolver", "recorder")
 PLATFORMS = "platforms"  # the local process that stands in for them
 ALL = (*FLOW, "segmenter", "activation", "analytics-api")
 READY_SECONDS = 120.0
+# one for every question: a new one reads the machine's certificates, 25 ms of CPU; whoever answers may be killed, so it
+# keeps no connection
+HTTP = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class NotInTime(Exception):
@@ -174,7 +177,7 @@ class Stack:
 
     def metric(self, name: str, metric: str, label: str = "") -> float:
         """The sum of a process's samples of a metric; of those with this ``name="value"``, if one is given."""
-        page = httpx.get(f"http://127.0.0.1:{self._admin[name]}/metrics", timeout=5).text
+        page = HTTP.get(f"http://127.0.0.1:{self._admin[name]}/metrics", timeout=5).text
         lines = (line for line in page.splitlines() if line.startswith((metric + " ", metric + "{")))
         lines = (line for line in lines if label in line)
         return sum(float(line.rpartition(" ")[2]) for line in lines)
@@ -182,7 +185,7 @@ class Stack:
     def api(self, method: str, path: str, tenant: Tenant = DEMO, **options: Any) -> httpx.Response:
         """A call of the front door."""
         url = f"http://127.0.0.1:{self.ports['api']}/api/cdp{path}"
-        return httpx.request(method, url, headers={"Authorization": f"Bearer {tenant.token}"}, timeout=15, **options)
+        return HTTP.request(method, url, headers={"Authorization": f"Bearer {tenant.token}"}, timeout=15, **options)
 
     def admin_urls(self) -> list[str]:
         """The admin ports of all services that run."""
@@ -290,6 +293,6 @@ def _code_of(release: Path | None) -> dict[str, str]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2).is_success
+        return HTTP.get(url, timeout=2).is_success
     except httpx.HTTPError:
         return False

@@ -39,15 +39,18 @@ class _Storm:
     def __call__(self, trial: Trial) -> None:
         trial.whole = True
         make_audience(trial, SPENT)
-        killed, lives = Counter[str](), dict[str, list[float]]()
+        killed, lives, seconds = Counter[str](), dict[str, list[float]](), 0.0
         while trial.kills < self.kills and not trial.broken:
             with trial.load(people=300):
+                began = time.monotonic()
                 _Burst(trial, killed, lives).until(min(trial.kills + _BURST, self.kills))
+                seconds += time.monotonic() - began
             trial.stack.recover(_NEEDS)
             if trial.kills < self.kills:  # the last proof is that of every scenario
                 trial.broken += trial.proof.verdict(whole=True).violations
         trial.notes.append("killed " + ", ".join(f"{name} {count}" for name, count in sorted(killed.items())))
-        back = (f"{name} {median(seconds):.1f}" for name, seconds in sorted(lives.items()))
+        trial.notes.append(f"{trial.kills / seconds:.1f} kills a second between the proofs")
+        back = (f"{name} {median(lasted):.1f}" for name, lasted in sorted(lives.items()))
         trial.notes.append("seconds from birth to work, median: " + ", ".join(back))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,13 @@ from cdp_devstack.parts import Part
 from cdp_schemas.codec import Codec
 from cdp_schemas.segments import MembershipChanged
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, all_topics
+from faults.proxy import Trouble
 from faults.scenarios.crashes import points
-from faults.stack import ALL, PLATFORMS, NotInTime, Stack, until
+from faults.stack import ALL, HTTP, PLATFORMS, NotInTime, Stack, until
 from faults.trial import Trial, fault
 
 _SETTLE_SECONDS = 90.0
+_PAUSE, _THROTTLED = 3, 400  # seconds that the platform asks for, and what it answers then
 _EVERYTHING = (*ALL, PLATFORMS)
 SPENT: dict[str, Any] = {"field": "computed.ltv", "operator": ">", "value": 1}  # a rule: who spent money
 
@@ -91,26 +93,34 @@ def kill_the_audience_at_every_point(trial: Trial) -> None:
 @fault("F12", "the platform hangs, and its connections are cut and swallowed", *_EVERYTHING)
 def slow_platform(trial: Trial) -> None:
     audience, stack = make_audience(trial), trial.stack
-    with trial.load():
-        _trouble(stack, mode="hang", seconds=20, times=2)
-        time.sleep(4)
+    with trial.load(people=3000):
+        _struck(audience, mode="hang", seconds=20)
         stack.proxies.cut(stack.standin)
         time.sleep(3)
+        stack.standin.trouble = Trouble(swallows=True)
+        time.sleep(3)
         stack.proxies.heal(stack.standin)
+        _struck(audience, mode="hang", seconds=2)
         trial.proof.grows(100)
-    _standin(stack, "DELETE", "trouble")
     compare(trial, audience)
 
 
 @fault("F13", "the platform answers 429, 500 and pages instead of JSON", *_EVERYTHING)
 def refusing_platform(trial: Trial) -> None:
-    audience, stack = make_audience(trial), trial.stack
-    with trial.load():
-        for trouble in ({"mode": "throttle", "retryAfter": 3}, {"mode": "error", "status": 500}, {"mode": "html"}):
-            _trouble(stack, times=2, **trouble)
-            time.sleep(4)
-    _standin(stack, "DELETE", "trouble")
+    audience = make_audience(trial)
+    with trial.load(people=3000):
+        for trouble in ({"mode": "throttle", "retryAfter": _PAUSE}, {"mode": "error", "status": 500}, {"mode": "html"}):
+            _struck(audience, times=2, **trouble)
+    calls = _standin(audience.stack, "GET", "calls?limit=1000&target=facebook").json()
+    early = too_early([call for call in calls if audience.remote in call["path"]], _PAUSE)
+    trial.demand(early == 0, f"I9: {early} calls came within the pause that the platform had asked for")
     compare(trial, audience)
+
+
+def too_early(calls: Sequence[Mapping[str, Any]], pause: float) -> int:
+    """How many calls of one audience came before the pause was over that an earlier one was told."""
+    throttled = [call["at"] for call in calls if call["status"] == _THROTTLED]
+    return sum(any(at < call["at"] < at + pause for at in throttled) for call in calls)
 
 
 async def _steps(bootstrap: str, segment: str) -> list[str]:
@@ -163,20 +173,23 @@ def _all(stack: Stack, path: str) -> list[Any]:
 
 
 def _standin(stack: Stack, method: str, path: str, **options: Any) -> httpx.Response:
-    return httpx.request(method, f"http://127.0.0.1:{stack.ports['standin']}/_standin/{path}", timeout=10, **options)
+    return HTTP.request(method, f"http://127.0.0.1:{stack.ports['standin']}/_standin/{path}", timeout=10, **options)
 
 
 def _remote(stack: Stack, name: str) -> str:
     """A new audience at the platform, by the platform's own API."""
     url = f"http://127.0.0.1:{stack.ports['standin']}/v1/act_1/customaudiences"
     headers = {"authorization": f"Bearer {ACCESS_TOKEN}"}
-    answer = httpx.post(url, json={"name": name, "subtype": "CUSTOM"}, headers=headers, timeout=10)
+    answer = HTTP.post(url, json={"name": name, "subtype": "CUSTOM"}, headers=headers, timeout=10)
     assert answer.is_success, answer.text
     return str(answer.json()["id"])
 
 
-def _trouble(stack: Stack, **trouble: Any) -> None:
-    assert _standin(stack, "POST", "trouble", json={"target": "facebook", **trouble}).is_success
+def _struck(audience: Audience, times: int = 1, **trouble: Any) -> None:
+    """The next calls of this audience fare so; returns when they have come."""
+    stack, asked = audience.stack, {"target": "facebook", "path": audience.remote, "times": times, **trouble}
+    assert _standin(stack, "POST", "trouble", json=asked).is_success
+    until(f"calls meet {trouble}", lambda: audience.remote not in _standin(stack, "GET", "trouble").text, 60)
 
 
 def _eventually(condition: Callable[[], bool]) -> bool:

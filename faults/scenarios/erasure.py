@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 
-import httpx
 import psycopg
 
 from cdp_devstack.parts import Part
@@ -13,7 +12,7 @@ from faults.ear import Ear
 from faults.scenarios.inputs import event
 from faults.scenarios.log import set_back_all
 from faults.scenarios.tenants import deliver
-from faults.stack import ALL, Stack, until
+from faults.stack import ALL, HTTP, Stack, until
 from faults.tenants import DEMO
 from faults.trial import Trial, fault
 
@@ -135,7 +134,7 @@ def _say(trial: Trial, user: str, numbers: Iterable[int]) -> None:
     body = {"batch": batch}
     until(
         "the gateway takes them",
-        lambda: httpx.post(f"{trial.stack.gateway}/v1/batch", json=body, auth=_KEY, timeout=20).status_code == 200,
+        lambda: HTTP.post(f"{trial.stack.gateway}/v1/batch", json=body, auth=_KEY, timeout=20).status_code == 200,
         30,
     )
 

@@ -4,10 +4,8 @@ import gzip
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
-
 from cdp_schemas.codec import encode
-from faults.stack import FLOW
+from faults.stack import FLOW, HTTP
 from faults.trial import Trial, fault
 
 _KEY = ("demo-write-key", "")
@@ -50,7 +48,7 @@ def large_bodies(trial: Trial) -> None:
         for number in range(trial.effort.of(40)):
             filler = "x" * trial.chance.choice((20_000, 200_000, 1_000_000))
             body = {"batch": [event(trial, "Large", number, properties={"filler": filler})]}
-            answer = httpx.post(f"{trial.stack.gateway}/v1/batch", json=body, auth=_KEY, timeout=20)
+            answer = HTTP.post(f"{trial.stack.gateway}/v1/batch", json=body, auth=_KEY, timeout=20)
             trial.demand(answer.status_code in (200, 400, 413, 429, 503), f"a large body got {answer.status_code}")
             # a larger one is a dead letter, told in the same 200
             trial.proof.sent(body["batch"], answer.status_code, faulty=len(filler) > _LARGEST_EVENT)
@@ -75,13 +73,13 @@ def poison(trial: Trial) -> None:
         for number, bad in enumerate(_POISON):
             good = [event(trial, "Neighbour", 2 * number + side) for side in range(2)]
             body = b'{"batch":[' + b",".join((encode(good[0]), bad, encode(good[1]))) + b"]}"
-            answer = httpx.post(f"{trial.stack.gateway}/v1/batch", content=body, auth=_KEY, timeout=20)
+            answer = HTTP.post(f"{trial.stack.gateway}/v1/batch", content=body, auth=_KEY, timeout=20)
             trial.proof.sent(good, answer.status_code)
             trial.demand(answer.status_code < 500, f"poison {number} got {answer.status_code}")
             trial.notes.append(f"poison {number}: {answer.status_code}")
         for number, body in enumerate(_BODIES):
             headers = {"content-encoding": "gzip"} if body[:2] == b"\x1f\x8b" else {}
-            answer = httpx.post(f"{trial.stack.gateway}/v1/batch", content=body, headers=headers, auth=_KEY, timeout=20)
+            answer = HTTP.post(f"{trial.stack.gateway}/v1/batch", content=body, headers=headers, auth=_KEY, timeout=20)
             trial.demand(answer.status_code < 500, f"body {number} got {answer.status_code}")
         trial.proof.grows(50)
 

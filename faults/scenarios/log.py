@@ -55,6 +55,8 @@ def repeats(trial: Trial) -> None:
     again = sum(trial.proof.resend() for _ in range(3))
     trial.demand(again > 0, "the gateway took none of the repeats")
     set_back_all(stack)
+    with trial.load():
+        trial.proof.grows(50)  # behind everything that is read again: once it is stored, so was the rest
 
 
 def set_back_all(stack: Stack) -> None:

@@ -14,11 +14,11 @@ from faults.ear import Ear
 from faults.proxy import Trouble
 from faults.scenarios.destinations import made
 from faults.scenarios.stores import is_commit, is_insert
-from faults.stack import ALL, Stack, until
+from faults.stack import ALL, HTTP, Stack, until
 from faults.tenants import DEMO, NEIGHBOUR, TENANTS, Tenant
 from faults.trial import Trial, fault
 
-_SECONDS = 45
+_SECONDS = 30
 
 
 @fault("F25", "two workspaces ask, send and deliver while processes die and parts are cut", *ALL)
@@ -105,7 +105,7 @@ def _asking(trial: Trial) -> Iterator[Callable[[], int]]:
 
 def _questions(stack: Stack) -> list[str]:
     """Every path that can be asked without an id and whose answer ends."""
-    document = httpx.get(f"http://127.0.0.1:{stack.ports['api']}/openapi.json", timeout=15).json()
+    document = HTTP.get(f"http://127.0.0.1:{stack.ports['api']}/openapi.json", timeout=15).json()
     asked = [path for path, item in document["paths"].items() if "get" in item and "{" not in path]
     return [path.removeprefix("/api/cdp") for path in asked if "stream" not in path]
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from faults.ear import Ear
 from faults.releases import NoRelease, previous, tree_of
+from faults.scenarios.destinations import too_early
 from faults.scenarios.erasure import held
 from faults.scenarios.rules import contradictions
 from faults.scenarios.stores import is_insert_of_events
@@ -112,3 +113,9 @@ def test_whom_a_destination_has_is_what_it_was_told() -> None:
 
     assert held([call("add", "a", "b"), call("remove", "a")]) == {"b"}
     assert held([call("add", "a"), call("remove", "a"), call("add", "a")]) == {"a"}
+
+
+def test_a_call_within_a_pause_that_was_asked_for_is_counted() -> None:
+    calls = [{"at": at, "status": status} for at, status in ((10.0, 400), (12.9, 200), (13.1, 200), (20.0, 200))]
+    assert too_early(calls, 3) == 1
+    assert too_early(calls[2:], 3) == 0
