@@ -66,6 +66,8 @@ class Runner:
             trial.proof.close()
         trial.broken += stack.leaks()
         violations = [*trial.broken, *verdict.violations]
+        if violations:
+            trial.notes.append(f"journal and logs: {stack.keep()}")
         sums = (verdict.events, trial.kills, verdict.lost, verdict.duplicated, verdict.ltv_error, len(violations))
         line = Line(scenario.number, seed, *sums, round(time.monotonic() - began, 1))
         self._keep(line)

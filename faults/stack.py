@@ -215,8 +215,15 @@ class Stack:
     def log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
 
+    def keep(self) -> Path:
+        """A copy of journals and logs that outlives the stack; returns where."""
+        kept = self._folder.with_name(f"{self._folder.name}-kept")
+        for part in ("journals", "logs"):
+            shutil.copytree(self._folder / part, kept / part, dirs_exist_ok=True)
+        return kept
+
     def journal(self, run: str) -> Path:
-        """Where a run keeps what its clients know; it goes with the stack."""
+        """Where a run keeps what its clients know; it goes with the stack, but for a copy."""
         folder = self._folder / "journals"
         folder.mkdir(exist_ok=True)
         return folder / run
