@@ -206,6 +206,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         self.turn += 1
+        # nothing is fetched until the handler has said where it begins: what came before that would come twice
+        self._consumer.pause(*assigned)
         async with self._owner._busy:
             partitions = sorted(Partition(tp.topic, tp.partition) for tp in assigned)
             try:
@@ -217,6 +219,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             for partition, offset in starts.items():
                 if offset is not None:
                     self._consumer.seek(TopicPartition(*partition), offset)
+            self._consumer.resume(*assigned)
 
 
 async def _close(consumer: AIOKafkaConsumer) -> None:

@@ -1,6 +1,6 @@
 """Records of events-received -> one transaction -> what was decided; repeated until it is, whatever the store does."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from cdp_eventlog.log import Record
@@ -28,6 +28,18 @@ def pieces(records: Sequence[Record]) -> list[list[Record]]:
         else:
             cut[-1].append(record)
     return [piece for piece in cut if piece]
+
+
+def due(items: Iterable[Item], starts: Mapping[int, int | None]) -> list[Item]:
+    """Those that have no effects yet, each once: what was read twice would be its own duplicate and not be stored."""
+    ends = {number: start or 0 for number, start in starts.items()}
+    found = []
+    for item in items:
+        number, offset = item.record.partition.number, item.record.offset
+        if offset >= ends[number]:
+            ends[number] = offset + 1
+            found.append(item)
+    return found
 
 
 class Resolver:
@@ -59,7 +71,7 @@ class Resolver:
         numbers = {item.record.partition.number for item in items}
         async with self._store.transaction() as tx:
             starts = await tx.fence({number: epochs[number] for number in numbers})
-            items = [one for one in items if one.record.offset >= (starts[one.record.partition.number] or 0)]
+            items = due(items, starts)
             if not items:
                 return Settled()
             if fault:

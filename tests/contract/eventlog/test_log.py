@@ -106,6 +106,22 @@ async def test_the_handlers_own_positions_decide_where_to_start(log: Log) -> Non
     assert [record.value for record in handler.seen] == [b"7", b"8", b"9"]
 
 
+@dataclass
+class Hesitating(Collecting):
+    """Takes its time to say where it begins, as one does that first finishes what its predecessor left."""
+
+    async def assigned(self, partitions: Sequence[Partition], reader: RangeReader) -> Mapping[Partition, int | None]:
+        await asyncio.sleep(1.0)
+        return await super().assigned(partitions, reader)
+
+
+async def test_nothing_is_read_before_the_handler_has_said_where_it_begins(log: Log) -> None:
+    await log.producer.publish([Outgoing(log.topic, None, b"%d" % n, n % 2) for n in range(10)])
+    handler = Hesitating(positions={Partition(log.topic, 0): 3})
+    await consume(log.consumer(handler), lambda: len(handler.seen) >= 7)
+    assert sorted(record.value for record in handler.seen) == [b"1", b"3", b"5", b"6", b"7", b"8", b"9"]
+
+
 async def test_a_failed_batch_ends_the_consumer_and_is_read_again_by_the_next(log: Log) -> None:
     await log.producer.publish([Outgoing(log.topic, None, b"%d" % n, 0) for n in range(4)])
     failing = Collecting(fail_on=b"2")

@@ -315,6 +315,17 @@ async def test_a_message_id_counts_once_also_across_restarts_but_a_repeated_offs
     assert differences(await snapshot(pool), before) == {}
 
 
+async def test_a_record_that_is_read_twice_is_no_duplicate_of_itself(pool: Pool) -> None:
+    log = MemoryLog(partitions=1)
+    await log.publish([outgoing(event(user_id=f"u{number}"), 0) for number in range(3)])
+    partition = Partition(EVENTS_RECEIVED, 0)
+    records = await log.read(partition, 0, 10)
+    stream = Worker(log, pool).stream
+    await stream.assigned([partition], log)
+    await stream.handle({partition: [*records, *records[1:]]})
+    assert outcomes(log) == ["stored"] * 3
+
+
 async def test_a_message_id_counts_again_after_the_window(pool: Pool) -> None:
     log = MemoryLog()
     day = 24 * 3600
