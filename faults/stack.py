@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,12 @@ class NotInTime(Exception):
 
 
 def until(what: str, condition: Callable[[], bool], seconds: float) -> None:
-    """Asks until it is true. Raises NotInTime."""
+    """Asks until it is true; who does not answer is asked again. Raises NotInTime."""
     end = time.monotonic() + seconds
-    while not condition():
+    while True:
+        with suppress(httpx.HTTPError):
+            if condition():
+                return
         if time.monotonic() > end:
             raise NotInTime(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.1)

@@ -2,9 +2,10 @@
 
 import signal
 import time
+from contextlib import suppress
 
 from cdp_runtime.faultpoints import POINTS
-from faults.stack import FLOW, until
+from faults.stack import FLOW, NotInTime, Stack, until
 from faults.trial import Trial, fault
 
 # what tells that a process has been given partitions and works
@@ -82,12 +83,17 @@ def _zombie(trial: Trial, service: str, point: str) -> int:
     until(f"{service} stops at {point}", lambda: stack.is_stopped(service), 60)
     trial.kills += 1
     heir = f"{service}~2"
-    stack.need(heir)
-    until(f"{heir} has taken over", lambda: stack.metric(heir, _WORK[service]) > 0, 60)
-    stack.signal(service, signal.SIGCONT)
-    end, refused = time.monotonic() + _REFUSED_SECONDS, 0
-    while not refused and time.monotonic() < end:
-        time.sleep(0.1)
-        refused = int(stack.metric(service, f"cdp_{service}_partitions_fenced_total"))
+    try:
+        stack.need(heir)
+        until(f"{heir} has taken over", lambda: stack.metric(heir, _WORK[service]) > 0, 60)
+    finally:
+        stack.signal(service, signal.SIGCONT)
+    with suppress(NotInTime):
+        until(f"{service} is refused", lambda: _refused(stack, service) > 0, _REFUSED_SECONDS)
+    refused = _refused(stack, service)
     stack.kill(heir)
     return refused
+
+
+def _refused(stack: Stack, service: str) -> int:
+    return int(stack.metric(service, f"cdp_{service}_partitions_fenced_total"))
