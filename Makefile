@@ -48,7 +48,7 @@ test-whole:
 bench: setup ## measure the speeds beside their bare baselines
 	@$(BIN)/python -m bench
 
-faults: setup ## break a whole stack on purpose, compare it with what its clients know, keep the ledger
+faults: setup ## break a whole stack on purpose, compare it with what its clients know, keep the ledger (15 min)
 	@$(BIN)/python -m faults
 
 audit: setup ## known vulnerabilities of the pinned dependencies; skipped where nobody knows

@@ -23,7 +23,7 @@ console = Console(soft_wrap=True, highlight=False)
 def main(
     numbers: Annotated[list[str] | None, typer.Argument(help="F2 F8 …; all without any")] = None,
     seed: Annotated[int | None, typer.Option(help="of events, moments and reaches; a new one without it")] = None,
-    minutes: Annotated[float, typer.Option(help="no scenario begins after so long")] = 15.0,
+    minutes: Annotated[float, typer.Option(help="no scenario begins after so long; all take about 15")] = 25.0,
     load: Annotated[float, typer.Option(help="share of the usual load")] = 1.0,
     steps: Annotated[float, typer.Option(help="share of the usual number of steps")] = 1.0,
     seconds: Annotated[float, typer.Option(min=0, help="how long F27 goes on; 40 without it")] = 0.0,

@@ -103,7 +103,7 @@ def run_all(
         for sentence in [*outcome.notes, *outcome.violations]:
             say(f"  {sentence}")
         say(f"  {outcome.line.events} events, {outcome.line.kills} kills, {outcome.line.seconds} s")
-        if outcome.violations and effort == Effort(seconds=effort.seconds):
+        if outcome.violations and effort == Effort(seconds=effort.seconds) and time.monotonic() < end:
             least = runner.minimise(scenario, seed)
             shown = f"--load {least.load} --steps {least.steps}"
             say(f"  to see it again: python -m faults {scenario.number} --seed {seed} {shown}")

@@ -16,7 +16,7 @@ from faults.volumes import CannotMount
 
 _MIB = 1024 * 1024
 _SIZES = {"kafka": 256 * _MIB, "postgres": 512 * _MIB, "clickhouse": 256 * _MIB, "tmp": 8 * _MIB}
-_FULL_SECONDS = 12.0
+_FULL_SECONDS = 8.0
 _HEALED_SECONDS = 90.0
 
 
