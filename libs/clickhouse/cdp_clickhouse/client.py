@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 import clickhouse_connect
+from clickhouse_connect.driver import options
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.binding import DT64Param
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -22,6 +23,9 @@ Settings = Mapping[str, Any]
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 15.0
 _TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
+# columns are plain values here, but where both are installed (chDB needs them) the first insert would import them to
+# ask whether it is given theirs: two seconds of CPU in which the process answers nobody, and 100 MB that stay
+options.np = options.pd = options.pd_time_test = None
 
 
 class ClickHouse:
