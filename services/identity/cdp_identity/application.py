@@ -12,9 +12,10 @@ from cdp_identity import changes, golden
 from cdp_identity.batch import Sayings
 from cdp_identity.changes import Changes, Group
 from cdp_identity.graph import Guards, Link, Pair, other_end
+from cdp_identity.newcomers import Newcomer, newcomers
 from cdp_identity.ports import Transaction, Unlocked
 from cdp_identity.regroup import Regrouping, earliest, reach, regroup
-from cdp_identity.rows import Key, LinkRow, NodeRow, OrderRow, ProfileRow
+from cdp_identity.rows import Key, LinkRow, NodeRow, OrderRow, ProfileRow, place
 from cdp_identity.statements import Reading
 from cdp_schemas.profiles import ProfileUpdated, Revenue
 
@@ -52,11 +53,12 @@ class Application:
         touched = self._touched(known, sayings, new) | speakers
         if not touched:
             return Changes()
-        locked = await self._lock(known, touched)
+        fresh, result = newcomers(known, sayings, speakers, self._now, self._rules.reading.currency)
+        touched -= fresh.keys()
+        locked, versions = await self._lock(known, touched, fresh)
         if new:
             # another worker may have found earlier evidence before we had the lock
             new = await self._new_links({row.link.pair: sayings.links[row.link.pair] for row in new})
-        result = Changes()
         after = self._absorb(locked, sayings, touched, result)
         regrouped = await self._regroup(locked, after, new)
         found = changes.groups(after, regrouped, sayings.mentions)
@@ -65,6 +67,9 @@ class Application:
         await self._tx.save_orders(orders)
         await self._fold(locked, found, result, speakers, regrouped)
         await self._save(locked, regrouped, result)
+        await self._tx.add_nodes([one.row for one in fresh.values()])
+        number = msgspec.structs.replace
+        result.updated += [number(one.record, version=versions[key]) for key, one in fresh.items()]
         return result
 
     async def without(self, locked: Locked, revoked: Sequence[LinkRow]) -> Changes:
@@ -107,23 +112,32 @@ class Application:
                 touched.add(key)
         return touched
 
-    async def _lock(self, known: Mapping[Key, NodeRow], touched: set[Key]) -> Locked:
+    async def _lock(
+        self, known: Mapping[Key, NodeRow], touched: set[Key], fresh: Mapping[Key, Newcomer]
+    ) -> tuple[Locked, Mapping[Key, int]]:
+        """Locks and reads; makes the newcomers' profiles, and places for those that other new nodes may need.
+
+        With it, the versions of what was made: 0 for a place.
+        """
         elsewhere = touched - known.keys()
         # the owner of an order that another profile speaks of now, or a node that is new
         rows = {**known, **(await self._tx.nodes(elsewhere) if elsewhere else {})}
         live = {key: row for key in touched if (row := rows.get(key)) is not None and row.is_live}
         existing = {(row.workspace_id, row.profile_id) for row in live.values()}
-        profiles = await self._tx.lock(existing | set(self._extra), touched - live.keys(), self._now)
-        if not existing <= profiles.keys():
-            raise Unlocked(_NOTHING)  # one was merged away meanwhile: read again where its nodes are
+        places = touched - live.keys()
+        made = await self._tx.make([one.record for one in fresh.values()], places, self._now)
+        profiles = await self._tx.lock(existing | set(self._extra) | (places - made.keys()))
+        if not existing <= profiles.keys() or not fresh.keys() <= made.keys():
+            raise Unlocked(_NOTHING)  # one was merged away or made meanwhile: read again where its nodes are
         nodes = {row.node_id: row for row in await self._tx.members(profiles)}
-        missing = {key for key in touched if key[1] not in nodes}
+        profiles |= {key: place(key, self._now) for key in places & made.keys()}
+        missing = fresh.keys() | {key for key in touched if key[1] not in nodes}
         if missing:
-            found = (await self._tx.nodes(missing)).values()
-            moved = {(row.workspace_id, row.profile_id) for row in found if row.is_live}
-            if moved:
+            found = await self._tx.nodes(missing)
+            moved = {(row.workspace_id, row.profile_id) for row in found.values() if row.is_live}
+            if moved or not fresh.keys().isdisjoint(found):
                 raise Unlocked(moved)
-        return Locked(profiles, nodes)
+        return Locked(profiles, nodes), made
 
     def _absorb(self, locked: Locked, sayings: Sayings, touched: set[Key], result: Changes) -> dict[UUID, NodeRow]:
         after = dict(locked.nodes)

@@ -15,7 +15,7 @@ async def erase(tx: Transaction, row: NodeRow, erased_at: datetime, now: datetim
     ``erased`` and ``at`` = ``erased_at`` tell the column store what to remove.
     """
     key: Key = (row.workspace_id, row.profile_id)
-    locked = await tx.lock({key}, (), now)
+    locked = await tx.lock({key})
     nodes = await tx.members({key})
     if key not in locked or row.node_id not in {node.node_id for node in nodes}:
         raise Unlocked(())

@@ -72,8 +72,16 @@ class Transaction(Protocol):
     async def orders(self, keys: Collection[OrderKey]) -> dict[OrderKey, OrderRow]:
         """The orders, locked; those that do not exist yet are reserved until the end."""
 
-    async def lock(self, profiles: Collection[Key], new: Collection[Key], now: datetime) -> dict[Key, ProfileRow]:
-        """Locks profiles in one order for all workers; ``new`` ones are made. What is gone is missing."""
+    async def make(
+        self, records: Sequence[ProfileUpdated], places: Collection[Key], now: datetime
+    ) -> Mapping[Key, int]:
+        """Makes profiles and places for profiles, before any is locked; they are held until the end.
+
+        Those that did not exist yet, with their new versions; a place has version 0. Others are left as they are.
+        """
+
+    async def lock(self, profiles: Collection[Key]) -> dict[Key, ProfileRow]:
+        """Locks profiles, in one order for all workers. What is gone is missing."""
 
     async def members(self, profiles: Collection[Key]) -> list[NodeRow]:
         """The live nodes of the profiles."""
@@ -94,6 +102,9 @@ class Transaction(Protocol):
 
     async def versions(self, count: int) -> list[int]:
         """New version numbers, rising."""
+
+    async def add_nodes(self, rows: Sequence[NodeRow]) -> None:
+        """Writes nodes that do not exist yet; their profiles were made by this transaction."""
 
     async def save_nodes(self, rows: Sequence[NodeRow], moved: Mapping[Key, UUID]) -> None:
         """Writes whole rows; ``moved`` are nodes of which only the profile changes."""

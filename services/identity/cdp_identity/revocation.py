@@ -49,7 +49,7 @@ async def _revoke(
     workspace_id, now = revocation.workspace_id, clock.now()
     ends = {(workspace_id, end) for pair in revocation.pairs for end in pair}
     homes = {(key[0], profile) for key, profile in (await tx.neighbours(ends)).items()}
-    profiles = await tx.lock(homes | set(extra), (), now)
+    profiles = await tx.lock(homes | set(extra))
     locked = Locked(profiles, {row.node_id: row for row in await tx.members(profiles)})
     found = await tx.links(dict.fromkeys(revocation.pairs, workspace_id))
     held = [row for row in found.values() if row.status == "h"]

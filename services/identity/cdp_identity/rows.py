@@ -66,6 +66,11 @@ class ProfileRow(NamedTuple):
     revenue: Revenue
 
 
+def place(key: Key, now: datetime) -> ProfileRow:
+    """A new profile's place."""
+    return ProfileRow(*key, 0, now, now, None, None, {}, {}, None, Revenue())
+
+
 class ConsentEntry(NamedTuple):
     """One line of the history of consent."""
 

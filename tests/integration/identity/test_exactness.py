@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -17,6 +17,7 @@ from cdp_identity.application import Rules
 from cdp_identity.graph import Guards
 from cdp_identity.ports import Fenced, StoreUnavailable
 from cdp_identity.resolve import Resolver
+from cdp_identity.rows import Key, NodeRow
 from cdp_identity.stream import ReceivedStream
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.postgres import Pool
@@ -25,7 +26,7 @@ from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.topics import EVENTS_IDENTIFIED, EVENTS_RECEIVED
 
 from .conftest import empty
-from .shop import EXACT, Worker, event, identified, outcomes, outgoing, patience, profiles, resolve
+from .shop import EXACT, Worker, at, event, identified, outcomes, outgoing, patience, profiles, resolve
 
 pytestmark = pytest.mark.postgres
 TIGHT = Rules(Guards({"user_id": 1, "email": 2, "anonymous_id": 3, "device_id": 2}, 2, 8), least_move=0)
@@ -150,6 +151,50 @@ async def test_a_hot_profile_that_all_workers_touch_neither_deadlocks_nor_loses_
     await concurrently(log, pool, 4, Random(1), EXACT)
     (profile,) = shown(log).values()
     assert (profile[3].ltv_minor, profile[3].order_count) == (3000, 300)
+
+
+class InterruptedStore(PostgresStore):
+    """A store where something happens between the first look at the batch's nodes and the first lock."""
+
+    def __init__(self, pool: Pool, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(pool)
+        self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        async with super().transaction() as tx:
+            looked = tx.nodes
+
+            async def look(keys: Collection[Key]) -> dict[Key, NodeRow]:
+                rows = await looked(keys)
+                meanwhile, self._meanwhile = self._meanwhile, None
+                if meanwhile is not None:
+                    await meanwhile()
+                return rows
+
+            tx.nodes = look  # type: ignore[method-assign]
+            yield tx
+
+
+@pytest.mark.parametrize("others", ["alone", "with a user"])
+async def test_a_visitor_whom_another_worker_meets_meanwhile_is_told_of_both(pool: Pool, others: str) -> None:
+    log = MemoryLog()
+    said: dict[str, Any] = {"user_id": "ada"} if others == "with a user" else {}
+    theirs = event("identify", 2, anonymous_id="phone", traits={"plan": "pro"}, **said)
+    ours = event("identify", 1, anonymous_id="phone", traits={"age": 7})
+    await log.publish([outgoing(ours, 0), outgoing(theirs, 1)])
+
+    async def work(number: int, store: PostgresStore) -> None:
+        stream, mine = stream_of(store, log), Partition(EVENTS_RECEIVED, number)
+        await stream.assigned([mine], log)
+        await stream.handle({mine: await log.read(mine, 0, 10)})
+
+    await work(0, InterruptedStore(pool, lambda: work(1, PostgresStore(pool))))
+    (known,) = profiles(log).values()
+    assert known.identifiers["anonymous_id"] == ["phone"]
+    # what was said at the phone is the phone's, and shows in the profile that it is part of
+    assert known.traits == {"plan": "pro", "age": 7}
+    assert (known.first_seen, known.last_seen) == (at(1), at(2))
 
 
 class Killed(BaseException):

@@ -141,14 +141,24 @@ class PostgresTransaction:
         rows = await self._rows(sql.LOCK_ORDERS, columns)
         return {(row[0], row[1]): OrderRow(row[0], row[1], orders.decode(row[2])) for row in rows if row[2]}
 
-    async def lock(self, profiles: Collection[Key], new: Collection[Key], now: datetime) -> dict[Key, ProfileRow]:
-        if new:
-            await self._connection.execute(sql.MAKE_PROFILES, [now, now, *_keys(sorted(new))])
-        rows = await self._rows(sql.LOCK_PROFILES, _keys(sorted({*profiles, *new})))
+    async def make(
+        self, records: Sequence[ProfileUpdated], places: Collection[Key], now: datetime
+    ) -> Mapping[Key, int]:
+        if not records and not places:
+            return {}
+        rows = [_profile_columns(record, None) for record in records]
+        rows += [_profile_columns(ProfileUpdated(*key, 0, now, created_at=now), 0) for key in places]
+        rows.sort(key=lambda row: row[:2])
+        made = await self._rows(sql.MAKE_PROFILES, arrays(rows, *_PROFILE))
+        return {(row[0], row[1]): row[2] for row in made}
+
+    async def lock(self, profiles: Collection[Key]) -> dict[Key, ProfileRow]:
+        rows = await self._rows(sql.LOCK_PROFILES, _keys(sorted(profiles))) if profiles else []
         return {(row[0], row[1]): profile_row(row) for row in rows}
 
     async def members(self, profiles: Collection[Key]) -> list[NodeRow]:
-        return [node_row(row) for row in await self._rows(sql.MEMBERS, _keys(profiles) * 2)]
+        rows = await self._rows(sql.MEMBERS, _keys(profiles) * 2) if profiles else []
+        return [node_row(row) for row in rows]
 
     async def held_links(self, nodes: Collection[Key]) -> list[LinkRow]:
         return [link_row(row) for row in await self._rows(sql.HELD_LINKS, _keys(nodes))]
@@ -175,6 +185,10 @@ class PostgresTransaction:
     async def versions(self, count: int) -> list[int]:
         return [row[0] for row in await self._rows(sql.VERSIONS, [count])] if count else []
 
+    async def add_nodes(self, rows: Sequence[NodeRow]) -> None:
+        if rows:
+            await self._connection.execute(sql.ADD_NODES, arrays(map(_node_columns, sorted(rows, key=_key)), *_NODE))
+
     async def save_nodes(self, rows: Sequence[NodeRow], moved: Mapping[Key, UUID]) -> None:
         if rows:
             await self._connection.execute(sql.SAVE_NODES, arrays(map(_node_columns, sorted(rows, key=_key)), *_NODE))
@@ -191,7 +205,8 @@ class PostgresTransaction:
         if gone:
             await self._connection.execute(sql.DELETE_PROFILES, _keys(gone))
         if records:
-            await self._connection.execute(sql.SAVE_PROFILES, arrays(map(_profile_columns, records), *_PROFILE))
+            rows = (_profile_columns(record, record.version) for record in records)
+            await self._connection.execute(sql.SAVE_PROFILES, arrays(rows, *_PROFILE))
 
     async def save_consents(self, entries: Sequence[ConsentEntry]) -> None:
         if entries:
@@ -245,10 +260,10 @@ def _order_columns(row: OrderRow) -> tuple[Any, ...]:
     return (*who, total.placed_at, total.net, total.refunded, total.currency, facts)
 
 
-def _profile_columns(record: ProfileUpdated) -> tuple[Any, ...]:
+def _profile_columns(record: ProfileUpdated, version: int | None) -> tuple[Any, ...]:
     revenue = record.revenue
     return (
-        *(record.workspace_id, record.profile_id, record.version, record.created_at, record.updated_at),
+        *(record.workspace_id, record.profile_id, version, record.created_at, record.updated_at),
         *(record.first_seen, record.last_seen, record.consent_at, revenue.first_order_at, revenue.last_order_at),
         *(revenue.ltv_minor, revenue.refunded_minor, revenue.order_count, revenue.currency),
         *(record.traits or None, record.consent or None, revenue.by_currency or None),

@@ -56,11 +56,13 @@ SELECT {_NODE_COLUMNS} FROM unnest(%s::text[], %s::uuid[]) AS t(workspace_id, id
 JOIN identity.nodes AS n ON n.workspace_id = t.workspace_id AND n.profile_id = t.id
 WHERE n.profile_id <> n.node_id"""
 
-# erased_at stays: what arrived up to it stays suppressed when the identifier comes back to life
-SAVE_NODES: Final = """
+ADD_NODES: Final = """
 INSERT INTO identity.nodes AS n (workspace_id, node_id, profile_id, kind, value, first_seen, last_seen, state)
 SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[],
-                     %s::bytea[])
+                     %s::bytea[])"""
+
+# erased_at stays: what arrived up to it stays suppressed when the identifier comes back to life
+SAVE_NODES: Final = f"""{ADD_NODES}
 ON CONFLICT (workspace_id, node_id) DO UPDATE SET
     profile_id = excluded.profile_id, kind = excluded.kind, value = excluded.value,
     first_seen = excluded.first_seen, last_seen = excluded.last_seen, state = excluded.state"""
@@ -128,21 +130,26 @@ PROFILES: Final = f"""
 SELECT {PROFILE_COLUMNS} FROM unnest(%s::text[], %s::uuid[]) AS t(workspace_id, profile_id)
 JOIN identity.profiles AS p USING (workspace_id, profile_id)"""
 
-MAKE_PROFILES: Final = """
-INSERT INTO identity.profiles (workspace_id, profile_id, version, created_at, updated_at)
-SELECT workspace_id, profile_id, 0, %s, %s FROM unnest(%s::text[], %s::uuid[]) AS t(workspace_id, profile_id)
-ORDER BY 1, 2
-ON CONFLICT DO NOTHING"""
-
 LOCK_PROFILES: Final = PROFILES + " ORDER BY 1, 2 FOR UPDATE OF p"
 
-SAVE_PROFILES: Final = """
+_INSERT_PROFILES: Final = """
 INSERT INTO identity.profiles (workspace_id, profile_id, version, created_at, updated_at, first_seen, last_seen,
     consent_at, first_order_at, last_order_at, ltv_minor, refunded_minor, order_count, currency, traits, consent,
     by_currency)
-SELECT * FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
+SELECT workspace_id, profile_id, coalesce(version, nextval('identity.profile_versions')), created_at, updated_at,
+    first_seen, last_seen, consent_at, first_order_at, last_order_at, ltv, refunded, orders, currency, traits, consent,
+    by_currency
+FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
     %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::int[],
     %s::text[], %s::jsonb[], %s::jsonb[], %s::jsonb[])
+    AS t(workspace_id, profile_id, version, created_at, updated_at, first_seen, last_seen, consent_at, first_order_at,
+         last_order_at, ltv, refunded, orders, currency, traits, consent, by_currency)"""
+
+# what has no version yet is given one; the rows come sorted
+MAKE_PROFILES: Final = f"""{_INSERT_PROFILES}
+ON CONFLICT DO NOTHING RETURNING workspace_id, profile_id, version"""
+
+SAVE_PROFILES: Final = f"""{_INSERT_PROFILES}
 ON CONFLICT (workspace_id, profile_id) DO UPDATE SET version = excluded.version, created_at = excluded.created_at,
     updated_at = excluded.updated_at, first_seen = excluded.first_seen, last_seen = excluded.last_seen,
     consent_at = excluded.consent_at, first_order_at = excluded.first_order_at,
