@@ -27,6 +27,11 @@ _TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.Time
 # ask whether it is given theirs: two seconds of CPU in which the process answers nobody, and 100 MB that stay
 options.np = options.pd = options.pd_time_test = None
 
+# before its first insert the driver imports each of these that is installed, as all are where chDB is: 80 MB in every
+# process, to see that lists are no data frames
+for _library in ("np", "pd", "pd_time_test", "arrow", "pl"):
+    setattr(options, _library, None)
+
 
 class ClickHouse:
     """One server, many concurrent requests; no session, so requests never wait for one another.
