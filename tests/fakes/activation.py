@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from cdp_activation.ledger import ConnectionKey
+from cdp_activation.ledger import ConnectionKey, Followed
 from cdp_activation.profile import Profile
 from cdp_activation.projection import MembershipFact, ProfileFact
 
@@ -25,10 +25,13 @@ class FakeProfileReader:
 class FakeProjection:
     """What was applied; ``changed`` is how much of the ledger each batch is said to change."""
 
-    def __init__(self, changed: int = 0) -> None:
-        self.changed = changed
+    def __init__(self, changed: int = 0, followed: frozenset[bytes] = frozenset({b"demo|vip"})) -> None:
+        self.changed, self.segments = changed, followed
         self.memberships: list[MembershipFact] = []
         self.profiles: list[ProfileFact] = []
+
+    async def followed(self) -> frozenset[bytes]:
+        return self.segments
 
     async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
         self.memberships.extend(changes)
@@ -58,6 +61,16 @@ class FakeOutbox:
 
     async def size(self) -> int:
         return self._waiting
+
+
+class FakeFollowing:
+    """No segment waits to be loaded."""
+
+    async def follow(self) -> Sequence[Followed]:
+        return []
+
+    async def load(self, followed: Followed) -> None:
+        return None
 
 
 class FakeSweep:

@@ -32,6 +32,14 @@ class ConnectionKey(NamedTuple):
         return DestinationKey(self.workspace_id, self.destination_id)
 
 
+class Followed(NamedTuple):
+    """A segment that some audience uses, since the moment named by ``follow_id``."""
+
+    follow_id: int
+    workspace_id: str
+    segment_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class DestinationState:
     """One destination as the worker needs it, its credentials opened. ``ready`` is False while it is switched off."""

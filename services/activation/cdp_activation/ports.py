@@ -1,6 +1,6 @@
 """What the loop of deliveries needs from outside, named by need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -14,6 +14,7 @@ from cdp_activation.ledger import (
     ConnectionKey,
     DestinationKey,
     DestinationState,
+    Followed,
     PauseClass,
     Result,
 )
@@ -100,11 +101,17 @@ class Ledger(Protocol):
         """Which profiles, given with the keys of all their identifiers, are on the suppression list."""
 
     async def reconcile(self, key: ConnectionKey, *, limit: int) -> int:
-        """Brings desired in step with the segments; returns how many rows changed, ``limit`` at most."""
+        """Brings desired in step with the segments; returns how many rows changed, ``limit`` at most.
+
+        Nothing changes while members of one of the segments are not loaded: they would be taken for gone.
+        """
 
 
 class Projection(Protocol):
     """What is known of memberships and profiles, and what the ledger desires because of it."""
+
+    async def followed(self) -> Set[bytes]:
+        """The segments whose memberships are kept at this moment, each as its messages' keys begin."""
 
     async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
         """Keeps changes with a higher sequence than the known one; returns how many members the ledger now wants or
@@ -112,6 +119,16 @@ class Projection(Protocol):
 
     async def apply_profiles(self, facts: Sequence[ProfileFact]) -> int:
         """Keeps who must not be sent in older versions, and makes members pending whose data changed."""
+
+
+class Following(Protocol):
+    """The segments that audiences use: only their memberships are kept."""
+
+    async def follow(self) -> Sequence[Followed]:
+        """Follows what audiences use and nothing else; returns those whose members are not loaded yet."""
+
+    async def load(self, followed: Followed) -> None:
+        """Loads the members as the segmenter has them now; their audiences wait for it, and are reconciled then."""
 
 
 class SweepStore(Protocol):

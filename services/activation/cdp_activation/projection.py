@@ -13,6 +13,11 @@ _identifiers: Final = msgspec.json.Decoder(dict[str, list[str]])
 _traits: Final = msgspec.json.Decoder(dict[str, Any])
 
 
+def segment_key(workspace_id: str, segment_id: str) -> bytes:
+    """How the keys of a segment's messages on memberships-changed begin; the profile follows after a bar."""
+    return f"{workspace_id}|{segment_id}".encode()
+
+
 class MembershipFact(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """What memberships-changed says of one membership."""
 

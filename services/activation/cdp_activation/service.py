@@ -10,6 +10,7 @@ from cdp_activation.adapters.http import HttpCalls
 from cdp_activation.adapters.postgres_audiences import PostgresAudiences
 from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.adapters.postgres_directory import PostgresDirectory
+from cdp_activation.adapters.postgres_following import PostgresFollowing
 from cdp_activation.adapters.postgres_holdings import PostgresHoldings
 from cdp_activation.adapters.postgres_ledger import PostgresLedger
 from cdp_activation.adapters.postgres_outbox import PostgresOutbox
@@ -39,7 +40,9 @@ from cdp_runtime.secrets import SecretBox
 from cdp_runtime.settings import load
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
 
-_GROUP: Final = "activation"
+_CLIENT: Final = "activation"
+# not the group of releases that kept every segment: gone back to, such a release goes on where its own group was
+_MEMBERSHIPS_GROUP: Final = "activation-memberships"
 _PROFILES_GROUP: Final = "activation-profiles"
 _GATHER_BYTES: Final = 64 * 1024
 
@@ -78,7 +81,7 @@ class Activation:
     def __init__(self, settings: ActivationSettings) -> None:
         self._settings = settings
         self._store = ClickHouse(settings.clickhouse_url)
-        self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=_GROUP)
+        self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=_CLIENT)
         self._holdings = PostgresHoldings(settings.postgres_url)
         self._calls = HttpCalls(TargetPolicy(settings.allowed_ports, settings.allowed_hosts))
         self._pool: Pool | None = None
@@ -105,11 +108,13 @@ class Activation:
         )
         deliverer = self._deliverer = Deliverer(ports, policies_of(settings))
         outbox = PostgresOutbox(pool, self._producer)
-        self._upkeep = Upkeep(PostgresSweep(pool), ledger, outbox, wake=deliverer.wake, told=told)
+        self._upkeep = Upkeep(
+            PostgresSweep(pool), PostgresFollowing(pool), ledger, outbox, wake=deliverer.wake, told=told
+        )
         planner = Planner(PostgresProjection(pool), deliverer.wake)
         bootstrap = settings.kafka_bootstrap_servers
         self._intakes = [
-            Intake(bootstrap, _GROUP, MEMBERSHIPS_CHANGED, planner.memberships),
+            Intake(bootstrap, _MEMBERSHIPS_GROUP, MEMBERSHIPS_CHANGED, planner.memberships),
             Intake(bootstrap, _PROFILES_GROUP, PROFILES_UPDATED, planner.profiles),
         ]
 

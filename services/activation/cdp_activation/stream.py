@@ -27,8 +27,10 @@ class Planner:
         self._projection, self._wake = projection, wake
 
     async def memberships(self, records: Sequence[Record]) -> None:
-        """A batch of memberships-changed."""
-        changes = _decoded(_memberships, records)
+        """A batch of memberships-changed; of segments that are not followed not even the messages are read."""
+        # asked after the batch was read, for each anew: what is skipped was told, so committed, before the answer
+        followed = await self._projection.followed()
+        changes = _decoded(_memberships, [one for one in records if _segment(one) in followed])
         if changes and await self._projection.apply_memberships(changes):
             self._wake()
 
@@ -69,6 +71,10 @@ class PatientStream:
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
         return None
+
+
+def _segment(record: Record) -> bytes:
+    return (record.key or b"").rpartition(b"|")[0]
 
 
 def _decoded(codec: Codec[Any], records: Sequence[Record]) -> list[Any]:

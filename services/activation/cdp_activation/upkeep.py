@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from cdp_activation.ports import Ledger, Outbox, SweepStore
+from cdp_activation.ports import Following, Ledger, Outbox, SweepStore
 from cdp_eventlog.log import LogUnavailable
 from cdp_runtime.metrics import ACTIVATION_OLDEST, ACTIVATION_OUTBOX, ACTIVATION_PENDING, ACTIVATION_RECONCILED
 from cdp_runtime.postgres import retryable
@@ -21,10 +21,18 @@ class Upkeep:
     """Three loops that an outage of a store or of the log only slows down."""
 
     def __init__(
-        self, store: SweepStore, ledger: Ledger, outbox: Outbox, *, wake: Callable[[], None], told: asyncio.Event
+        self,
+        store: SweepStore,
+        following: Following,
+        ledger: Ledger,
+        outbox: Outbox,
+        *,
+        wake: Callable[[], None],
+        told: asyncio.Event,
     ) -> None:
         """``wake`` is called when there may be work to do; ``told`` is set when there are reports to publish."""
-        self._store, self._ledger, self._outbox, self._wake, self._told = store, ledger, outbox, wake, told
+        self._store, self._following, self._ledger, self._outbox = store, following, ledger, outbox
+        self._wake, self._told = wake, told
         self._stopping = asyncio.Event()
 
     async def run(self, *, poll_seconds: float, sweep_seconds: float) -> None:
@@ -41,7 +49,9 @@ class Upkeep:
         self._told.set()
 
     async def reconcile(self, *, flagged: bool) -> None:
-        """Every connection, or those that the API changed: desired := what the segments say."""
+        """Every connection, or those that the API changed: desired := what the segments say, once they are loaded."""
+        for followed in await self._following.follow():
+            await self._following.load(followed)
         for key in await self._store.connections(flagged=flagged):
             changed = 0
             while not self._stopping.is_set():

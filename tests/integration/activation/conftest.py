@@ -20,6 +20,7 @@ from tests.fakes.activation import FakeProfileReader
 
 from cdp_activation.adapters.http import HttpCalls
 from cdp_activation.adapters.postgres_directory import PostgresDirectory
+from cdp_activation.adapters.postgres_following import PostgresFollowing
 from cdp_activation.adapters.postgres_holdings import PostgresHoldings
 from cdp_activation.adapters.postgres_ledger import PostgresLedger
 from cdp_activation.adapters.postgres_projection import PostgresProjection
@@ -29,9 +30,11 @@ from cdp_activation.breaker import BreakerPolicy
 from cdp_activation.deliver import Deliverer
 from cdp_activation.destinations.registry import checked, settings_of
 from cdp_activation.keys import Keyring
+from cdp_activation.ledger import Connection, DestinationKey
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.ports import Calls
 from cdp_activation.profile import Profile, profile_of
+from cdp_activation.projection import segment_key
 from cdp_activation.retry import RetryPolicy
 from cdp_activation.ssrf import TargetPolicy
 from cdp_activation.standin.app import ACCESS_TOKEN, WEBHOOK_SECRET, create_app
@@ -134,6 +137,13 @@ def records(topic: str, messages: Sequence[Any]) -> list[Record]:
     return [Record(Partition(topic, 0), at, None, encode(message), 0) for at, message in enumerate(messages)]
 
 
+def told_of(changes: Sequence[MembershipChanged]) -> list[Record]:
+    """The changes as they are read from memberships-changed."""
+    keys = [segment_key(one.workspace_id, one.segment_id) + f"|{one.profile_id}".encode() for one in changes]
+    pairs = zip(records(MEMBERSHIPS_CHANGED, changes), keys, strict=True)
+    return [record._replace(key=key) for record, key in pairs]
+
+
 @dataclass
 class World:
     """One workspace of its own: what a test does to it, and what it then asks."""
@@ -157,6 +167,7 @@ class World:
     def upkeep(self) -> Upkeep:
         return Upkeep(
             PostgresSweep(self.pool),
+            PostgresFollowing(self.pool),
             self.ledger,
             None,  # type: ignore[arg-type]
             wake=lambda: None,
@@ -184,7 +195,7 @@ class World:
         return destination_id
 
     async def audience(self, *destinations: str, segment: str = "segment-a", **settings: Any) -> str:
-        """Active at once, in step with one segment."""
+        """Active at once, in step with one segment, whose members are known."""
         audience_id = f"audience-{uuid4().hex[:8]}"
         await self.execute(
             "INSERT INTO activation.audiences (workspace_id, audience_id, name, segment_ids) VALUES (%s, %s, %s, %s)",
@@ -197,7 +208,14 @@ class World:
                 "reconcile) VALUES (%s, %s, %s, %s, true, true)",
                 [self.workspace, audience_id, destination, Jsonb(own)],
             )
+        await self.load()
         return audience_id
+
+    async def load(self) -> None:
+        """Follows the segments that audiences use, and loads their members."""
+        following = PostgresFollowing(self.pool)
+        for followed in await following.follow():
+            await following.load(followed)
 
     def person(self, name: str, *, version: int = 1, **more: Any) -> Profile:
         """A profile that the column store shows; the same name is the same profile."""
@@ -223,7 +241,23 @@ class World:
                     self.workspace, segment, 1, profile.profile_id, change, self.sequences[name], datetime.now(UTC)
                 )
             )
-        await self.planner.memberships(records(MEMBERSHIPS_CHANGED, messages))
+        await self.tell(*messages)
+
+    async def tell(self, *changes: MembershipChanged) -> None:
+        """As the segmenter does it: the newest are in its table before any is told."""
+        await self.commit(*changes)
+        await self.planner.memberships(told_of(changes))
+
+    async def commit(self, *changes: MembershipChanged) -> None:
+        """Into the segmenter's table alone: told later, or not at all."""
+        for change in changes:
+            await self.execute(
+                "INSERT INTO segmenter.memberships AS m (workspace_id, segment_id, profile_id, bucket, sequence, "
+                "segment_version, changed_at) VALUES (%s, %s, %s, 0, %s, 1, now()) "
+                "ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE SET sequence = excluded.sequence "
+                "WHERE m.sequence < excluded.sequence",
+                [change.workspace_id, change.segment_id, change.profile_id, change.sequence],
+            )
 
     async def update(self, profile: Profile, **more: Any) -> None:
         """profiles-updated arrives for the profile as it is in the store, or as a deleted one."""
@@ -268,6 +302,10 @@ class World:
             await deliverer.stop(3.0)
             await task
 
+    async def connections(self, destination_id: str) -> Sequence[Connection]:
+        """As the worker sees them."""
+        return await PostgresDirectory(self.pool, self.box).connections(DestinationKey(self.workspace, destination_id))
+
     async def execute(self, statement: str, parameters: Any = ()) -> None:
         async with self.pool.connection() as connection:
             await connection.execute(statement, parameters)
@@ -302,5 +340,6 @@ async def until(true: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> N
 async def world(pool: Pool, standin: Standin, migrated: str) -> AsyncIterator[World]:
     world = World(pool, standin, f"ws-{uuid4().hex[:8]}", migrated)
     yield world
-    for table in ("deliveries", "connections", "audiences", "destinations", "memberships", "profile_floors"):
-        await world.execute(f"DELETE FROM activation.{table} WHERE workspace_id = %s", [world.workspace])
+    own = ("deliveries", "connections", "audiences", "destinations", "memberships", "profile_floors")
+    for table in (*(f"activation.{name}" for name in (*own, "followed_segments")), "segmenter.memberships"):
+        await world.execute(f"DELETE FROM {table} WHERE workspace_id = %s", [world.workspace])

@@ -111,8 +111,11 @@ async def test_replace_over_the_api(world: World, door: httpx.AsyncClient) -> No
     ada = world.person("ada")
     await world.enter(ada)
     body = {"destinationId": destination["id"], "operation": "replace"}
+    await door.post(f"/audiences/{created['id']}/activate", json=body)
+    # who is to be there is not known yet, and a replacement by nobody would empty the audience
+    assert [one.replace_session for one in await world.connections(destination["id"])] == [None]
+    await world.load()
     async with world.working():
-        await door.post(f"/audiences/{created['id']}/activate", json=body)
         await until(lambda: _replaced(door, created["id"]))
     assert [member["EXTERN_ID"] for member in await world.standin.members()] == [profile_ref(ada.profile_id)]
 
@@ -261,6 +264,7 @@ async def test_overlap_and_suppression(world: World, door: httpx.AsyncClient) ->
     await made(door, "/destinations", facebook(world))
     one = await made(door, "/audiences", audience(name="one", segmentIds=["segment-a"]))
     two = await made(door, "/audiences", audience(name="two", segmentIds=["segment-b"]))
+    await world.load()
     ada, bob, cyd = world.person("ada"), world.person("bob"), world.person("cyd")
     await world.enter(ada, bob, segment="segment-a")
     await world.enter(bob, cyd, segment="segment-b")

@@ -90,6 +90,16 @@ def entered(workspace: str, profile_id: UUID) -> Outgoing:
     return Outgoing(MEMBERSHIPS_CHANGED, f"{workspace}|segment-p|{profile_id}".encode(), encode(message))
 
 
+async def commit(pool: Pool, workspace: str, ids: list[UUID]) -> None:
+    """As the segmenter does before it tells of them."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO segmenter.memberships (workspace_id, segment_id, profile_id, bucket, sequence, "
+            "segment_version, changed_at) SELECT %s, 'segment-p', id, 0, 1, 1, now() FROM unnest(%s::uuid[]) AS id",
+            [workspace, ids],
+        )
+
+
 @pytest.fixture
 def process(settings: dict[str, str], tmp_path: Path) -> Iterator[CdpProcess]:
     process = CdpProcess(("run", "activation"), environment(**settings), tmp_path / "activation.log")
@@ -119,6 +129,7 @@ async def test_a_process_killed_in_the_middle_loses_and_repeats_nothing(
         )
     ids = [uuid4() for _ in range(PEOPLE)]
     await store_profiles(settings["CDP_CLICKHOUSE_URL"], "demo", ids)
+    await commit(pool, "demo", ids)
     process.start()
     producer = KafkaProducer(settings["CDP_KAFKA_BOOTSTRAP_SERVERS"], client_id="test")
     await producer.start()

@@ -9,7 +9,7 @@ import pytest
 from cdp_activation.profile import fingerprint
 from cdp_schemas.profiles import ProfileUpdated
 from cdp_schemas.segments import MembershipChanged
-from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
+from cdp_schemas.topics import PROFILES_UPDATED
 
 from .conftest import World, records
 
@@ -38,16 +38,16 @@ async def test_a_batch_in_any_order_and_again_leaves_the_newest_of_each(world: W
     await world.audience(await world.destination())
     changes = [change(world, "ada", n) for n in (1, 2, 3)] + [change(world, "bob", n) for n in (1, 2)]
     for order in itertools.islice(itertools.permutations(changes), 0, 120, 17):
-        await world.planner.memberships(records(MEMBERSHIPS_CHANGED, [*order, order[0]]))
+        await world.tell(*order, order[0])
         assert await wanted(world) == {b"ada"}
-    await world.planner.memberships(records(MEMBERSHIPS_CHANGED, [change(world, "ada", 2)]))
+    await world.tell(change(world, "ada", 2))
     assert await wanted(world) == {b"ada"}
 
 
 async def test_an_audience_made_later_finds_the_members_of_a_segment_that_nobody_used(world: World) -> None:
     awkward = 'segment, "quoted" \\ {braced}'
     both = [change(world, name, 1, segment) for name in ("ada", "bob") for segment in (awkward, "segment-b")]
-    await world.planner.memberships(records(MEMBERSHIPS_CHANGED, [*both, change(world, "bob", 2, awkward)]))
+    await world.tell(*both, change(world, "bob", 2, awkward))
     assert await wanted(world) == set()
     await world.audience(await world.destination(), segment=awkward)
     await world.upkeep().reconcile(flagged=True)
@@ -57,7 +57,7 @@ async def test_an_audience_made_later_finds_the_members_of_a_segment_that_nobody
 async def test_a_merged_member_leaves_and_comes_back_when_the_merge_is_undone(world: World) -> None:
     await world.audience(await world.destination())
     await world.audience(await world.destination(), segment="segment-b")
-    await world.planner.memberships(records(MEMBERSHIPS_CHANGED, [change(world, "ada", 1), change(world, "bob", 1)]))
+    await world.tell(change(world, "ada", 1), change(world, "bob", 1))
     gone = told(world, "ada", 5, deleted=True, merged_into=world.person("bob").profile_id)
     await world.planner.profiles(records(PROFILES_UPDATED, [gone, told(world, "ada", 4)]))
     assert await wanted(world) == {b"bob"}
@@ -70,7 +70,7 @@ async def test_a_merged_member_leaves_and_comes_back_when_the_merge_is_undone(wo
 async def test_only_members_whose_data_changed_are_sent_again(world: World) -> None:
     await world.audience(await world.destination())
     names = ("ada", "bob", "cid")
-    await world.planner.memberships(records(MEMBERSHIPS_CHANGED, [change(world, name, 1) for name in names]))
+    await world.tell(*(change(world, name, 1) for name in names))
     for name in names:
         person = world.person(name)
         await world.execute(

@@ -10,6 +10,7 @@ import pytest
 from cdp_activation.stream import PatientStream, Planner
 from cdp_eventlog.log import Partition, Record
 from cdp_runtime.backoff import Backoff
+from cdp_runtime.metrics import ACTIVATION_UNREADABLE
 from cdp_runtime.patience import Stopping
 from cdp_schemas.codec import encode
 from cdp_schemas.segments import MembershipChanged
@@ -20,7 +21,11 @@ AT_ONCE = Backoff(base=0.001, cap=0.001)
 
 
 def record(partition: Partition, value: bytes, offset: int = 0) -> Record:
-    return Record(partition, offset, None, value, 0)
+    return Record(partition, offset, b"demo|vip|somebody", value, 0)
+
+
+def of_another_segment(value: bytes) -> Record:
+    return Record(ONE, 0, b"demo|vip|others|somebody", value, 0)
 
 
 def entered(number: int) -> bytes:
@@ -70,6 +75,16 @@ async def test_the_worker_is_woken_only_when_the_ledger_changed() -> None:
     projection.changed = 1
     await planner.memberships([record(ONE, entered(2))])
     assert woken == [True]
+
+
+async def test_messages_of_segments_that_no_audience_uses_are_not_even_read() -> None:
+    projection = FakeProjection()
+    planner = Planner(projection, lambda: None)
+    unreadable = ACTIVATION_UNREADABLE.labels(ONE.topic)
+    before = unreadable._value.get()
+    await planner.memberships([of_another_segment(b"{"), record(ONE, entered(1)), of_another_segment(entered(2))])
+    assert [fact.profile_id.int for fact in projection.memberships] == [1]
+    assert unreadable._value.get() == before
 
 
 async def test_what_is_no_message_is_left_and_its_neighbours_arrive() -> None:

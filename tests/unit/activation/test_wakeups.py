@@ -10,7 +10,7 @@ from cdp_activation.deliver import Deliverer
 from cdp_activation.ledger import DestinationKey
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.upkeep import Upkeep
-from tests.fakes.activation import FakeOutbox, FakeSweep
+from tests.fakes.activation import FakeFollowing, FakeOutbox, FakeSweep
 
 NEVER = 1e6
 KEY = DestinationKey("demo", "facebook")
@@ -55,7 +55,7 @@ class Waiting:
 
 async def test_reports_are_published_as_soon_as_they_are_written() -> None:
     outbox, told = FakeOutbox(), asyncio.Event()
-    upkeep = Upkeep(FakeSweep(), cast(Any, None), outbox, wake=lambda: None, told=told)
+    upkeep = Upkeep(FakeSweep(), FakeFollowing(), cast(Any, None), outbox, wake=lambda: None, told=told)
     async with running(upkeep.run(poll_seconds=NEVER, sweep_seconds=NEVER), upkeep.stop):
         await outbox.empty.wait()
         outbox.put(2)

@@ -16,7 +16,7 @@ from cdp_runtime.secrets import CannotOpen, SecretBox
 
 _log = structlog.get_logger(__name__)
 
-# a breaker that is open counts as throttled until its rest is over
+# a breaker that is open counts as throttled until its rest is over; a replacement waits until all members are known
 _DUE: Final = """
 SELECT DISTINCT c.workspace_id, c.destination_id
 FROM activation.connections c JOIN activation.destinations t USING (workspace_id, destination_id)
@@ -24,7 +24,9 @@ WHERE t.enabled AND t.deleted_at IS NULL AND t.paused_class IS NULL
   AND coalesce(t.throttled_until, %(now)s) <= %(now)s
   AND coalesce((t.breaker ->> 'until')::timestamptz, %(now)s) <= %(now)s
   AND (c.paused_class IS NULL OR c.paused_class = 'guard')
-  AND ((c.replace_session IS NOT NULL AND c.paused_class IS NULL) OR EXISTS (
+  AND ((c.replace_session IS NOT NULL AND c.paused_class IS NULL AND NOT EXISTS (
+        SELECT FROM activation.audiences_loading l
+        WHERE l.workspace_id = c.workspace_id AND l.audience_id = c.audience_id)) OR EXISTS (
     SELECT 1 FROM unnest(%(priorities)s::smallint[]) AS p(priority) CROSS JOIN LATERAL (
         SELECT 1 FROM activation.deliveries d
         WHERE d.workspace_id = c.workspace_id AND d.destination_id = c.destination_id
@@ -33,11 +35,12 @@ WHERE t.enabled AND t.deleted_at IS NULL AND t.paused_class IS NULL
         LIMIT 1) AS due))
 """
 _CONNECTIONS: Final = """
-SELECT audience_id, settings, active, paused_class, guard_waived_until, replace_session
-FROM activation.connections
-WHERE workspace_id = %(workspace)s AND destination_id = %(destination)s
-  AND (paused_class IS NULL OR paused_class = 'guard')
-ORDER BY replace_session IS NULL, audience_id
+SELECT c.audience_id, c.settings, c.active, c.paused_class, c.guard_waived_until,
+       CASE WHEN l.audience_id IS NULL THEN c.replace_session END AS replace_session
+FROM activation.connections c LEFT JOIN activation.audiences_loading l USING (workspace_id, audience_id)
+WHERE c.workspace_id = %(workspace)s AND c.destination_id = %(destination)s
+  AND (c.paused_class IS NULL OR c.paused_class = 'guard')
+ORDER BY c.replace_session IS NULL, c.audience_id
 """
 _DESTINATION: Final = """
 SELECT type, settings, credentials, enabled AND deleted_at IS NULL AND paused_class IS NULL AS ready,

@@ -11,10 +11,11 @@ from psycopg.rows import dict_row
 
 from cdp_activation.adapters.postgres_ledger import reconcile_in
 from cdp_activation.ledger import ConnectionKey
-from cdp_activation.projection import MembershipFact, ProfileFact
+from cdp_activation.projection import MembershipFact, ProfileFact, segment_key
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, arrays, booleans, numbers, octets, texts, times, uuids
 
+_FOLLOWED: Final = "SELECT workspace_id, segment_id FROM activation.followed_segments"
 # the sequence makes a repeat a no-op; the answer names the connections that want what changed: mostly none
 _MEMBERSHIPS: Final = """
 WITH changed AS (
@@ -98,6 +99,11 @@ class PostgresProjection:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def followed(self) -> frozenset[bytes]:
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(_FOLLOWED)).fetchall()
+        return frozenset(segment_key(*row) for row in rows)
 
     async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
         async with self._pool.connection() as connection:

@@ -125,7 +125,9 @@ present AS (SELECT profile_id, desired FROM activation.deliveries d WHERE {row} 
 changed AS (
     SELECT coalesce(w.profile_id, p.profile_id) AS profile_id, w.profile_id IS NOT NULL AS desired, w.received_at
     FROM wanted w FULL JOIN present p ON p.profile_id = w.profile_id
-    WHERE coalesce(p.desired, false) <> (w.profile_id IS NOT NULL)
+    WHERE coalesce(p.desired, false) <> (w.profile_id IS NOT NULL) AND NOT EXISTS (
+        SELECT FROM activation.connections c JOIN activation.audiences_loading l USING (workspace_id, audience_id)
+        WHERE {c_row} AND c.active)
     LIMIT %(limit)s
 ),
 explained AS (

@@ -1,0 +1,94 @@
+"""Audiences and the segmenter's memberships -> which segments are followed, and their members as of now."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from cdp_activation.ledger import Followed
+from cdp_runtime.postgres import Pool
+
+_PAGE: Final = 10_000
+_Place = tuple[int, UUID]  # bucket and profile
+_WANTED: Final = """
+SELECT DISTINCT a.workspace_id, s.segment_id
+FROM activation.audiences a CROSS JOIN LATERAL unnest(a.segment_ids) AS s(segment_id) WHERE a.deleted_at IS NULL
+"""
+_FOLLOW: Final = f"""
+INSERT INTO activation.followed_segments (workspace_id, segment_id)
+SELECT w.workspace_id, w.segment_id FROM ({_WANTED}) AS w
+LEFT JOIN activation.followed_segments f USING (workspace_id, segment_id)
+WHERE f.follow_id IS NULL ORDER BY 1, 2 ON CONFLICT DO NOTHING
+"""  # noqa: S608 - constants
+_LEAVE: Final = f"""
+DELETE FROM activation.followed_segments f WHERE NOT EXISTS (
+    SELECT FROM ({_WANTED}) AS w WHERE w.workspace_id = f.workspace_id AND w.segment_id = f.segment_id)
+"""  # noqa: S608 - constants
+_UNLOADED: Final = """
+SELECT follow_id, workspace_id, segment_id FROM activation.followed_segments WHERE NOT loaded ORDER BY follow_id
+"""
+# in the order of an index of the segmenter's; written in the order in which the stream locks rows
+_LOAD: Final = """
+WITH page AS MATERIALIZED (
+    SELECT bucket, profile_id, sequence FROM segmenter.memberships
+    WHERE workspace_id = %(workspace)s AND segment_id = %(segment)s AND (bucket, profile_id) > (%(bucket)s, %(profile)s)
+    ORDER BY bucket, profile_id LIMIT %(limit)s
+), written AS (
+    INSERT INTO activation.memberships AS m (workspace_id, segment_id, profile_id, sequence, member)
+    SELECT %(workspace)s, %(segment)s, profile_id, sequence, sequence %% 2 = 1 FROM page ORDER BY profile_id
+    ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE
+        SET sequence = excluded.sequence, member = excluded.member, received_at = NULL
+        WHERE m.sequence < excluded.sequence
+)
+SELECT bucket, profile_id FROM page ORDER BY bucket DESC, profile_id DESC LIMIT 1
+"""
+# the segmenter forgets the members of a segment that was deleted, once their exits are told
+_FORGOTTEN: Final = """
+UPDATE activation.memberships m SET member = false
+WHERE m.workspace_id = %(workspace)s AND m.segment_id = %(segment)s AND m.member AND NOT EXISTS (
+    SELECT FROM segmenter.memberships s
+    WHERE s.workspace_id = m.workspace_id AND s.segment_id = m.segment_id AND s.profile_id = m.profile_id)
+"""
+_LOADED: Final = """
+WITH loaded AS (
+    UPDATE activation.followed_segments SET loaded = true WHERE follow_id = %(follow)s
+    RETURNING workspace_id, segment_id
+)
+UPDATE activation.connections c SET reconcile = true
+FROM loaded JOIN activation.audiences a ON a.workspace_id = loaded.workspace_id
+    AND a.segment_ids @> ARRAY[loaded.segment_id]
+WHERE c.workspace_id = a.workspace_id AND c.audience_id = a.audience_id
+"""
+
+
+class PostgresFollowing:
+    """Implements the port Following. What the stream skipped before a segment was followed is in the segmenter's table.
+
+    A change is committed there before it is told, and the stream looks which segments are followed after it was told;
+    so whatever it skips was committed before ``follow`` was, and ``load`` reads after that. What is committed later is
+    told later, and the stream takes it; of what comes both ways the higher sequence stays.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def follow(self) -> list[Followed]:
+        async with self._pool.connection() as connection:
+            await connection.execute(_FOLLOW)
+            await connection.execute(_LEAVE)
+            return [Followed(*row) for row in await (await connection.execute(_UNLOADED)).fetchall()]
+
+    async def load(self, followed: Followed) -> None:
+        names = {"workspace": followed.workspace_id, "segment": followed.segment_id}
+        after: _Place | None = (-1, UUID(int=0))
+        while after is not None:
+            async with self._pool.connection() as connection:
+                after = await _load_page(connection, {**names, "bucket": after[0], "profile": after[1], "limit": _PAGE})
+        async with self._pool.connection() as connection:
+            await connection.execute(_FORGOTTEN, names)
+            await connection.execute(_LOADED, {"follow": followed.follow_id})
+
+
+async def _load_page(connection: AsyncConnection[Any], parameters: dict[str, Any]) -> _Place | None:
+    """Where the page ended; None after the last."""
+    return await (await connection.execute(_LOAD, parameters)).fetchone()
