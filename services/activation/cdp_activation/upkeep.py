@@ -1,4 +1,4 @@
-"""The work beside deliveries: reports to the log, reconciliation of what messages missed, figures of the backlog."""
+"""The work beside deliveries: segments to follow, what messages missed, reports to the log, figures of the backlog."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
