@@ -61,6 +61,8 @@ _OWNERS: Final = (
     f"LEFT ANY JOIN (SELECT node_id, profile_id FROM profile_aliases FINAL WHERE workspace_id = '{WORKSPACE}') AS n "
     "ON n.node_id = v.node_id"
 )
+# the trick of the product, which a person who measures finds too: both sides come ordered by node
+_MERGED: Final = "SETTINGS join_algorithm = 'partial_merge'"
 _OWNER: Final = f"if(n.profile_id = {_NOBODY}, v.node_id, n.profile_id)"
 
 
@@ -131,7 +133,7 @@ FROM (
     WHERE v.workspace_id = '{WORKSPACE}' AND event IN ({names})
       AND timestamp >= {_ms(_midnight(now) - timedelta(days=DAYS))} AND timestamp <= {_ms(now)}
     GROUP BY {_OWNER}
-)""")
+) {_MERGED}""")
 
     def said(rows: list[dict[str, Any]]) -> object:
         return [rows[0][f"reached_{k}"] for k in range(1, len(STEPS) + 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -55,20 +56,5 @@ async def test_funnels_agree_with_the_oracle(store: ClickHouse, seed: int) -> No
                 seen = [row[f"reached_{k}"] for k in range(1, len(names) + 1)]
                 times = [row[f"times_{k}"] for k in range(2, len(names) + 1)]
                 assert (seen, times) == (expected.reached, expected.times), (label, window_ms, order)
-
-
-@pytest.mark.parametrize("seed", range(3))
-async def test_the_fast_reading_counts_like_the_fold(store: ClickHouse, seed: int) -> None:
-    workspace = f"fast-{seed}"
-    rows, moved = history(random.Random(100 + seed), workspace)
-    await insert_events(store, rows)
-    await insert_aliases(store, workspace, moved)
-    period = Period(from_millis(BEGIN_MS), from_millis(BEGIN_MS) + timedelta(seconds=1))
-    steps = tuple(FunnelStep(event=name) for name in FUNNELS["disjoint"])
-    for window_ms in (1, 3, 7):
-        fast = Funnel(steps, period, window_ms, times=False)
-        assert fast.is_plain
-        assert "windowFunnel" in funnel(workspace, fast).sql
-        row = (await store.rows(funnel(workspace, fast)))[0]
-        expected = ask(rows, moved, [{step.event} for step in steps], window_ms, strict=False)
-        assert [row[f"reached_{k}"] for k in (1, 2, 3)] == expected.reached
+                untimed = (await store.rows(funnel(workspace, replace(asked, times=False))))[0]
+                assert list(untimed.values()) == expected.reached, (label, window_ms, order)

@@ -132,34 +132,6 @@ def steps(*names: str) -> tuple[FunnelStep, ...]:
     return tuple(FunnelStep(event=name) for name in names)
 
 
-def test_a_plain_funnel_without_times_is_a_window_funnel() -> None:
-    statement = funnel("acme", Funnel(steps("A", "B"), DAY, 5000, times=False))
-    assert statement.sql == (
-        "SELECT countIf(level >= 1) AS reached_1, countIf(level >= 2) AS reached_2 FROM ( SELECT "
-        "windowFunnel({window_ms:UInt64})(toUInt64(toUnixTimestamp64Milli(timestamp)), "
-        "(event IN {step0:Array(String)}), (event IN {step1:Array(String)})) AS level "
-        f"FROM events AS e ANY LEFT JOIN ( {MOVED} ) AS a ON a.node_id = e.node_id "
-        "WHERE workspace_id = {workspace:String} AND timestamp >= fromUnixTimestamp64Milli({start_ms:Int64}) "
-        "AND timestamp < fromUnixTimestamp64Milli({end_ms:Int64}) "
-        "AND _partition_id >= toString(toYYYYMM(fromUnixTimestamp64Milli({arrived_ms:Int64}, 'UTC'))) "
-        "AND event IN {names:Array(String)} "
-        "GROUP BY if(a.profile_id = toUUID('00000000-0000-0000-0000-000000000000'), e.node_id, a.profile_id) )"
-    )
-
-
-@pytest.mark.parametrize(
-    ("asked", "is_plain"),
-    [
-        (Funnel(steps("A", "B"), DAY, 1), True),
-        (Funnel(steps("A", "A"), DAY, 1), False),
-        (Funnel(steps("purchase", "Completed Order"), DAY, 1), False),  # two words for one event
-        (Funnel(steps("A", "B"), DAY, 1, order="strict"), False),
-    ],
-)
-def test_only_steps_that_share_no_event_are_plain(asked: Funnel, is_plain: bool) -> None:
-    assert asked.is_plain is is_plain
-
-
 def test_strict_funnels_read_every_event() -> None:
     assert "event IN {names" not in funnel("acme", Funnel(steps("A", "B"), DAY, 1, order="strict")).sql
 

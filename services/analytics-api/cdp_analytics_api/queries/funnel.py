@@ -1,24 +1,30 @@
 """A funnel -> one statement over all profiles: how many reach each step, and how long they take.
 
-The steps of a profile are folded event by event. The state is, per step, the latest first-step time of any way that
-leads there: a later start can only help, so it decides exactly whether the window is kept. Steps are updated from the
-state before the event, so one event takes one step. Events of the same millisecond count in the order of the steps.
+A profile's events in order are its trail. For each step and event it is told when the latest way to that step began
+that ends there: a later start can only help, so it decides exactly whether the window is kept. A step goes on from what
+was before its event, so one event takes one step. Events of the same millisecond count in the order of the steps.
+
+A step is computed for whole trails at once, and those that do not reach it are dropped before the next one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from cdp_analytics_api.periods import Period
 from cdp_analytics_api.queries.events import in_months
 from cdp_analytics_api.queries.filters import as_text, condition
-from cdp_analytics_api.queries.nodes import aliases, profile_of, workspace
+from cdp_analytics_api.queries.nodes import BY_ORDER, aliases, profile_of, workspace
 from cdp_analytics_api.questions import FunnelStep, Order
 from cdp_clickhouse.statement import EMPTY, Statement, join, value
 from cdp_schemas.event_names import names_matching
 
 BREAKDOWN_VALUES: Final = 25
-# an event in a trail: milliseconds above, one bit per step below
-_STEP_BITS: Final = 20
+# an event x in a trail: milliseconds above, one bit per step below
+_STEP_BITS: Final = 16
+_AT: Final = f"bitShiftRight(x, {_STEP_BITS})"
+# the start of no way: longer ago than any window
+_NEVER: Final = f"toInt64(-{1 << 62})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +47,6 @@ class Funnel:
         """The same question over all profiles together."""
         return replace(self, breakdown=None)
 
-    @property
-    def is_plain(self) -> bool:
-        """No event can be two steps, others may lie between: ``windowFunnel`` counts the same, and faster."""
-        every = [name for names in self.names for name in names]
-        return self.order == "ordered" and len(every) == len(set(every))
-
-
-@dataclass(frozen=True, slots=True)
-class _Counting:
-    """How one profile's events become its way (an aggregate), and what is counted over all ways."""
-
-    way: Statement
-    columns: str
-
 
 def funnel(workspace_id: str, asked: Funnel) -> Statement:
     """One row (per breakdown value, the most entered first): ``reached_k`` and, with times, ``times_k``.
@@ -62,16 +54,33 @@ def funnel(workspace_id: str, asked: Funnel) -> Statement:
     ``times_k`` is [median, 90th percentile] in milliseconds from the first step to step k (k >= 2), by the shortest
     way to its first completion; [0, 0] when nobody reached it.
     """
-    counting = _counted_plainly(asked) if asked.is_plain and not asked.times else _folded(asked)
-    ways = _ways(workspace_id, asked, counting.way)
+    columns, ways = ", ".join(_columns(asked)), _ways(workspace_id, asked)
     if not asked.breakdown:
-        return join(" ", ["SELECT", counting.columns, "FROM (", ways, ")"])
-    ending = "WHERE entered GROUP BY breakdown ORDER BY reached_1 DESC, breakdown LIMIT"
+        return join(" ", ["SELECT", columns, "FROM (", ways, ")", BY_ORDER])
+    ending = "WHERE step_1 GROUP BY breakdown ORDER BY reached_1 DESC, breakdown LIMIT"
     limit = value("values", "UInt32", BREAKDOWN_VALUES)
-    return join(" ", ["SELECT breakdown,", counting.columns, "FROM (", ways, ")", ending, limit])
+    return join(" ", ["SELECT breakdown,", columns, "FROM (", ways, ")", ending, limit, BY_ORDER])
 
 
-def _ways(workspace_id: str, asked: Funnel, way: Statement) -> Statement:
+def _columns(asked: Funnel) -> Iterator[str]:
+    for k in range(1, len(asked.steps) + 1):
+        yield f"countIf(step_{k}) AS reached_{k}"
+        if _is_timed(asked, k):
+            yield f"quantilesExactIf(0.5, 0.9)(taken_{k}, step_{k}) AS times_{k}"
+
+
+def _ways(workspace_id: str, asked: Funnel) -> Statement:
+    """One row per profile: ``step_k``, whether it reached step k, and ``taken_k``, the milliseconds that it took."""
+    ways, known = _trails(workspace_id, asked), ["breakdown"] if asked.breakdown else []
+    for k in range(1, len(asked.steps) + 1):
+        hits = join(", ", [*known, f"trail_{k - 1}", _hits(asked, k)])
+        reached = join(", ", [*known, *_reached(asked, k), *_left(asked, k)])
+        ways = join(" ", ["SELECT", reached, "FROM ( SELECT", hits, "FROM (", ways, ") )"])
+        known += [f"step_{k}", f"taken_{k}"] if _is_timed(asked, k) else [f"step_{k}"]
+    return ways
+
+
+def _trails(workspace_id: str, asked: Funnel) -> Statement:
     """One row per profile with at least one event that matters."""
     every = [name for names in asked.names for name in names]
     conditions = [
@@ -80,11 +89,13 @@ def _ways(workspace_id: str, asked: Funnel, way: Statement) -> Statement:
         # strict steps are broken by any other event, so all of them are read
         EMPTY if asked.order == "strict" else "event IN " + value("names", "Array(String)", sorted(set(every))),
     ]
+    steps = join(" + ", (f"{1 << k} * " + test for k, test in enumerate(_tests(asked))))
+    packed = f"bitShiftLeft(toUnixTimestamp64Milli(timestamp), {_STEP_BITS}) + " + steps
     return join(
         " ",
         [
             "SELECT",
-            join(", ", [way, *_breakdown(asked)]),
+            join(", ", ["arraySort(groupArray(" + packed + ")) AS trail_0", _breakdown(asked)]),
             "FROM events AS e ANY LEFT JOIN (",
             aliases(workspace_id),
             ") AS a ON a.node_id = e.node_id WHERE",
@@ -95,12 +106,11 @@ def _ways(workspace_id: str, asked: Funnel, way: Statement) -> Statement:
     )
 
 
-def _breakdown(asked: Funnel) -> list[Statement]:
+def _breakdown(asked: Funnel) -> Statement:
     if not asked.breakdown:
-        return []
-    entry = _tests(asked)[0]
+        return EMPTY
     first = "argMinIf(" + as_text(asked.breakdown, "breakdown") + ", (timestamp, received_partition, received_offset), "
-    return [first + entry + ") AS breakdown", "countIf(" + entry + ") > 0 AS entered"]
+    return first + _tests(asked)[0] + ") AS breakdown"
 
 
 def _tests(asked: Funnel) -> list[Statement]:
@@ -114,44 +124,33 @@ def _test(k: int, step: FunnelStep, names: tuple[str, ...]) -> Statement:
     return "(" + join(" AND ", [named, *filters]) + ")"
 
 
-def _counted_plainly(asked: Funnel) -> _Counting:
-    millis = "toUInt64(toUnixTimestamp64Milli(timestamp))"
-    window = value("window_ms", "UInt64", asked.window_ms)
-    level = "windowFunnel(" + window + f")({millis}, " + join(", ", _tests(asked)) + ") AS level"
-    columns = ", ".join(f"countIf(level >= {k}) AS reached_{k}" for k in range(1, len(asked.steps) + 1))
-    return _Counting(level, columns)
+def _hits(asked: Funnel, k: int) -> Statement:
+    """Per event of a trail, the start of the way that it brings to step k."""
+    is_step = f"bitTest(x, {k - 1})"
+    if k == 1:
+        return Statement(f"arrayMap(x -> if({is_step}, {_AT}, {_NEVER}), trail_0) AS hits_1")
+    start = f"if({is_step} AND {_AT} - start <= " + _window(asked) + f", start, {_NEVER})"
+    return "arrayMap((x, start) -> " + start + f", trail_{k - 1}, starts_{k - 1}) AS hits_{k}"
 
 
-def _folded(asked: Funnel) -> _Counting:
-    steps = len(asked.steps)
-    mask = join(" + ", (f"{1 << k} * " + test for k, test in enumerate(_tests(asked))))
-    packed = f"bitShiftLeft(toUInt64(toUnixTimestamp64Milli(timestamp)), {_STEP_BITS}) + " + mask
-    start = ", ".join(["toInt64(-1)"] * (2 * steps))
-    way = (
-        "arrayFold((way, x) -> (" + _next_state(asked) + "), arraySort(groupArray(" + packed + f")), ({start})) AS way"
-    )
-    columns = [f"countIf(way.{steps + k} >= 0) AS reached_{k}" for k in range(1, steps + 1)]
-    if asked.times:
-        columns += [_quantiles(k, steps + k) for k in range(2, steps + 1)]
-    return _Counting(way, ", ".join(columns))
+def _reached(asked: Funnel, k: int) -> list[Statement]:
+    reached = [Statement(f"arrayExists(start -> start != {_NEVER}, hits_{k}) AS step_{k}")]
+    if _is_timed(asked, k):
+        taken = f"arrayMap((x, start) -> {_AT} - start, trail_{k - 1}, hits_{k})"
+        reached.append("arrayFirst(ms -> ms <= " + _window(asked) + f", {taken}) AS taken_{k}")
+    return reached
 
 
-def _quantiles(k: int, place: int) -> str:
-    return f"quantilesExactIf(0.5, 0.9)(way.{place}, way.{place} >= 0) AS times_{k}"
+def _left(asked: Funnel, k: int) -> list[str]:
+    """What the next step goes on from: the trail and, per event, the start of the latest way to step k before it."""
+    lasting = f"hits_{k}" if asked.order == "strict" else f"arrayFill(start -> start != {_NEVER}, hits_{k})"
+    starts = f"arrayShiftRight({lasting}, 1, {_NEVER})"
+    return [f"if(step_{k}, trail_{k - 1}, []) AS trail_{k}", f"if(step_{k}, {starts}, []) AS starts_{k}"]
 
 
-def _next_state(asked: Funnel) -> Statement:
-    """The state after event x. Elements 1 to n: latest start of a way to each step (-1: none); then n times taken."""
-    steps, now = len(asked.steps), f"toInt64(bitShiftRight(x, {_STEP_BITS}))"
-    window = value("window_ms", "Int64", asked.window_ms)
-    starts, taken = [], []
-    for k in range(1, steps + 1):
-        is_step, before = f"bitTest(x, {k - 1})", f"way.{k - 1}"
-        in_time = "" if k == 1 else f" AND {before} >= 0 AND {now} - {before} <= " + window
-        hit = Statement(is_step) + in_time
-        start = now if k == 1 else before
-        stays = "toInt64(-1)" if asked.order == "strict" else f"way.{k}"
-        later = start if asked.order == "strict" else f"greatest({start}, way.{k})"
-        starts.append("if(" + hit + f", {later}, {stays})")
-        taken.append(f"if(way.{steps + k} < 0 AND " + hit + f", {now} - {start}, way.{steps + k})")
-    return join(", ", [*starts, *taken])
+def _is_timed(asked: Funnel, k: int) -> bool:
+    return asked.times and k > 1
+
+
+def _window(asked: Funnel) -> Statement:
+    return value("window_ms", "Int64", asked.window_ms)
