@@ -9,6 +9,7 @@ from bench import (
     latency,
     pipeline,
     questions,
+    reads,
     recovery,
     segments,
     storage,
@@ -53,6 +54,8 @@ REGISTRY = Registry(
         Benchmark([catchup.P22], running, catchup.drained),
         Benchmark([storage.P25_EVENT, storage.P25_PROFILE], running, storage.stored),
         Benchmark([recovery.P23], running, recovery.recovered, is_profiled=False),
+        # a million more profiles are not what the rows before it are about
+        Benchmark(list(reads.TARGETS.values()), running, reads.answered),
         # last on their stack: they suspend what is behind the gateway
         Benchmark([P1, P1_CPU, P2, P2_CPU], running, lambda whole: gateway.rows(whole.stack)),
         Benchmark([latency.P3], running, latency.acknowledged),

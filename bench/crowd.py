@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
@@ -27,7 +28,7 @@ NAMES = [
 ]
 
 _PROFILES = """
-INSERT INTO profiles SELECT 'bench', reinterpretAsUUID(sipHash128(number)), 1, 0, now64(3), now64(3),
+INSERT INTO profiles SELECT {workspace:String}, reinterpretAsUUID(sipHash128(number)), 1, 0, now64(3), now64(3),
     now64(3) - toIntervalSecond(rand(1) % (86400 * 400)), now64(3) - toIntervalSecond(rand(2) % (86400 * 60)),
     map('email', [concat('p', toString(number), '@example.com')]),
     concat('{"country":"', ['US', 'DE', 'FR', 'GB', 'IN'][1 + rand(3) % 5], '","age":', toString(18 + rand(4) % 60),
@@ -82,12 +83,20 @@ async def _migrated_and_filled(crowd: Crowd) -> None:
 
 async def fill(store: ClickHouse) -> None:
     """Rows into empty tables; the counters follow from the events."""
-    for table, total in ((_PROFILES, PROFILES), (_EVENTS, EVENTS)):
-        for number in range(SLICES):
-            count = total // SLICES
-            parameters = {"from": number * count, "count": count, "names": NAMES, "profiles": PROFILES}
-            used = {name: value for name, value in parameters.items() if f"{{{name}:" in table}
-            await store.command(Statement(table, used))
+    await insert_profiles(store, WORKSPACE)
+    await _insert(store, _EVENTS, EVENTS, {"names": NAMES, "profiles": PROFILES})
     await store.command(Statement(_ALIASES, {"profiles": PROFILES}))
-    for table in ("profiles", "events", "counters", "profile_aliases"):
+    for table in ("events", "counters", "profile_aliases"):
         await store.command(Statement(f"OPTIMIZE TABLE {table} FINAL"))
+
+
+async def insert_profiles(store: ClickHouse, workspace: str) -> None:
+    """A million rows for a workspace that has none, merged."""
+    await _insert(store, _PROFILES, PROFILES, {"workspace": workspace})
+    await store.command(Statement("OPTIMIZE TABLE profiles FINAL"))
+
+
+async def _insert(store: ClickHouse, rows: str, total: int, parameters: dict[str, Any]) -> None:
+    count = total // SLICES
+    for number in range(SLICES):
+        await store.command(Statement(rows, {"from": number * count, "count": count, **parameters}))

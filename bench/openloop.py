@@ -90,7 +90,10 @@ async def _worker(port: int, waiting: "asyncio.Queue[tuple[float, bytes] | None]
 
 
 def latencies(port: int, requests: Sequence[bytes], rate: float, lines: int) -> Offered:
-    """Offers each request once at this rate, from a process of its own that costs a few microseconds a request."""
+    """Offers each request once at this rate, from a process of its own that costs a few microseconds a request.
+
+    The latencies are in the order of the requests.
+    """
     with _fork.Pool(1) as pool:
         return pool.apply(_latencies, (port, requests, rate, lines))
 
@@ -101,24 +104,25 @@ def _latencies(port: int, requests: Sequence[bytes], rate: float, lines: int) ->
     poll = select.epoll()
     for each in idle:
         poll.register(each.socket, select.EPOLLIN)
-    asked: dict[int, tuple[float, KeptConnection]] = {}
-    offered, plan = Offered(), zip(due(time.perf_counter(), rate), requests, strict=False)
+    asked: dict[int, tuple[int, float, KeptConnection]] = {}
+    offered = Offered([math.nan] * len(requests))
+    plan = enumerate(zip(due(time.perf_counter(), rate), requests, strict=False))
     upcoming = next(plan, None)
     while upcoming is not None or asked:
-        while upcoming is not None and idle and upcoming[0] <= time.perf_counter():
-            at, one = upcoming
+        while upcoming is not None and idle and upcoming[1][0] <= time.perf_counter():
+            number, (at, one) = upcoming
             line = idle.pop()
             line.send(one)
-            asked[line.socket.fileno()] = at, line
+            asked[line.socket.fileno()] = number, at, line
             upcoming = next(plan, None)
-        pause = max(0.0, upcoming[0] - time.perf_counter()) if upcoming is not None and idle else None
-        for number, _ in poll.poll(pause):
-            at, line = asked[number]
+        pause = max(0.0, upcoming[1][0] - time.perf_counter()) if upcoming is not None and idle else None
+        for ready, _ in poll.poll(pause):
+            number, at, line = asked[ready]
             if (good := line.answer()) is None:
                 continue
-            offered.latencies.append(time.perf_counter() - at)
+            offered.latencies[number] = time.perf_counter() - at
             offered.failures += not good
-            idle.append(asked.pop(number)[1])
+            idle.append(asked.pop(ready)[2])
     return offered
 
 

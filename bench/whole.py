@@ -3,10 +3,10 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Whole:
     rate: float | None = None
     knows_people: bool = False
     _runs: int = 0
-    _filled: bool = False
+    _done: set[str] = field(default_factory=set)
 
     @property
     def pids(self) -> list[int]:
@@ -61,9 +61,15 @@ class Whole:
 
     def fill(self) -> None:
         """Workspaces, segments and a first load, which also warms everything up; once."""
-        if self._filled:
-            return
-        self._filled = True
+        self.once("filled", self._fill)
+
+    def once(self, what: str, do: Callable[[], None]) -> None:
+        """Does it, unless it was done to this stack before."""
+        if what not in self._done:
+            self._done.add(what)
+            do()
+
+    def _fill(self) -> None:
         asyncio.run(_open(self.stack.postgres_url))
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda pair: _segment(self.stack, *pair), [(t, n) for t in TENANTS for n in range(SEGMENTS)]))

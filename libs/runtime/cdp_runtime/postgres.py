@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import select
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
@@ -16,8 +18,11 @@ _log = logging.getLogger(__name__)
 _TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")  # connection, rollback, resources, operator, system
 _CONFINE: Final = sql.SQL("SET ROLE {}").format(sql.Identifier(FRONT_DOOR_ROLE))
 _SPEAK_FOR: Final = f"SELECT set_config('{WORKSPACE_SETTING}', %s, true)"
+_SPEAK_FROM_NOW_ON: Final = f"SELECT set_config('{WORKSPACE_SETTING}', %s, false)"
 Connection = psycopg.AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
+# for whom the connections of statement pools speak until they are told otherwise
+_spokesmen: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
 
 
 def retryable(error: BaseException) -> bool:
@@ -79,6 +84,28 @@ def front_door_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8
     )
 
 
+def statement_pool(url: str, *, name: str, max_size: int = 8) -> Pool:
+    """A lazy pool for work of one statement each, which is its own transaction and costs one round trip, not four."""
+    patience = _patience(name, autocommit=True)
+    return AsyncConnectionPool(url, min_size=1, max_size=max_size, name=name, check=_check_if_spoken_to, **patience)
+
+
+def front_door_statements(url: str, *, name: str, max_size: int = 8) -> Pool:
+    """Both: a statement pool that is confined to the present workspace.
+
+    A connection goes on speaking for a workspace, and is told anew when the next to use it is another's.
+    """
+    return AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=max_size,
+        name=name,
+        configure=_confine,
+        check=_turn_to_workspace,
+        **_patience(name, autocommit=True),
+    )
+
+
 async def _confine(connection: Connection) -> None:
     await connection.execute(_CONFINE)
     await connection.commit()
@@ -89,8 +116,25 @@ async def _speak_for_workspace(connection: Connection) -> None:
     await connection.execute(_SPEAK_FOR, [present_workspace()])
 
 
-def _patience(name: str) -> dict[str, Any]:
-    connecting = {"application_name": name, "connect_timeout": 3}
+async def _turn_to_workspace(connection: Connection) -> None:
+    await _check_if_spoken_to(connection)
+    workspace = present_workspace()
+    if _spokesmen.get(connection) != workspace:
+        _spokesmen.pop(connection, None)  # a statement that is cancelled may have been heard or not
+        await connection.execute(_SPEAK_FROM_NOW_ON, [workspace])
+        _spokesmen[connection] = workspace
+
+
+async def _check_if_spoken_to(connection: Connection) -> None:
+    """A server says nothing on an idle connection but that it ends: only where something has arrived is it asked."""
+    arrived = select.poll()
+    arrived.register(connection.fileno(), select.POLLIN)
+    if arrived.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+def _patience(name: str, *, autocommit: bool = False) -> dict[str, Any]:
+    connecting = {"application_name": name, "connect_timeout": 3, "autocommit": autocommit}
     return {"open": False, "timeout": 5, "reconnect_timeout": 0, "kwargs": connecting}
 
 

@@ -40,7 +40,7 @@ from cdp_runtime.auth import SCOPES
 from cdp_runtime.clients import networks
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.logs import get_logger
-from cdp_runtime.postgres import Pool, front_door_pool, lazy_pool
+from cdp_runtime.postgres import Pool, front_door_pool, lazy_pool, statement_pool
 from cdp_runtime.server import HttpServer
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
@@ -55,6 +55,7 @@ class _Adapters:
 
     pool: Pool
     owners: Pool
+    entries: Pool
     clickhouse: ClickHouse
     events: ClickHouseEventStore
     directory: ClickHouseDirectory
@@ -67,6 +68,7 @@ class _Adapters:
     async def disconnect(self) -> None:
         await self.pool.close()
         await self.owners.close()
+        await self.entries.close()
         await self.clickhouse.stop()
         await self.requests.close()
         await self.guesses.close()
@@ -146,6 +148,7 @@ class AnalyticsApi:
         """Opens the door at once, whatever is down. Raises PortTaken."""
         await self._adapters.pool.open(wait=False)
         await self._adapters.owners.open(wait=False)
+        await self._adapters.entries.open(wait=False)
         for part in self._parts:
             part.start()
         self.port = self._server.start()
@@ -183,18 +186,20 @@ async def seed_local(postgres_url: str) -> None:
 def _adapters(settings: AnalyticsApiSettings) -> _Adapters:
     pool = front_door_pool(settings.postgres_url, name="analytics-api", max_size=6)
     owners = lazy_pool(settings.postgres_url, name="analytics-api-owner", max_size=4)
+    entries = statement_pool(settings.postgres_url, name="analytics-api-audit", max_size=2)
     clickhouse = ClickHouse(settings.clickhouse_url, timeout_s=settings.api_query_seconds + 5)
     events = ClickHouseEventStore(clickhouse, seconds=settings.api_query_seconds, rows=settings.api_query_rows)
     wrong_tokens = settings.api_wrong_tokens_per_minute
     return _Adapters(
         pool=pool,
         owners=owners,
+        entries=entries,
         clickhouse=clickhouse,
         events=events,
         directory=ClickHouseDirectory(events),
         quarantine=PostgresQuarantine(pool, owners),
         kept=PostgresKeptAnswers(pool, owners),
-        audit=PostgresAuditLog(owners),
+        audit=PostgresAuditLog(entries),
         requests=RedisRateLimiter(settings.redis_url, "rate", settings.api_rate_per_minute, settings.api_rate_burst),
         guesses=RedisRateLimiter(settings.redis_url, "guesses", wrong_tokens, wrong_tokens),
     )

@@ -11,7 +11,7 @@ from cdp_identity.api_answers import ConsentBody, ConsentState, Deleted, Graph, 
 from cdp_identity.api_ports import Changes, Reading
 from cdp_identity.identifiers import ANONYMOUS_ID, USER_ID, Identifier, Spelling
 from cdp_identity.references import external_entries, identifiers_of, node_of
-from cdp_identity.search import ProfileSearch, conditions
+from cdp_identity.search import TOTAL_BOUND, ProfileSearch, conditions
 from cdp_identity.shapes import Pending, Profile, ProfileBody, profile_of
 from cdp_identity.writing import Change
 from cdp_runtime.auth import Principal, require
@@ -101,7 +101,7 @@ class IdentityApi:
         return Answer(data=Deleted(id=profile_ref(profile)))
 
     async def search(self, body: ProfileSearch, request: Request, who: MayRead) -> Answer[ProfilePage]:
-        """Profiles for which every condition holds, in the order of their ids; `total` counts up to 10,000."""
+        """Profiles for which every condition holds, in the order of their ids; `total` counts up to 1,000."""
         after = parse_profile_ref(body.cursor) if body.cursor else None
         if body.cursor and after is None:
             raise _invalid("cursor", "is not one that a search answered with")
@@ -109,13 +109,15 @@ class IdentityApi:
             found = conditions(who.workspace_id, body, self._currency, self._spelling)
         except ValueError as error:
             raise _invalid("minLtv", str(error)) from error
-        ids, total, is_more = await self._reading.search(found, body.limit, body.offset, after)
+        ids, count, is_more = await self._reading.search(found, body.limit, body.offset, after)
         records = await self._reading.records(who.workspace_id, ids)
         segments = await _segments(request, who.workspace_id, ids)
         sees_pii = "profiles:pii" in who.scopes
         shown = [profile_of(records[one], segments.get(one, []), sees_pii=sees_pii) for one in ids if one in records]
         cursor = profile_ref(ids[-1]) if is_more else None
-        return Answer(data=ProfilePage(profiles=shown, total=total, limit=body.limit, cursor=cursor))
+        total, is_exact = min(count, TOTAL_BOUND), count <= TOTAL_BOUND
+        page = ProfilePage(profiles=shown, total=total, total_is_exact=is_exact, limit=body.limit, cursor=cursor)
+        return Answer(data=page)
 
     async def identities(self, ref: Ref, who: MayRead) -> Answer[Graph]:
         """The nodes of a profile and every link between them with its evidence, those that do not hold included."""
@@ -200,8 +202,8 @@ class IdentityApi:
         return profile
 
     async def _record(self, workspace_id: str, ref: str) -> ProfileUpdated:
-        profile = await self._profile_id(workspace_id, ref)
-        record = (await self._reading.records(workspace_id, [profile])).get(profile)
+        node = node_of(workspace_id, ref, self._spelling)
+        record = None if node is None else await self._reading.record_of(workspace_id, node)
         if record is None:
             raise not_found("profile", ref)
         return record

@@ -24,10 +24,11 @@ class Deleted(Wire):
 
 
 class ProfilePage(Wire):
-    """One page of a search. ``cursor`` is None on the last one; ``total`` counts no further than 10,000."""
+    """One page of a search. ``cursor`` is None on the last one."""
 
     profiles: list[Profile]
-    total: int
+    total: int = Field(description="how many there are on all pages, counted no further than 1,000")
+    total_is_exact: bool = Field(description="false where counting ended: there are more than `total`")
     limit: int
     cursor: str | None
 

@@ -19,10 +19,13 @@ class Reading(Protocol):
     async def records(self, workspace_id: str, profiles: Collection[UUID]) -> dict[UUID, ProfileUpdated]:
         """Golden records of the profiles that exist."""
 
+    async def record_of(self, workspace_id: str, node: UUID) -> ProfileUpdated | None:
+        """The golden record of the profile that a node belongs to; None for an unknown or erased node."""
+
     async def search(
         self, conditions: Conditions, limit: int, offset: int, after: UUID | None
     ) -> tuple[list[UUID], int, bool]:
-        """One page of ids, the bounded total, and whether there is a next page."""
+        """One page of ids, how many there are in all (counted to one beyond the bound), and whether a page follows."""
 
     async def graph(self, workspace_id: str, profile: UUID) -> tuple[list[NodeRow], list[LinkRow]]:
         """The nodes of a profile and its links, those that do not hold included."""

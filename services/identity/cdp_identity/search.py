@@ -1,4 +1,4 @@
-"""A profile search -> one SQL statement with its parameters, and the same for its bounded total."""
+"""A profile search -> SQL statements with their parameters: for a page of ids, and for the bounded total."""
 
 import re
 from decimal import Decimal
@@ -13,7 +13,13 @@ from cdp_runtime.envelope import Wire
 from cdp_schemas.money import to_minor
 from cdp_schemas.nodes import node_id
 
-TOTAL_BOUND: Final = 10_000
+Query = tuple[str, list[Any]]
+TOTAL_BOUND: Final = 1_000
+_FIRST: Final = UUID(int=0)  # before every id
+_PASSED: Final = 100  # profiles that a walk looks at for each that it is to find
+_NEXT: Final = """(
+    SELECT * FROM identity.workspace_profiles WHERE workspace_id = %s AND profile_id > %s
+    ORDER BY workspace_id, profile_id LIMIT %s)"""
 _TRAIT: Final = re.compile(r"attributes\.(?:customFields\.)?(.+)")
 _CONSENT: Final = re.compile(r"(\w+)Consent")
 
@@ -71,20 +77,37 @@ class Conditions:
         self._sql.append(sql)
         self._parameters += parameters
 
-    def page(self, limit: int, offset: int, after: UUID | None) -> tuple[str, list[Any]]:
-        """Ids of one page, in the order of the ids; one more than the page shows whether there is a next one."""
-        sql, parameters = list(self._sql), list(self._parameters)
-        if after is not None:
-            sql.append("p.profile_id > %s")
-            parameters.append(after)
-        text = f"SELECT p.profile_id FROM identity.workspace_profiles AS p WHERE {' AND '.join(sql)}"  # noqa: S608 -- own constants
-        return f"{text} ORDER BY p.profile_id LIMIT %s OFFSET %s", [*parameters, limit + 1, offset]
+    def some(self, limit: int, offset: int, after: UUID | None) -> Query:
+        """One row: how many there are, counted no further than one beyond the bound, and the page that these make.
 
-    def total(self) -> tuple[str, list[Any]]:
-        """How many there are, counting no further than the bound."""
-        where = " AND ".join(self._sql)
-        inner = f"SELECT 1 FROM identity.workspace_profiles AS p WHERE {where} LIMIT %s"  # noqa: S608 -- own constants
-        return f"SELECT count(*) FROM ({inner}) AS found", [*self._parameters, TOTAL_BOUND]  # noqa: S608
+        The page is right when that is all of them; they are taken in whatever order is quickest.
+        """
+        return (
+            f"WITH found AS MATERIALIZED ({self._ids()} LIMIT %s) SELECT (SELECT count(*) FROM found), ARRAY("  # noqa: S608
+            "SELECT profile_id FROM found WHERE profile_id > %s ORDER BY profile_id LIMIT %s OFFSET %s)",
+            [*self._parameters, TOTAL_BOUND + 1, after or _FIRST, limit + 1, offset],
+        )
+
+    def walk(self, limit: int, offset: int, after: UUID | None) -> Query:
+        """Ids of one page, in the order of the ids, as far as they are among the next profiles in that order.
+
+        Where many are found the page is full soon, however wrong the planner's guess of how many would have been.
+        """
+        wanted = limit + 1 + offset
+        return (
+            f"{self._ids(_NEXT)} LIMIT %s OFFSET %s",
+            [self._workspace_id, after or _FIRST, _PASSED * wanted, *self._parameters, limit + 1, offset],
+        )
+
+    def page(self, limit: int, offset: int, after: UUID | None) -> Query:
+        """Ids of one page, in the order of the ids; one more than the page shows whether there is a next one."""
+        return (
+            f"{self._ids()} AND p.profile_id > %s ORDER BY p.profile_id LIMIT %s OFFSET %s",
+            [*self._parameters, after or _FIRST, limit + 1, offset],
+        )
+
+    def _ids(self, source: str = "identity.workspace_profiles") -> str:
+        return f"SELECT p.profile_id FROM {source} AS p WHERE {' AND '.join(self._sql)}"  # noqa: S608 -- own constants
 
 
 def conditions(workspace_id: str, search: ProfileSearch, currency: str, spelling: Spelling) -> Conditions:

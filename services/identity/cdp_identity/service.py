@@ -20,7 +20,7 @@ from cdp_runtime.gathering import Gathering
 from cdp_runtime.logs import get_logger
 from cdp_runtime.metrics import CONSUMER_LAG
 from cdp_runtime.patience import Patience, Stopping
-from cdp_runtime.postgres import Pool, front_door_pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_statements, open_pool
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
 from cdp_schemas.topics import EVENTS_RECEIVED
@@ -135,7 +135,7 @@ def build_api() -> ApiPart:
 
     settings = load(IdentitySettings)
     clock = SystemClock()
-    pool = front_door_pool(settings.postgres_url, name="identity-api", min_size=1, max_size=8)
+    pool = front_door_statements(settings.postgres_url, name="identity-api")
     producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id="identity-api")
     reads = ProfileReads(pool, clock)
     writes = ProfileWrites(producer, reads, clock, settings.identity_wait_seconds)

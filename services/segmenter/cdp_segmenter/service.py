@@ -9,7 +9,7 @@ from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.metrics import CONSUMER_LAG
-from cdp_runtime.postgres import Pool, front_door_pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_pool, front_door_statements, open_pool
 from cdp_runtime.settings import load
 from cdp_schemas.topics import PROFILES_RECORDED
 from cdp_segmenter.adapters.clickhouse_crowd import ClickHouseCrowd
@@ -111,17 +111,20 @@ def build_api() -> ApiPart:
     from cdp_segmenter.api import SegmentsApi  # the segmenter has no routes and does not load FastAPI
 
     settings = load(SegmenterSettings)
-    pool = front_door_pool(settings.postgres_url, name="segmenter-api", max_size=12)
+    pool = front_door_pool(settings.postgres_url, name="segmenter-api", max_size=6)
+    statements = front_door_statements(settings.postgres_url, name="segmenter-api-statements")
     store = ClickHouse(settings.clickhouse_url)
     clock, crowd = SystemClock(), ClickHouseCrowd(store)
-    desk = Desk(PostgresCatalogue(pool), PostgresLedger(pool), crowd, clock)
+    desk = Desk(PostgresCatalogue(statements), PostgresLedger(pool), crowd, clock)
     api = SegmentsApi(desk)
 
     async def start() -> None:
         await pool.open(wait=False)
+        await statements.open(wait=False)
 
     async def stop() -> None:
         await pool.close()
+        await statements.close()
         await store.stop()
 
     facets: dict[str, Facet] = {

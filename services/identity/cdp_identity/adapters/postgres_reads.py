@@ -9,9 +9,8 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from cdp_identity.adapters.postgres import golden_records
-from cdp_identity.adapters.postgres_rows import link_row, node_row
-from cdp_identity.adapters.postgres_sql import LINK_COLUMNS, MEMBERS, NODES
+from cdp_identity.adapters.postgres_rows import link_row, node_row, read_record
+from cdp_identity.adapters.postgres_sql import LINK_COLUMNS, MEMBERS, NODES, PROFILE_COLUMNS
 from cdp_identity.batch import message_key
 from cdp_identity.rows import ConsentEntry, LinkRow, NodeRow
 from cdp_identity.search import TOTAL_BOUND, Conditions
@@ -23,6 +22,25 @@ from cdp_schemas.profiles import ProfileUpdated
 _LINKS_SHOWN: Final = 1000
 _HISTORY_SHOWN: Final = 1000
 _SETTLED: Final = "SELECT 1 FROM identity.messages WHERE id = %s AND day = ANY(%s)"
+# the columns of a profile, then its identifiers side by side; a node that is its own profile is found by its key
+_IDENTIFIERS: Final = """
+CROSS JOIN LATERAL (
+    SELECT array_agg(n.kind) AS kinds, array_agg(n.value) AS texts, array_agg(n.first_seen) AS firsts FROM (
+        SELECT kind, value, first_seen FROM identity.nodes AS own
+        WHERE own.workspace_id = p.workspace_id AND own.node_id = p.profile_id AND own.profile_id = own.node_id
+        UNION ALL
+        SELECT kind, value, first_seen FROM identity.nodes AS moved
+        WHERE moved.workspace_id = p.workspace_id AND moved.profile_id = p.profile_id
+          AND moved.profile_id <> moved.node_id) AS n
+    WHERE n.kind <> '') AS said"""
+_RECORD_COLUMNS: Final = f"{PROFILE_COLUMNS}, said.kinds, said.texts, said.firsts"
+_RECORDS: Final = f"""
+SELECT {_RECORD_COLUMNS} FROM identity.profiles AS p {_IDENTIFIERS}
+WHERE p.workspace_id = %s AND p.profile_id = ANY(%s) AND p.version > 0"""  # noqa: S608 -- own constants
+_RECORD_OF: Final = f"""
+SELECT {_RECORD_COLUMNS} FROM identity.nodes AS asked
+JOIN identity.profiles AS p USING (workspace_id, profile_id) {_IDENTIFIERS}
+WHERE asked.workspace_id = %s AND asked.node_id = %s AND asked.kind <> '' AND p.version > 0"""  # noqa: S608
 _GRAPH: Final = f"""
 SELECT {LINK_COLUMNS} FROM identity.links AS l WHERE l.workspace_id = %s AND l.a = ANY(%s)
 UNION
@@ -34,7 +52,7 @@ WHERE workspace_id = %s AND node_id = ANY(%s) ORDER BY at DESC, purpose LIMIT %s
 
 
 class ProfileReads:
-    """Reads of one committed moment each. Raises ApiError 503 while Postgres is down."""
+    """Each statement reads one committed moment. Raises ApiError 503 while Postgres is down."""
 
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self._pool, self._clock = pool, clock
@@ -47,22 +65,30 @@ class ProfileReads:
     async def records(self, workspace_id: str, profiles: Collection[UUID]) -> dict[UUID, ProfileUpdated]:
         """Golden records of the profiles that exist."""
         async with self._connection() as connection:
-            found = await golden_records(connection, [(workspace_id, profile) for profile in profiles])
-        return {record.profile_id: record for record in found}
+            rows = await connection.execute(_RECORDS, [workspace_id, list(profiles)])
+            return {record.profile_id: record for record in map(read_record, await rows.fetchall())}
+
+    async def record_of(self, workspace_id: str, node: UUID) -> ProfileUpdated | None:
+        """The golden record of the profile that the node belongs to."""
+        async with self._connection() as connection:
+            row = await (await connection.execute(_RECORD_OF, [workspace_id, node])).fetchone()
+        return None if row is None else read_record(row)
 
     async def search(
         self, conditions: Conditions, limit: int, offset: int, after: UUID | None
     ) -> tuple[list[UUID], int, bool]:
-        """Ids of one page, how many there are in all (no more than the bound), and whether there is a next page."""
+        """Ids of one page, how many there are in all (counted to one beyond the bound), and whether a page follows."""
         async with self._connection() as connection:
-            rows = await (await connection.execute(*_typed(conditions.page(limit, offset, after)))).fetchall()
-            ids, is_more = [row[0] for row in rows[:limit]], len(rows) > limit
-            if after is None and not is_more and (ids or not offset):
-                total = offset + len(ids)  # the last page from the first on: nothing to count
-            else:
-                counted = await (await connection.execute(*_typed(conditions.total()))).fetchone()
-                total = int(counted[0] if counted else 0)
-        return ids, min(total, TOTAL_BOUND), is_more
+            row = await (await connection.execute(*_typed(conditions.some(limit, offset, after)))).fetchone()
+            assert row is not None
+            total, ids = row
+            if total > TOTAL_BOUND:
+                for asked in (conditions.walk, conditions.page):
+                    rows = await (await connection.execute(*_typed(asked(limit, offset, after)))).fetchall()
+                    ids = [one for (one,) in rows]
+                    if len(ids) > limit:
+                        break  # the walk has found the whole page
+        return ids[:limit], total, len(ids) > limit
 
     async def graph(self, workspace_id: str, profile: UUID) -> tuple[list[NodeRow], list[LinkRow]]:
         """The nodes of a profile, and its links: those that hold and those that do not."""
@@ -102,7 +128,7 @@ class ProfileReads:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         try:
-            async with self._pool.connection() as connection:  # which is one transaction
+            async with self._pool.connection() as connection:
                 yield connection
         except (psycopg.Error, PoolTimeout, OSError) as error:
             if retryable(error):

@@ -40,17 +40,31 @@ def profile_updates(rows: Iterable[ProfileRow], nodes: Iterable[NodeRow]) -> lis
         member = Member(node.node_id, node.kind, node.value, node.first_seen)
         members.setdefault((node.workspace_id, node.profile_id), []).append(member)
     return [
-        ProfileUpdated(
-            *(row.workspace_id, row.profile_id, row.version, row.updated_at),
-            created_at=row.created_at,
-            first_seen=row.first_seen,
-            last_seen=row.last_seen,
-            identifiers=identifiers(members.get((row.workspace_id, row.profile_id), ())),
-            traits=row.traits,
-            consent=row.consent,
-            consent_at=row.consent_at,
-            revenue=row.revenue,
-        )
+        _record(row, identifiers(members.get((row.workspace_id, row.profile_id), ())))
         for row in rows
         if row.version > 0
     ]
+
+
+def read_record(row: Columns) -> ProfileUpdated:
+    """The columns of a profile, then kinds, values and first times of its nodes side by side."""
+    *columns, kinds, values, firsts = row
+    said = sorted(zip(kinds or (), firsts or (), values or (), strict=True))
+    found: dict[str, list[str]] = {}
+    for kind, _, value in said:
+        found.setdefault(kind, []).append(value)
+    return _record(profile_row(columns), found)
+
+
+def _record(row: ProfileRow, said: dict[str, list[str]]) -> ProfileUpdated:
+    return ProfileUpdated(
+        *(row.workspace_id, row.profile_id, row.version, row.updated_at),
+        created_at=row.created_at,
+        first_seen=row.first_seen,
+        last_seen=row.last_seen,
+        identifiers=said,
+        traits=row.traits,
+        consent=row.consent,
+        consent_at=row.consent_at,
+        revenue=row.revenue,
+    )
