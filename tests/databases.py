@@ -1,6 +1,6 @@
 """A running Postgres -> a database of its own for a room's tests, empty and migrated, and its front door."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,9 +22,11 @@ async def fresh_database(postgres_url: str, name: str) -> str:
 
 
 @asynccontextmanager
-async def front_door(url: str, *, name: str, max_size: int = 8) -> AsyncIterator[Pool]:
+async def front_door(
+    url: str, *, name: str, max_size: int = 8, make: Callable[..., Pool] = front_door_pool
+) -> AsyncIterator[Pool]:
     """An open pool as the routes have them, before any login."""
-    async with front_door_pool(url, name=name, max_size=max_size) as pool:
+    async with make(url, name=name, max_size=max_size) as pool:
         leave_workspace()
         yield pool
         leave_workspace()

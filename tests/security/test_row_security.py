@@ -29,7 +29,7 @@ from cdp_identity.identifiers import Spelling
 from cdp_identity.search import ProfileSearch, conditions
 from cdp_ingest.adapters.postgres import PostgresAccepted
 from cdp_runtime.clock import SystemClock
-from cdp_runtime.postgres import Pool, front_door_pool, lazy_pool
+from cdp_runtime.postgres import Pool, front_door_pool, front_door_statements, lazy_pool
 from cdp_runtime.row_security import FRONT_DOOR_ROLE
 from cdp_runtime.secrets import SecretBox
 from cdp_runtime.tenancy import enter_workspace, leave_workspace
@@ -138,14 +138,15 @@ async def test_secrets_and_the_audit_are_out_of_reach(owner: AsyncConnection[Any
     assert not readable & {"front.tokens", "front.audit", "front.workspaces", "ingest.sources"}
 
 
-def test_the_front_door_has_two_pools_that_see_all_and_the_decision_names_what_they_do() -> None:
+def test_the_front_door_has_three_pools_that_see_all_and_the_decision_names_what_they_do() -> None:
     """docs/decisions/0016: look-ups before the workspace is known, and what is written for all at once."""
     before = all_pools()
     door = AnalyticsApi(AnalyticsApiSettings(), installed_parts())
     pools = [pool for pool in all_pools() if not any(pool is known for known in before)]
     confined = {pool.name for pool in pools if pool._configure is not None}
-    assert door.name in confined and len(confined) == 5
-    assert {pool.name for pool in pools} - confined == {"analytics-api-owner", "cdp-api-events-owner"}
+    assert door.name in confined and len(confined) == 6
+    owners = {"analytics-api-owner", "analytics-api-audit", "cdp-api-events-owner"}
+    assert {pool.name for pool in pools} - confined == owners
 
 
 def all_pools() -> list[Pool]:
@@ -277,17 +278,19 @@ QUESTIONS: Final[dict[str, Call]] = {
     "accepted": lambda pool: PostgresAccepted(pool).read(ADA, LONG_AGO),
     "nodes and links": _graph,
     "names": lambda pool: reads(pool)._nodes(ADA, [X]),
+    "a profile": lambda pool: reads(pool).record_of(ADA, X),
+    "profiles": lambda pool: reads(pool).records(ADA, [X]),
     "consents": lambda pool: reads(pool).consents(ADA, [X]),
     "search": _search,
 }
 
 
-@pytest.fixture
-async def pools(url: str) -> AsyncIterator[dict[str, Pool]]:
+@pytest.fixture(params=[front_door_pool, front_door_statements])
+async def pools(url: str, request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Pool]]:
     """The door's, the door's with a short memory, and the owner's with the same."""
-    made = {
-        "door": front_door_pool(url, name="careful"),
-        "forgetful": front_door_pool(url, name="forgetful"),
+    made: dict[str, Pool] = {
+        "door": request.param(url, name="careful"),
+        "forgetful": request.param(url, name="forgetful"),
         "unguarded": lazy_pool(url, name="unguarded"),
     }
     for name, pool in made.items():

@@ -10,7 +10,7 @@ from tests.databases import fresh_database, front_door
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_identity.adapters.postgres_messages import keep_message_partitions
-from cdp_runtime.postgres import Pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_statements, open_pool
 from cdp_verify.checks.counting import check_conservation, check_counters
 from cdp_verify.stores import PostgresReads, Scope, Stores
 
@@ -39,7 +39,7 @@ async def pool(session_pool: Pool) -> Pool:
 @pytest.fixture(scope="session")
 async def door(identity_url: str) -> AsyncIterator[Pool]:
     """What the API reads from: only what the caller's workspace has."""
-    async with front_door(identity_url, name="test-door") as pool:
+    async with front_door(identity_url, name="test-door", make=front_door_statements) as pool:
         yield pool
 
 

@@ -20,12 +20,18 @@ from cdp_runtime.clock import SystemClock
 from cdp_runtime.envelope import ApiError
 from cdp_runtime.postgres import Pool
 from cdp_schemas.events import ReceivedEvent
+from cdp_schemas.profiles import profile_ref
 
 from .shop import Worker, event, outgoing
 
 pytestmark = pytest.mark.postgres
 OTHER = {"Authorization": "Bearer other"}
 NO_PII = {"Authorization": "Bearer masked"}
+CROWD = """
+INSERT INTO identity.profiles (workspace_id, profile_id, version, created_at, updated_at, traits)
+SELECT 'demo', md5(n::text)::uuid, 1, now(), now(),
+       jsonb_build_object('country', CASE n % 4 WHEN 0 THEN 'US' ELSE 'GB' END)
+FROM generate_series(1, 2200) AS n RETURNING profile_id, traits->>'country'"""
 
 
 class Tokens:
@@ -209,6 +215,30 @@ async def test_search_finds_by_every_condition_and_pages(api: httpx.AsyncClient,
     assert (beyond["total"], beyond["profiles"]) == (3, [])
     assert len({profile["id"] for profile in first["profiles"] + rest["profiles"]}) == 3
     assert (await api.post("/profiles/search", json={"colour": "red"})).status_code == 422
+
+
+@pytest.mark.parametrize("passed", [100, 1], ids=["found on the way", "found by sorting"])
+async def test_a_search_beyond_the_bound_says_so_and_its_pages_hold_everybody_once(
+    api: httpx.AsyncClient, pool: Pool, passed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdp_identity.search._PASSED", passed)
+    async with pool.connection() as connection:
+        rows = await connection.execute(CROWD)
+        expected = sorted(profile_ref(row[0]) for row in await rows.fetchall() if row[1] == "GB")
+    assert len(expected) > 1000
+    seen: list[str] = []
+    cursor = None
+    while cursor is not None or not seen:
+        answer = await api.post("/profiles/search", json={"country": "GB", "limit": 300, "cursor": cursor})
+        page = answer.json()["data"]
+        assert (page["total"], page["totalIsExact"]) == (1000, False)
+        seen += [profile["id"] for profile in page["profiles"]]
+        cursor = page["cursor"]
+    assert seen == expected
+    few = (await api.post("/profiles/search", json={"country": "US", "limit": 300})).json()["data"]
+    assert (few["total"], few["totalIsExact"], len(few["profiles"])) == (550, True, 300)
+    beyond = await api.post("/profiles/search", json={"country": "GB", "limit": 50, "offset": 1620})
+    assert [profile["id"] for profile in beyond.json()["data"]["profiles"]] == expected[1620:]
 
 
 async def test_consent_has_a_history_and_the_latest_holds(api: httpx.AsyncClient) -> None:

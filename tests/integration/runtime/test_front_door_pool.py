@@ -1,13 +1,13 @@
-"""A pool of the front door shows one workspace, forgets it with each transaction, and shows nothing to nobody."""
+"""A pool of the front door shows one workspace, never the one of who was there before, and nothing to nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pytest
 from tests.databases import fresh_database, front_door
 
-from cdp_runtime.postgres import Pool, lazy_pool
+from cdp_runtime.postgres import Pool, front_door_pool, front_door_statements, lazy_pool, statement_pool
 from cdp_runtime.tenancy import enter_workspace, leave_workspace
 
 ROWS = "SELECT workspace_id FROM ingest.accepted ORDER BY 1"
@@ -23,10 +23,10 @@ async def url(postgres_url: str) -> str:
     return url
 
 
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
+@pytest.fixture(params=[front_door_pool, front_door_statements])
+async def pool(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
     """One connection, so that each of its users follows another."""
-    async with front_door(url, name="front-door-test", max_size=1) as pool:
+    async with front_door(url, name="front-door-test", max_size=1, make=request.param) as pool:
         yield pool
 
 
@@ -96,19 +96,32 @@ async def test_a_cancelled_request_leaves_nobody_behind(pool: Pool, statement: s
     assert await seen_as(pool, "bob") == ["bob"]
 
 
-async def test_a_commit_in_between_ends_it_too(pool: Pool) -> None:
-    enter_workspace("ada")
-    async with pool.connection() as connection:
-        await connection.commit()
-        assert await (await connection.execute(ROWS)).fetchall() == []
+async def test_a_commit_in_between_ends_it_too(url: str) -> None:
+    async with front_door(url, name="front-door-test", max_size=1) as pool:
+        enter_workspace("ada")
+        async with pool.connection() as connection:
+            await connection.commit()
+            assert await (await connection.execute(ROWS)).fetchall() == []
 
 
-async def test_requests_side_by_side_do_not_meet(url: str) -> None:
+@pytest.mark.parametrize("make", [front_door_statements, statement_pool])
+async def test_a_connection_that_the_server_has_ended_is_replaced(url: str, make: Callable[..., Pool]) -> None:
+    async with front_door(url, name="front-door-test", max_size=1, make=make) as pool:
+        enter_workspace("ada")
+        ended = await backend(pool)
+        async with await psycopg.AsyncConnection.connect(url) as administrator:
+            await administrator.execute("SELECT pg_terminate_backend(%s, 5000)", [ended])
+        assert "ada" in await seen(pool)
+        assert await backend(pool) != ended
+
+
+@pytest.mark.parametrize("make", [front_door_pool, front_door_statements])
+async def test_requests_side_by_side_do_not_meet(url: str, make: Callable[..., Pool]) -> None:
     async def request(pool: Pool, workspace: str) -> None:
         for _ in range(20):
             assert await seen_as(pool, workspace) == [workspace]
 
-    async with front_door(url, name="front-door-test", max_size=3) as pool:
+    async with front_door(url, name="front-door-test", max_size=3, make=make) as pool:
         await asyncio.gather(*(request(pool, workspace) for workspace in ("ada", "bob") * 6))
         assert await seen(pool) == []  # what the others entered stayed with them
 
