@@ -23,8 +23,8 @@ Settings = Mapping[str, Any]
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 15.0
 _TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
-# before its first insert the driver imports each of these that is installed, as all are where chDB is, to see that lists
-# are no data frames: two seconds of CPU in which the process answers nobody, and 80 MB that stay
+# before its first insert the driver imports each of these that is installed, as all are where chDB is, to see that
+# lists are no data frames: two seconds of CPU in which the process answers nobody, and 80 MB that stay
 for _library in ("np", "pd", "pd_time_test", "arrow", "pl"):
     setattr(options, _library, None)
 
