@@ -131,9 +131,9 @@ class Traffic:
             "product_id": f"LAMP-{chance.randrange(500)}", "price": 89.5, "category": "lamps", "position": 3,
         }}  # fmt: skip
         if kind - mix.order < mix.merge:
-            device = f"device-{who}-{number}"
-            shop.devices.append((who, device))
-            return visit | {"anonymousId": device}
+            owner = chance.randrange(PEOPLE)  # not by Zipf's law: nobody has thousands of devices
+            shop.devices.append((owner, f"device-{owner}-{number}"))
+            return visit | {"anonymousId": shop.devices[-1][1]}
         return visit
 
 

@@ -49,11 +49,16 @@ class Register:
             return False
         spans[key] = new
         self.values.setdefault(key, value)
-        self._prune(emitter)
+        self.prune([emitter])
         return True
 
     def join(self, other: "Register") -> None:
         """Takes in all that another register of the same attribute knows."""
+        self.take(other)
+        self.prune(other.said)
+
+    def take(self, other: "Register") -> None:
+        """Joins, and keeps more than is to be kept until ``prune``: once for any number of registers."""
         for emitter, spans in other.said.items():
             mine = self.said.setdefault(emitter, {})
             for key, (first, last) in spans.items():
@@ -61,9 +66,6 @@ class Register:
                 mine[key] = (first, last) if old is None else (min(old[0], first), max(old[1], last))
         for key, value in other.values.items():
             self.values.setdefault(key, value)
-        for emitter in other.said:
-            if emitter in self.said:  # pruning one may have forgotten another
-                self._prune(emitter)
 
     def held(self) -> Held:
         """The value that holds. Raises ValueError for an empty register."""
@@ -76,11 +78,13 @@ class Register:
         """When anything was said first, in µs."""
         return min(first for spans in self.said.values() for first, _ in spans.values())
 
-    def _prune(self, emitter: int) -> None:
-        spans = self.said[emitter]
-        if len(spans) > VALUES_KEPT:
-            kept = sorted(spans.items(), key=lambda item: (item[1][1], item[0]), reverse=True)[:VALUES_KEPT]
-            self.said[emitter] = dict(kept)
+    def prune(self, emitters: Iterable[int]) -> None:
+        """Keeps of these emitters their latest values, of all the latest emitters, and of the values what they hold."""
+        for emitter in emitters:
+            spans = self.said[emitter]
+            if len(spans) > VALUES_KEPT:
+                kept = sorted(spans.items(), key=lambda item: (item[1][1], item[0]), reverse=True)[:VALUES_KEPT]
+                self.said[emitter] = dict(kept)
         if len(self.said) > EMITTERS_KEPT:
             latest = sorted(self.said, key=lambda one: (max(last for _, last in self.said[one].values()), one))
             for forgotten in latest[: len(self.said) - EMITTERS_KEPT]:
@@ -102,7 +106,9 @@ def join_all(states: Iterable[Mapping[str, Register]]) -> dict[str, Register]:
     joined: dict[str, Register] = {}
     for state in states:
         for name, register in state.items():
-            joined.setdefault(name, Register()).join(register)
+            joined.setdefault(name, Register()).take(register)
+    for register in joined.values():
+        register.prune(list(register.said))
     return joined
 
 
