@@ -82,7 +82,11 @@ def processes(port: int, tmp_path: Path) -> Iterator[dict[str, CdpProcess]]:
 def test_no_failure_tells_a_secret(processes: dict[str, CdpProcess]) -> None:
     for process in processes.values():
         until(lambda process=process: bool(process.admin), 120)  # type: ignore[misc]
-    said = asyncio.run(answers(processes))
+    door, gateway = (
+        served(processes["analytics-api"], "front_door_open"),
+        served(processes["ingest"], "gateway_listening"),
+    )
+    said = asyncio.run(answers(door, gateway))
     until(lambda: sum('"level": "warning"' in process.log.read_text() for process in processes.values()) >= 3, 120)
     said |= {name: process.log.read_text(errors="replace") for name, process in processes.items()}
     said |= {f"{name} /readyz": httpx.get(f"{process.admin}/readyz").text for name, process in processes.items()}
@@ -91,12 +95,8 @@ def test_no_failure_tells_a_secret(processes: dict[str, CdpProcess]) -> None:
         assert not told, f"{place} tells {told}"
 
 
-async def answers(processes: dict[str, CdpProcess]) -> dict[str, str]:
+async def answers(door: str, gateway: str) -> dict[str, str]:
     """What strangers are told at the front door and at the gateway, by who they said they were."""
-    door, gateway = (
-        served(processes["analytics-api"], "front_door_open"),
-        served(processes["ingest"], "gateway_listening"),
-    )
     token = {"Authorization": f"Bearer {SECRETS['token']}"}
     webhook = {"name": "x", "type": "webhook", "credentials": {"secret": SECRETS["credential"]}, "settings": 7}
     async with httpx.AsyncClient(timeout=30) as client:
@@ -118,8 +118,11 @@ async def answers(processes: dict[str, CdpProcess]) -> dict[str, str]:
 
 
 def served(process: CdpProcess, event: str) -> str:
-    """Where a process listens, as it logged it."""
-    line = next(line for line in process.log.read_text().splitlines() if f'"{event}"' in line)
-    found = re.search(r'"port": (\d+)', line)
-    assert found is not None, line
+    """Where a process listens, once it has logged it: not before it has an admin page."""
+    line = re.compile(rf'^.*"{event}".*$', re.MULTILINE)
+    until(lambda: line.search(process.log.read_text()) is not None, 120)
+    said = line.search(process.log.read_text())
+    assert said is not None
+    found = re.search(r'"port": (\d+)', said.group())
+    assert found is not None, said.group()
     return f"http://127.0.0.1:{found.group(1)}"
