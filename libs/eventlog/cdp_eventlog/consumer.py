@@ -9,13 +9,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from cdp_eventlog import membership
 from cdp_eventlog.log import BatchHandler, Partition, Record
-from cdp_eventlog.membership import client_id, remove_dead
 from cdp_eventlog.reader import KafkaRangeReader, to_record
 
 _log = logging.getLogger(__name__)
 _LAST_FETCH_SECONDS = 0.03
-_SESSION_MS = 6_000  # the shortest that brokers allow by default
 
 
 class KafkaConsumer:
@@ -53,14 +52,14 @@ class KafkaConsumer:
         self._due = 0.0
         self._options: dict[str, Any] = {
             "group_id": group,
-            "client_id": client_id(group),
+            "client_id": membership.client_id(group),
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "max_partition_fetch_bytes": fetch_bytes,
             "fetch_min_bytes": gather_bytes,
             "fetch_max_wait_ms": 100,
-            "session_timeout_ms": _SESSION_MS,
-            "heartbeat_interval_ms": 1_500,
+            "session_timeout_ms": round(membership.SESSION_SECONDS * 1000),
+            "heartbeat_interval_ms": round(membership.HEARTBEAT_SECONDS * 1000),
             "max_poll_interval_ms": 300_000,
             "isolation_level": "read_committed",
         }
@@ -99,7 +98,7 @@ class KafkaConsumer:
         listener = _Listener(self, consumer, reader)
         consumer.subscribe(self._topics, listener=listener)
         self._consumer = consumer
-        succession = asyncio.create_task(remove_dead(self._bootstrap, self._group))
+        succession = asyncio.create_task(membership.remove_dead(self._bootstrap, self._group))
         try:
             await consumer.start()
             self._fault = None

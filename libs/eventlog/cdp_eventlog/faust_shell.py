@@ -14,11 +14,10 @@ from typing import Any
 import faust
 from faust.exceptions import ConsumerNotStarted
 
+from cdp_eventlog import membership
 from cdp_eventlog.log import LogUnavailable, Partition, Record
-from cdp_eventlog.membership import client_id, remove_dead
 
 _log = logging.getLogger(__name__)
-_SESSION_SECONDS = 6.0  # the shortest that brokers allow by default
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
 
 
@@ -50,7 +49,7 @@ class FaustShell:
     async def start(self) -> None:
         """Joins the group, waiting with a pause while the broker is down."""
         self._app.finalize()
-        self._succession = asyncio.create_task(remove_dead(self._bootstrap, self._name))
+        self._succession = asyncio.create_task(membership.remove_dead(self._bootstrap, self._name))
         await self._app.start()
         self._fault = None
 
@@ -118,7 +117,7 @@ def _app(name: str, bootstrap: str, data_dir: Path) -> faust.App:
     return faust.App(
         name,
         broker=servers,
-        broker_client_id=client_id(name),
+        broker_client_id=membership.client_id(name),
         datadir=str(data_dir / "faust"),
         store="memory://",
         web_enabled=False,
@@ -127,8 +126,8 @@ def _app(name: str, bootstrap: str, data_dir: Path) -> faust.App:
         value_serializer="raw",
         key_serializer="raw",
         consumer_auto_offset_reset="earliest",
-        broker_session_timeout=_SESSION_SECONDS,
-        broker_heartbeat_interval=1.5,
+        broker_session_timeout=membership.SESSION_SECONDS,
+        broker_heartbeat_interval=membership.HEARTBEAT_SECONDS,
         broker_max_poll_interval=300.0,
         stream_wait_empty=False,
         loghandlers=[],

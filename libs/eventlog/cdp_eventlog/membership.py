@@ -22,6 +22,8 @@ from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 
 _log = logging.getLogger(__name__)
+SESSION_SECONDS = 6.0  # the shortest that brokers allow by default; for it a silent member keeps its partitions
+HEARTBEAT_SECONDS: Final = 1.5
 _LOOK_SECONDS: Final = 0.05
 _START: Final = secrets.token_hex(3)  # an earlier process may have had our pid: in containers it always has
 

@@ -27,10 +27,9 @@ Publish = Callable[[str], Awaitable[None]]
 MEMBER = """
 import asyncio, sys
 from pathlib import Path
-from cdp_eventlog import consumer, faust_shell
+from cdp_eventlog import consumer, faust_shell, membership
 from tests.contract.eventlog.test_log import Collecting
-consumer._SESSION_MS = 80_000
-faust_shell._SESSION_SECONDS = 80.0
+membership.SESSION_SECONDS = 80.0
 kind, url, topic, data_dir = sys.argv[1:]
 class Telling(Collecting):
     async def handle(self, batch):
@@ -78,10 +77,11 @@ def member(kind: str, url: str, topic: str, data_dir: Path) -> Iterator["subproc
         process.wait()
 
 
-async def consuming(process: "subprocess.Popen[bytes]") -> None:
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        assert await asyncio.to_thread(process.stdout.readline) == b"consuming\n"
+async def killed_while_consuming(kind: str, url: str, topic: str, data_dir: Path) -> None:
+    with member(kind, url, topic, data_dir) as process:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert await asyncio.to_thread(process.stdout.readline) == b"consuming\n"
 
 
 @pytest.mark.kafka
@@ -89,10 +89,7 @@ async def test_the_successor_of_a_killed_process_does_not_wait_for_its_session(
     kafka_url: str, topic: str, publish: Publish, tmp_path: Path
 ) -> None:
     await publish("before")
-    with member("batches", kafka_url, topic, tmp_path) as process:
-        await consuming(process)
-        process.kill()
-        process.wait()
+    await killed_while_consuming("batches", kafka_url, topic, tmp_path)
     handler = Collecting()
     successor = KafkaConsumer(kafka_url, topic, [topic], handler)
     running = asyncio.create_task(successor.run())
@@ -107,10 +104,7 @@ async def test_nor_does_that_of_a_killed_faust_worker(
     kafka_url: str, topic: str, publish: Publish, tmp_path: Path
 ) -> None:
     await publish("before")
-    with member("faust", kafka_url, topic, tmp_path) as process:
-        await consuming(process)
-        process.kill()
-        process.wait()
+    await killed_while_consuming("faust", kafka_url, topic, tmp_path)
     seen: list[bytes] = []
 
     async def handle(records: object) -> None:
