@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from cdp_identity import consent, traits
@@ -70,7 +70,7 @@ def golden_record(frame: Frame, members: Sequence[Member], links: Iterable[Link]
         created_at=frame.created_at,
         first_seen=from_micros(min(member.first_seen for member in members)),
         last_seen=from_micros(last),
-        identifiers=identifiers(members),
+        identifiers=identifiers((one.kind, one.first_seen, one.value) for one in members),
         traits=traits.read(registers),
         consent={purpose: answer.granted for purpose, answer in allowed.items()},
         consent_at=from_micros(max(answer.since for answer in allowed.values())) if allowed else None,
@@ -78,11 +78,11 @@ def golden_record(frame: Frame, members: Sequence[Member], links: Iterable[Link]
     )
 
 
-def identifiers(members: Iterable[Member]) -> dict[str, list[str]]:
-    """Kind -> values, in the order in which they were first seen."""
+def identifiers(said: Iterable[tuple[str, Any, str]]) -> dict[str, list[str]]:
+    """Kinds, first times and values -> kind -> values, in the order in which they were first seen."""
     found: dict[str, list[str]] = {}
-    for member in sorted(members, key=lambda one: (one.kind, one.first_seen, one.value)):
-        found.setdefault(member.kind, []).append(member.value)
+    for kind, _, value in sorted(said):
+        found.setdefault(kind, []).append(value)
     return found
 
 

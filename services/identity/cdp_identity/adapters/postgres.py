@@ -89,15 +89,10 @@ class PostgresStore:
 
     async def golden_records(self, profiles: Collection[Key]) -> list[ProfileUpdated]:
         async with _faults(), self._pool.connection() as connection, connection.transaction():
-            return await golden_records(connection, profiles)
-
-
-async def golden_records(connection: psycopg.AsyncConnection[Any], profiles: Collection[Key]) -> list[ProfileUpdated]:
-    """The profiles as they are now, their identifiers included; for the resolver and for the API."""
-    columns = _keys(sorted(profiles))
-    rows = [profile_row(row) async for row in await connection.execute(sql.PROFILES, columns)]
-    nodes = [node_row(row) async for row in await connection.execute(sql.MEMBERS, columns * 2)]
-    return profile_updates(rows, nodes)
+            columns = _keys(sorted(profiles))
+            rows = [profile_row(row) async for row in await connection.execute(sql.PROFILES, columns)]
+            nodes = [node_row(row) async for row in await connection.execute(sql.MEMBERS, columns * 2)]
+        return profile_updates(rows, nodes)
 
 
 class PostgresTransaction:

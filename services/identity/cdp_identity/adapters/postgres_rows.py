@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cdp_identity.golden import Member, identifiers, to_micros
+from cdp_identity.golden import identifiers, to_micros
 from cdp_identity.graph import Link
 from cdp_identity.rows import LinkRow, NodeRow, ProfileRow
 from cdp_schemas.profiles import ProfileUpdated, Revenue
@@ -35,25 +35,19 @@ def profile_row(row: Columns) -> ProfileRow:
 
 def profile_updates(rows: Iterable[ProfileRow], nodes: Iterable[NodeRow]) -> list[ProfileUpdated]:
     """Stored profiles with their nodes' identifiers, as messages."""
-    members: dict[tuple[str, Any], list[Member]] = {}
+    said: dict[tuple[str, Any], list[tuple[str, int, str]]] = {}
     for node in nodes:
-        member = Member(node.node_id, node.kind, node.value, node.first_seen)
-        members.setdefault((node.workspace_id, node.profile_id), []).append(member)
+        said.setdefault((node.workspace_id, node.profile_id), []).append((node.kind, node.first_seen, node.value))
     return [
-        _record(row, identifiers(members.get((row.workspace_id, row.profile_id), ())))
-        for row in rows
-        if row.version > 0
+        _record(row, identifiers(said.get((row.workspace_id, row.profile_id), ()))) for row in rows if row.version > 0
     ]
 
 
 def read_record(row: Columns) -> ProfileUpdated:
     """The columns of a profile, then kinds, values and first times of its nodes side by side."""
     *columns, kinds, values, firsts = row
-    said = sorted(zip(kinds or (), firsts or (), values or (), strict=True))
-    found: dict[str, list[str]] = {}
-    for kind, _, value in said:
-        found.setdefault(kind, []).append(value)
-    return _record(profile_row(columns), found)
+    said = zip(kinds or (), firsts or (), values or (), strict=True)
+    return _record(profile_row(columns), identifiers(said))
 
 
 def _record(row: ProfileRow, said: dict[str, list[str]]) -> ProfileUpdated:
