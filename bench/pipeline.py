@@ -33,9 +33,8 @@ P24 = Target(
 def end_to_end(whole: Whole) -> Iterable[Row]:
     """Leaves in ``whole`` the rate at which everything was through."""
     whole.fill()
-    if not whole.knows_people:
+    if whole.first("the commonest people"):
         cost, _ = _through(whole, introductions(TENANTS, PEOPLE, BATCH))
-        whole.knows_people = True
         yield NEWCOMERS.row(cost)
     many, alone = made(BATCHES, BATCH, whole.traffic()), made(SINGLES, 1, whole.traffic(alone=True))
     cost, rate = _through(whole, many, alone)

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,15 +32,10 @@ TENANTS = (
 
 @dataclass
 class Whole:
-    """A running stack.
-
-    ``rate``: events per second at which P5's load was through, once that was measured. ``knows_people``: whether the
-    commonest people of the load have profiles already.
-    """
+    """A running stack. ``rate``: events per second at which P5's load was through, once that was measured."""
 
     stack: Millrace
     rate: float | None = None
-    knows_people: bool = False
     _runs: int = 0
     _done: set[str] = field(default_factory=set)
 
@@ -61,15 +56,8 @@ class Whole:
 
     def fill(self) -> None:
         """Workspaces, segments and a first load, which also warms everything up; once."""
-        self.once("filled", self._fill)
-
-    def once(self, what: str, do: Callable[[], None]) -> None:
-        """Does it, unless it was done to this stack before."""
-        if what not in self._done:
-            self._done.add(what)
-            do()
-
-    def _fill(self) -> None:
+        if not self.first("filled"):
+            return
         asyncio.run(_open(self.stack.postgres_url))
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda pair: _segment(self.stack, *pair), [(t, n) for t in TENANTS for n in range(SEGMENTS)]))
@@ -77,6 +65,12 @@ class Whole:
         there, sent = self.stored(), self.send(40, 400)
         self.recorded(there + sent.stored)
         wait_idle(self.pids)
+
+    def first(self, what: str) -> bool:
+        """Whether this stack is asked so for the first time: for what is done to it once."""
+        is_first = what not in self._done
+        self._done.add(what)
+        return is_first
 
     def send(self, batches: int, singles: int) -> Load:
         """As fast as it is answered: the batches, then the events alone."""
