@@ -41,7 +41,7 @@ _LIST: Final = f"""{_COLUMNS} AND (%(after)s::text IS NULL OR lower(name) > %(af
 ORDER BY lower(name) LIMIT %(limit)s OFFSET %(offset)s
 """
 _COUNT: Final = "SELECT count(*) FROM segmenter.segments WHERE workspace_id = %s AND deleted_at IS NULL"
-# the order in which the index has them, so that a page reads little more than itself
+# the order of the index as far as it goes, so that a page reads the buckets that it is in and sorts no more
 _MEMBERS: Final = """
 SELECT profile_id, changed_at FROM segmenter.memberships
 WHERE workspace_id = %(workspace)s AND segment_id = %(segment)s AND member
