@@ -8,10 +8,10 @@ from bench.trend import slope, warm
 # what each event, person or membership leaves by design: in the topics and for messageIds until the retention's end
 _GROWS = (
     "kafka events-received", "kafka events-identified", "kafka profiles-", "kafka memberships-changed",
-    "kafka deliveries-reported", "kafka __", "postgres WAL", "postgres identity.", "postgres segmenter.memberships",
-    "postgres segmenter.moments", "postgres activation.memberships", "postgres activation.deliveries",
-    "postgres activation.profile_floors", "postgres front.quarantine", "clickhouse cdp.", "kafka/",
-    "postgres/", "clickhouse/",
+    "kafka deliveries-reported", "kafka __", "postgres WAL", "postgres identity.",
+    "postgres segmenter.profile_segments", "postgres segmenter.moments", "postgres activation.memberships",
+    "postgres activation.deliveries", "postgres activation.profile_floors", "postgres front.quarantine",
+    "clickhouse cdp.", "kafka/", "postgres/", "clickhouse/",
 )  # fmt: skip
 _NEVERTHELESS = (
     "postgres identity.recorder_intents",

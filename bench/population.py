@@ -15,7 +15,7 @@ from cdp_schemas.nodes import node_id
 KNOWN_EVERY: Final = 4
 COUNTRIES: Final = ["US", "DE", "FR", "GB", "IN"]
 PLANS: Final = ["free", "pro", "team", "free"]
-_TABLES: Final = ("identity.nodes", "identity.profiles", "segmenter.memberships")
+_TABLES: Final = ("identity.nodes", "identity.profiles", "segmenter.profile_segments")
 _INDEXES: Final = """
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid = ANY(%s::text[]::regclass[]) AND NOT indisunique"""
@@ -46,12 +46,13 @@ FROM names,
                      now() - n %% 400 * interval '1 day' AS since, now() - n %% 60 * interval '1 day' AS until) AS x,
      LATERAL (SELECT CASE WHEN buys THEN n::bigint * 7919 %% 199999 ELSE 0 END AS spent) AS y"""
 _MEMBERSHIPS: Final = """
-INSERT INTO segmenter.memberships
-    (workspace_id, segment_id, profile_id, bucket, sequence, segment_version, changed_at)
-SELECT s.workspace_id, s.segment_id, person, get_byte(uuid_send(person), 8), 1, s.version, now()
-FROM (SELECT *, row_number() OVER (ORDER BY segment_id) AS number FROM segmenter.segments
+INSERT INTO segmenter.profile_segments
+    (workspace_id, profile_id, bucket, revision, segments, sequences, changed_ms)
+SELECT %(workspace)s, person, get_byte(uuid_send(person), 8), 1, array_agg(s.number), array_agg(1),
+       array_agg((extract(epoch FROM now()) * 1000)::bigint)
+FROM (SELECT number, row_number() OVER (ORDER BY segment_id) AS place FROM segmenter.segments
       WHERE workspace_id = %(workspace)s AND deleted_at IS NULL) AS s
-JOIN names ON number %% 50 = n %% 50 WHERE person IS NOT NULL"""
+JOIN names ON place %% 50 = n %% 50 WHERE person IS NOT NULL GROUP BY person"""
 
 
 def populate(postgres_url: str, workspace: str) -> None:

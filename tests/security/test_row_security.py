@@ -246,7 +246,7 @@ async def _graph(pool: Pool) -> Any:
 
 async def _memberships(pool: Pool) -> Any:
     async with PostgresLedger(pool).session(ADA, locked=False) as session:
-        return await session._rows("SELECT * FROM segmenter.memberships WHERE workspace_id = %s", [ADA])
+        return await session._rows("SELECT * FROM segmenter.profile_segments WHERE workspace_id = %s", [ADA])
 
 
 async def _search(pool: Pool) -> Any:

@@ -17,7 +17,7 @@ ORDER BY 1, 2
 """
 _COLUMNS: Final = """
 SELECT attname, format_type(atttypid, NULL), attnotnull AND NOT atthasdef FROM pg_attribute
-WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND attidentity = ''
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND attidentity <> 'a'
 ORDER BY attnum
 """
 _X: Final = UUID(int=7)
@@ -28,6 +28,7 @@ _SPECIAL: Final[dict[str, Any]] = {
     "value": "x@x.example",
     "type": "manual",
     "keys": "{7}",
+    "number": 7,  # of a segment, as in a profile's list of them
 }
 _SPECIAL["paused_class"] = "requested"
 _VALUES: Final[Mapping[str, Any]] = {
@@ -38,6 +39,7 @@ _VALUES: Final[Mapping[str, Any]] = {
     "jsonb": "{}",
     "bytea": b"x",
     "text[]": "{x}",
+    "integer[]": "{7}",
     "bigint[]": "{7}",
     "timestamp with time zone": "2026-01-02T03:04:05Z",
 }

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from tests.databases import front_door
 from tests.fakes.activation import FakeProfileReader
+from tests.fakes.memberships import hold
 
 from cdp_activation.adapters.http import HttpCalls
 from cdp_activation.adapters.postgres_directory import PostgresDirectory
@@ -250,14 +251,9 @@ class World:
 
     async def commit(self, *changes: MembershipChanged) -> None:
         """Into the segmenter's table alone: told later, or not at all."""
-        for change in changes:
-            await self.execute(
-                "INSERT INTO segmenter.memberships AS m (workspace_id, segment_id, profile_id, bucket, sequence, "
-                "segment_version, changed_at) VALUES (%s, %s, %s, 0, %s, 1, now()) "
-                "ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE SET sequence = excluded.sequence "
-                "WHERE m.sequence < excluded.sequence",
-                [change.workspace_id, change.segment_id, change.profile_id, change.sequence],
-            )
+        async with self.pool.connection() as connection:
+            for change in changes:
+                await hold(connection, change.workspace_id, change.segment_id, change.profile_id, change.sequence)
 
     async def update(self, profile: Profile, **more: Any) -> None:
         """profiles-updated arrives for the profile as it is in the store, or as a deleted one."""
@@ -341,5 +337,9 @@ async def world(pool: Pool, standin: Standin, migrated: str) -> AsyncIterator[Wo
     world = World(pool, standin, f"ws-{uuid4().hex[:8]}", migrated)
     yield world
     own = ("deliveries", "connections", "audiences", "destinations", "memberships", "profile_floors")
-    for table in (*(f"activation.{name}" for name in (*own, "followed_segments")), "segmenter.memberships"):
+    for table in (
+        *(f"activation.{name}" for name in (*own, "followed_segments")),
+        "segmenter.profile_segments",
+        "segmenter.segments",
+    ):
         await world.execute(f"DELETE FROM {table} WHERE workspace_id = %s", [world.workspace])

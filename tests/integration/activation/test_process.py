@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from psycopg.types.json import Jsonb
+from tests.fakes.memberships import hold
 from tests.processes import CdpProcess, environment
 
 from cdp_activation.seed import seed_local
@@ -93,11 +94,8 @@ def entered(workspace: str, profile_id: UUID) -> Outgoing:
 async def commit(pool: Pool, workspace: str, ids: list[UUID]) -> None:
     """As the segmenter does before it tells of them."""
     async with pool.connection() as connection:
-        await connection.execute(
-            "INSERT INTO segmenter.memberships (workspace_id, segment_id, profile_id, bucket, sequence, "
-            "segment_version, changed_at) SELECT %s, 'segment-p', id, 0, 1, 1, now() FROM unnest(%s::uuid[]) AS id",
-            [workspace, ids],
-        )
+        for profile_id in ids:
+            await hold(connection, workspace, "segment-p", profile_id)
 
 
 @pytest.fixture

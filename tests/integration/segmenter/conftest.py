@@ -7,13 +7,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from msgspec import msgpack
-from tests.databases import fresh_database
+from tests.databases import fresh_database, front_door
 from tests.fakes.segmenter import NOW, erase_profile, move_node, write_events, write_profiles
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_runtime.clock import ManualClock
 from cdp_runtime.migrate import migrate_clickhouse
-from cdp_runtime.postgres import Pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_statements, open_pool
+from cdp_runtime.tenancy import enter_workspace
 from cdp_schemas.codec import Codec
 from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter.adapters.clickhouse_crowd import ClickHouseCrowd
@@ -55,6 +56,7 @@ class Room:
     """One workspace of its own, and everything that works in it."""
 
     pool: Pool
+    statements: Pool
     store: ClickHouse
     workspace: str = field(default_factory=lambda: f"w-{uuid4().hex[:8]}")
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
@@ -65,8 +67,14 @@ class Room:
         self.evaluator = Evaluator(self.ledger, self.crowd, self.clock)
         self.builder = Builder(self.evaluator, self.ledger, self.crowd, self.agenda, self.clock)
         self.sweep = Sweep(self.evaluator, self.ledger, self.crowd, self.agenda, self.clock)
-        self.desk = Desk(PostgresCatalogue(self.pool), self.ledger, self.crowd, self.clock)
+        self._desk = Desk(PostgresCatalogue(self.statements), self.ledger, self.crowd, self.clock)
         self._version = 1
+
+    @property
+    def desk(self) -> Desk:
+        """As a request has it, that speaks for its workspace."""
+        enter_workspace(self.workspace)
+        return self._desk
 
     async def segment(self, rules: Any, name: str = "", type_: str = "rule-based", *, built: bool = True) -> str:
         """A new segment, with every profile looked at."""
@@ -119,10 +127,11 @@ class Room:
 
 
 @pytest.fixture
-async def room(pool: Pool, store: ClickHouse) -> AsyncIterator[Room]:
-    room = Room(pool, store)
-    yield room
+async def room(pool: Pool, segmenter_url: str, store: ClickHouse) -> AsyncIterator[Room]:
+    async with front_door(segmenter_url, name="segmenter-statements", make=front_door_statements) as statements:
+        room = Room(pool, statements, store)
+        yield room
     async with pool.connection() as connection:
-        for table in ("segments", "memberships", "sweeps", "requests", "moments"):
+        for table in ("segments", "profile_segments", "sweeps", "requests", "moments"):
             await connection.execute(f"DELETE FROM segmenter.{table} WHERE workspace_id = %s", [room.workspace])
         await connection.execute("DELETE FROM segmenter.outbox_batches")

@@ -197,7 +197,7 @@ async def test_reconciliation_heals_what_a_lost_message_missed(room: Room) -> No
 
 
 async def test_workspaces_do_not_see_one_another(room: Room) -> None:
-    other = Room(room.pool, room.store)
+    other = Room(room.pool, room.statements, room.store)
     mine, theirs = await room.segment(RICH), await other.segment(RICH)
     await room.knows(replace(ADA, ltv_minor=20_000, events=(did("Order Completed", DAY),)))
     await other.touch([ADA.profile_id])

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from tests.fakes.memberships import hold
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
@@ -38,7 +39,7 @@ VIEWERS = {
 }
 POSTGRES_TABLES = (
     "identity.nodes, identity.links, identity.profiles, identity.partitions, identity.recorder_partitions, "
-    "identity.recorder_intents, segmenter.segments, segmenter.memberships, segmenter.outbox, "
+    "identity.recorder_intents, segmenter.segments, segmenter.profile_segments, segmenter.outbox, "
     "segmenter.outbox_batches, activation.deliveries, activation.connections, activation.audiences, "
     "activation.destinations, ingest.accepted, front.quarantine"
 )
@@ -270,11 +271,7 @@ async def _fill_segments(cursor: psycopg.AsyncCursor[Any], workspace: str, membe
         (workspace,),
     )
     for segment, profile in members:
-        await cursor.execute(
-            "INSERT INTO segmenter.memberships (workspace_id, segment_id, profile_id, bucket, sequence, "
-            "segment_version, changed_at) VALUES (%s, %s, %s, %s, 1, 1, %s)",
-            (workspace, segment, profile, profile.bytes[8], NOW),
-        )
+        await hold(cursor, workspace, segment, profile)
         if segment == "buyers":
             await cursor.execute(
                 "INSERT INTO activation.deliveries (workspace_id, destination_id, audience_id, profile_id, desired, "

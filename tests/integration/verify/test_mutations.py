@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
+from tests.fakes.memberships import hold
 from tests.integration.verify.faultless import NOW, World, build
 
 from cdp_clickhouse.client import ClickHouse
@@ -205,10 +207,8 @@ async def a_member_that_should_not_be_one(world: World) -> None:
         "SELECT profile_id FROM identity.profiles WHERE workspace_id = 'north' AND order_count < 2 LIMIT 1"
     )
     profile = rows[0]["profile_id"]
-    await world.postgres(
-        "INSERT INTO segmenter.memberships (workspace_id, segment_id, profile_id, bucket, sequence, segment_version, "
-        f"changed_at) VALUES ('north', 'buyers', '{profile}', 0, 1, 1, now())"
-    )
+    async with await psycopg.AsyncConnection.connect(world.postgres_url) as connection:
+        await hold(connection, "north", "buyers", profile)
     await world.postgres(
         "UPDATE segmenter.segments SET size = size + 1 WHERE (workspace_id, segment_id) = ('north', 'buyers')"
     )

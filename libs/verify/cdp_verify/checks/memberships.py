@@ -26,10 +26,11 @@ SELECT workspace_id, segment_id, profile_id, sequence FROM segmenter.memberships
 """  # noqa: S608 - a constant
 _SEGMENTS: Final = f"""
 SELECT s.workspace_id, s.segment_id, s.name, s.type, s.rules, s.size, s.status, w.swept_through,
-       (SELECT count(*) FROM segmenter.memberships AS m
-        WHERE m.workspace_id = s.workspace_id AND m.segment_id = s.segment_id AND m.member) AS members
+       coalesce(c.members, 0) AS members
 FROM (SELECT * FROM segmenter.segments WHERE deleted_at IS NULL AND {_WORKSPACE}) AS s
 LEFT JOIN segmenter.sweeps AS w USING (workspace_id)
+LEFT JOIN (SELECT workspace_id, segment_id, count(*) AS members FROM segmenter.memberships
+           WHERE member AND {_WORKSPACE} GROUP BY 1, 2) AS c USING (workspace_id, segment_id)
 """  # noqa: S608 - a constant
 _PROFILES: Final = """
 SELECT profile_id, traits, consent, currency, ltv_minor, order_count, first_seen, last_seen, last_order_at

@@ -17,10 +17,10 @@ FROM unnest(%s::text[], %s::int[]) AS b (segment_id, build)
 WHERE s.workspace_id = %s AND s.segment_id = b.segment_id AND s.build = b.build
 """
 _DELETED: Final = "SELECT workspace_id, segment_id FROM segmenter.segments WHERE deleted_at IS NOT NULL"
+# what profiles have of it without it means nothing, and goes when they change next
 _FORGET: Final = """
 DELETE FROM segmenter.segments WHERE workspace_id = %s AND segment_id = %s AND deleted_at IS NOT NULL
 """
-_FORGET_MEMBERS: Final = "DELETE FROM segmenter.memberships WHERE workspace_id = %s AND segment_id = %s"
 _WORKSPACES: Final = """
 INSERT INTO segmenter.sweeps (workspace_id, swept_through, reconciled_at)
 SELECT DISTINCT workspace_id, now(), now() FROM segmenter.segments WHERE deleted_at IS NULL
@@ -69,7 +69,6 @@ class PostgresAgenda:
 
     async def forget(self, workspace_id: str, segment_id: str) -> None:
         async with self._pool.connection() as connection:
-            await connection.execute(_FORGET_MEMBERS, [workspace_id, segment_id])
             await connection.execute(_FORGET, [workspace_id, segment_id])
 
     async def workspaces(self) -> Mapping[str, tuple[datetime, datetime]]:

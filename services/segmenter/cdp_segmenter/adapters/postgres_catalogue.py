@@ -41,12 +41,15 @@ _LIST: Final = f"""{_COLUMNS} AND (%(after)s::text IS NULL OR lower(name) > %(af
 ORDER BY lower(name) LIMIT %(limit)s OFFSET %(offset)s
 """
 _COUNT: Final = "SELECT count(*) FROM segmenter.segments WHERE workspace_id = %s AND deleted_at IS NULL"
-# the order of the index as far as it goes, so that a page reads the buckets that it is in and sorts no more
+_NUMBER: Final = "SELECT number FROM segmenter.segments WHERE workspace_id = %s AND segment_id = %s"
+# with the number in it Postgres knows whether it is quicker to walk through all profiles or to look the members up
 _MEMBERS: Final = """
-SELECT profile_id, changed_at FROM segmenter.memberships
-WHERE workspace_id = %(workspace)s AND segment_id = %(segment)s AND member
-  AND (bucket, profile_id) > (%(bucket)s, %(after)s::uuid)
-ORDER BY bucket, profile_id LIMIT %(limit)s OFFSET %(offset)s
+SELECT p.profile_id, to_timestamp(held.changed_ms / 1000.0)
+FROM segmenter.workspace_profile_segments AS p,
+     unnest(p.segments, p.sequences, p.changed_ms) AS held (number, sequence, changed_ms)
+WHERE p.workspace_id = %(workspace)s AND p.segments @> ARRAY[%(number)s::int] AND held.number = %(number)s
+  AND held.sequence %% 2 = 1 AND (p.bucket, p.profile_id) > (%(bucket)s, %(after)s::uuid)
+ORDER BY p.bucket, p.profile_id LIMIT %(limit)s OFFSET %(offset)s
 """
 _HOLDING: Final = """
 SELECT m.profile_id, array_agg(m.segment_id ORDER BY m.segment_id)
@@ -65,6 +68,8 @@ _ASK: Final = """
 INSERT INTO segmenter.requests (workspace_id, profile_id) SELECT %s, * FROM unnest(%s::uuid[])
 ON CONFLICT (workspace_id, profile_id) DO UPDATE SET asked_at = now()
 """
+
+_FIRST: Final = UUID(int=0)  # before every id
 
 
 class PostgresCatalogue:
@@ -96,8 +101,11 @@ class PostgresCatalogue:
     async def members(
         self, workspace_id: str, segment_id: str, limit: int, after: UUID | None, offset: int
     ) -> list[Member]:
-        place: dict[str, Any] = {"bucket": -1 if after is None else bucket_of(after), "after": after}
-        place |= {"workspace": workspace_id, "segment": segment_id, "limit": limit, "offset": offset}
+        numbers = await self._rows(_NUMBER, [workspace_id, segment_id])
+        if not numbers:
+            return []
+        place: dict[str, Any] = {"bucket": -1 if after is None else bucket_of(after), "after": after or _FIRST}
+        place |= {"workspace": workspace_id, "number": numbers[0][0], "limit": limit, "offset": offset}
         return [Member(profile_id, since) for profile_id, since in await self._rows(_MEMBERS, place)]
 
     async def holding(self, workspace_id: str, profiles: Sequence[UUID]) -> Mapping[UUID, list[str]]:

@@ -1,7 +1,7 @@
 """Memberships, their sequences and the outbox in Postgres: the ports Ledger and Session."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -12,14 +12,16 @@ import structlog
 
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
-from cdp_runtime.postgres_arrays import array, arrays, numbers, texts, times, uuids
+from cdp_runtime.postgres_arrays import array, arrays, numbers, times, uuids
 from cdp_schemas.segments import MembershipChanged
+from cdp_segmenter.adapters.held import Held, columns
 from cdp_segmenter.adapters.postgres_outbox import put
 from cdp_segmenter.definitions import Definition, Definitions, rule_of
 from cdp_segmenter.membership import Place, is_member
 from cdp_segmenter.ports import OutOfStep
 from cdp_segmenter.rules.check import InvalidRule
 from cdp_segmenter.rules.scope import bucket_of
+from cdp_segmenter.rules.times import epoch_ms
 
 _log = structlog.get_logger(__name__)
 # a worker that freezes while it holds the lock must not stop its workspace for ever
@@ -27,45 +29,39 @@ _LOCK: Final = """
 SELECT set_config('idle_in_transaction_session_timeout', '60s', true),
        pg_advisory_xact_lock(hashtextextended('segmenter:' || %s, 0))
 """
+# deleted ones too: their members are still to leave
 _WHICH: Final = """
-SELECT segment_id, version FROM segmenter.segments WHERE workspace_id = %s AND deleted_at IS NULL ORDER BY segment_id
+SELECT segment_id, version, number, deleted_at IS NULL FROM segmenter.segments WHERE workspace_id = %s
+ORDER BY segment_id
 """
 _RULES: Final = """
 SELECT segment_id, version, type, rules FROM segmenter.segments WHERE workspace_id = %s AND segment_id = ANY(%s)
 """
-_OF_PROFILES: Final = """
-SELECT segment_id, profile_id, sequence FROM segmenter.memberships
+_HELD: Final = """
+SELECT profile_id, revision, segments, sequences, changed_ms FROM segmenter.profile_segments
 WHERE workspace_id = %s AND profile_id = ANY(%s::uuid[])
 """
-_INSIDE: Final = """
-SELECT m.segment_id, array_agg((p.number - 1)::int)
-FROM unnest(%s::uuid[]) WITH ORDINALITY AS p (profile_id, number)
-JOIN segmenter.memberships AS m ON m.workspace_id = %s AND m.profile_id = p.profile_id
-WHERE m.member GROUP BY m.segment_id
-"""
-_SEQUENCES: Final = """
-SELECT m.segment_id, m.profile_id, m.sequence
-FROM unnest(%s::text[], %s::uuid[]) AS p (segment_id, profile_id)
-JOIN segmenter.memberships AS m
-  ON m.workspace_id = %s AND m.segment_id = p.segment_id AND m.profile_id = p.profile_id
-"""
 _OF_BUCKETS: Final = """
-SELECT segment_id, profile_id, sequence FROM segmenter.memberships
-WHERE workspace_id = %s AND segment_id = ANY(%s) AND bucket BETWEEN %s AND %s
+SELECT held.number, p.profile_id, held.sequence
+FROM segmenter.profile_segments AS p, unnest(p.segments, p.sequences) AS held (number, sequence)
+WHERE p.workspace_id = %(workspace)s AND p.bucket BETWEEN %(first)s AND %(last)s AND held.number = ANY(%(numbers)s)
 """
 _OF_SEGMENT: Final = """
-SELECT segment_id, profile_id, sequence FROM segmenter.memberships
-WHERE workspace_id = %s AND segment_id = %s AND member LIMIT %s
+SELECT held.number, p.profile_id, held.sequence
+FROM segmenter.profile_segments AS p, unnest(p.segments, p.sequences) AS held (number, sequence)
+WHERE p.workspace_id = %s AND p.segments @> ARRAY[%s::int] AND held.number = %s AND held.sequence %% 2 = 1 LIMIT %s
 """
-# the guard on the sequence makes a change that does not follow the last one impossible, whoever writes it
-_APPLY: Final = """
-INSERT INTO segmenter.memberships AS known
-    (workspace_id, segment_id, profile_id, bucket, sequence, segment_version, changed_at)
-SELECT %s, row.*
-FROM unnest(%s::text[], %s::uuid[], %s::smallint[], %s::int[], %s::int[], %s::timestamptz[]) AS row
-ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE
-SET sequence = excluded.sequence, segment_version = excluded.segment_version, changed_at = excluded.changed_at
-WHERE known.sequence = excluded.sequence - 1
+# the guard on the revision makes a change that does not follow the last one impossible, whoever writes it
+_WRITE: Final = """
+INSERT INTO segmenter.profile_segments AS known
+    (workspace_id, profile_id, bucket, revision, segments, sequences, changed_ms)
+SELECT %s, profile_id, bucket, revision, segments::int[], sequences::int[], changed_ms::bigint[]
+FROM unnest(%s::uuid[], %s::smallint[], %s::int[], %s::text[], %s::text[], %s::text[])
+    AS row (profile_id, bucket, revision, segments, sequences, changed_ms)
+ON CONFLICT (workspace_id, profile_id) DO UPDATE
+SET revision = excluded.revision, segments = excluded.segments, sequences = excluded.sequences,
+    changed_ms = excluded.changed_ms
+WHERE known.revision = excluded.revision - 1
 """
 _SIZES: Final = """
 UPDATE segmenter.segments AS s SET size = s.size + d.change
@@ -110,47 +106,68 @@ class PostgresSession:
         self, connection: psycopg.AsyncConnection[Any], workspace_id: str, parsed: dict[tuple[str, str], Definition]
     ) -> None:
         self._connection, self._workspace, self._parsed = connection, workspace_id, parsed
+        self._versions: dict[str, int] = {}  # of the segments that are not deleted
+        self._numbers: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._read: dict[UUID, Held] = {}
 
     async def definitions(self) -> Definitions:
-        versions = dict(await self._rows(_WHICH, [self._workspace]))
-        stale = [one for one, version in versions.items() if self._version(one) != version]
+        await self._look_up()
+        stale = [one for one, version in self._versions.items() if self._version(one) != version]
         if stale:
             for segment_id, version, type_, rules in await self._rows(_RULES, [self._workspace, stale]):
                 self._remember(segment_id, version, type_, rules)
-        known = (self._parsed.get((self._workspace, one)) for one in versions)
+        known = (self._parsed.get((self._workspace, one)) for one in self._versions)
         return Definitions.of(definition for definition in known if definition is not None)
 
     async def of_profiles(self, profiles: Sequence[UUID]) -> dict[Place, int]:
-        if not profiles:
-            return {}
-        return _places(await self._rows(_OF_PROFILES, [self._workspace, array(profiles, uuids)]))
+        held = await self._held(profiles)
+        return self._places(
+            (number, profile_id, sequence)
+            for profile_id, row in held.items()
+            for number, sequence in zip(row.segments, row.sequences, strict=True)
+        )
 
     async def inside(self, profiles: Sequence[UUID]) -> dict[str, int]:
-        bits = [1 << number for number in range(len(profiles))]
-        rows = await self._rows(_INSIDE, [array(profiles, uuids), self._workspace])
-        return {segment_id: sum(map(bits.__getitem__, numbers_)) for segment_id, numbers_ in rows}
+        held = await self._held(profiles)
+        found: dict[int, list[int]] = {number: [] for number in self._names}
+        for place, profile_id in enumerate(profiles):
+            row = held.get(profile_id)
+            for number in row.inside() if row else ():
+                if number in found:
+                    found[number].append(place)
+        bits = [1 << place for place in range(len(profiles))]
+        return {self._names[number]: sum(map(bits.__getitem__, places)) for number, places in found.items() if places}
 
     async def sequences(self, places: Sequence[Place]) -> dict[Place, int]:
-        if not places:
-            return {}
-        return _places(await self._rows(_SEQUENCES, [*arrays(places, texts, uuids), self._workspace]))
+        held = await self._held({place.profile_id for place in places})
+        rows = ((place, held.get(place.profile_id)) for place in places)
+        found = ((place, row.sequence(self._numbers[place.segment_id])) for place, row in rows if row)
+        return {place: sequence for place, sequence in found if sequence}
 
     async def of_buckets(self, buckets: tuple[int, int], segment_ids: Sequence[str]) -> dict[Place, int]:
-        return _places(await self._rows(_OF_BUCKETS, [self._workspace, list(segment_ids), *buckets]))
+        await self._look_up()
+        numbers_ = [self._numbers[one] for one in segment_ids]
+        asked = {"workspace": self._workspace, "first": buckets[0], "last": buckets[1], "numbers": numbers_}
+        return self._places(await self._rows(_OF_BUCKETS, asked))
 
     async def of_segment(self, segment_id: str, limit: int) -> dict[Place, int]:
-        return _places(await self._rows(_OF_SEGMENT, [self._workspace, segment_id, limit]))
+        await self._look_up()
+        number = self._numbers[segment_id]
+        return self._places(await self._rows(_OF_SEGMENT, [self._workspace, number, number, limit]))
 
     async def apply(self, changes: Sequence[MembershipChanged]) -> None:
         if not changes:
             return
-        cursor = await self._connection.execute(_APPLY, [self._workspace, *_columns(changes)])
-        if cursor.rowcount != len(changes):
-            raise OutOfStep(f"{len(changes) - cursor.rowcount} memberships of {self._workspace} changed meanwhile")
-        await put(self._connection, changes)
+        held = await self._held({change.profile_id for change in changes})
+        written: dict[UUID, Held] = {}
         sizes: Counter[str] = Counter()
         for change in changes:
+            row = written[change.profile_id] = held.setdefault(change.profile_id, Held())
+            row.put(self._numbers[change.segment_id], change.sequence, epoch_ms(change.at))
             sizes[change.segment_id] += 1 if is_member(change.sequence) else -1
+        await self._write(written)
+        await put(self._connection, changes)
         await self._connection.execute(_SIZES, [list(sizes), list(sizes.values()), self._workspace])
 
     async def remind(self, moments: Mapping[UUID, datetime]) -> None:
@@ -161,7 +178,39 @@ class PostgresSession:
     async def progress(self, segment_ids: Sequence[str], share: float) -> None:
         await self._connection.execute(_PROGRESS, [share, self._workspace, list(segment_ids)])
 
-    async def _rows(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+    async def _write(self, written: Mapping[UUID, Held]) -> None:
+        for row in written.values():
+            row.revision += 1
+            row.forget_others(self._names)
+        who = [array(written, uuids), array(map(bucket_of, written), numbers)]
+        cursor = await self._connection.execute(_WRITE, [self._workspace, *who, *columns(written.values())])
+        if cursor.rowcount != len(written):
+            raise OutOfStep(f"{len(written) - cursor.rowcount} profiles of {self._workspace} changed meanwhile")
+
+    async def _held(self, profiles: Collection[UUID]) -> dict[UUID, Held]:
+        """What is kept of these profiles, read once in a session; profiles of which nothing is kept are missing."""
+        await self._look_up()
+        unread = [profile_id for profile_id in profiles if profile_id not in self._read]
+        if unread:
+            # in binary the arrays' numbers cost a fifth of what they cost as texts
+            cursor = await self._connection.execute(_HELD, [self._workspace, array(unread, uuids)], binary=True)
+            self._read |= {profile_id: Held(*row) for profile_id, *row in await cursor.fetchall()}
+        return self._read
+
+    async def _look_up(self) -> None:
+        if self._numbers:
+            return
+        for segment_id, version, number, is_there in await self._rows(_WHICH, [self._workspace]):
+            self._numbers[segment_id], self._names[number] = number, segment_id
+            if is_there:
+                self._versions[segment_id] = version
+
+    def _places(self, rows: Iterable[tuple[int, UUID, int]]) -> dict[Place, int]:
+        """Segments that are deleted and forgotten have no name any more, and nothing is in them."""
+        names = self._names
+        return {Place(names[number], profile_id): sequence for number, profile_id, sequence in rows if number in names}
+
+    async def _rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         # every query of this class is a constant of this module
         return await (await self._connection.execute(query, parameters)).fetchall()
 
@@ -176,20 +225,3 @@ class PostgresSession:
             # stored by another release: its members stay as they are, the workspace's other segments go on
             self._parsed.pop((self._workspace, segment_id), None)
             _log.error("rule_unreadable", workspace_id=self._workspace, segment_id=segment_id, reason=str(error))
-
-
-def _columns(changes: Sequence[MembershipChanged]) -> list[str]:
-    """One array literal per column; a row object per change would cost as much as all of them."""
-    written = {at: times(at) for at in {change.at for change in changes}}  # one evaluation, one moment
-    return [
-        array([change.segment_id for change in changes], texts),
-        array([change.profile_id for change in changes], uuids),
-        array([bucket_of(change.profile_id) for change in changes], numbers),
-        array([change.sequence for change in changes], numbers),
-        array([change.segment_version for change in changes], numbers),
-        array([change.at for change in changes], written.__getitem__),
-    ]
-
-
-def _places(rows: Sequence[Any]) -> dict[Place, int]:
-    return {Place(segment_id, profile_id): sequence for segment_id, profile_id, sequence in rows}

@@ -1,0 +1,56 @@
+"""A profile's row of memberships as Postgres keeps it: read, changed in the order of its sequences, written back."""
+
+from collections.abc import Collection, Container, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from cdp_runtime.postgres_arrays import array, numbers
+from cdp_segmenter.ports import OutOfStep
+
+
+@dataclass(slots=True)
+class Held:
+    """A row of one profile: side by side the segments it ever was in, their sequences, and when those changed last."""
+
+    revision: int = 0
+    segments: list[int] = field(default_factory=list)
+    sequences: list[int] = field(default_factory=list)
+    changed_ms: list[int] = field(default_factory=list)
+
+    def inside(self) -> list[int]:
+        return [number for number, sequence in zip(self.segments, self.sequences, strict=True) if sequence & 1]
+
+    def sequence(self, number: int) -> int:
+        """0 when it never was in."""
+        return self.sequences[self.segments.index(number)] if number in self.segments else 0
+
+    def put(self, number: int, sequence: int, at_ms: int) -> None:
+        """The next change. Raises OutOfStep for one that does not follow the last."""
+        if sequence != self.sequence(number) + 1:
+            raise OutOfStep(f"change {sequence} of segment {number} follows {self.sequence(number)}")
+        if sequence == 1:
+            self.segments.append(number)
+            self.sequences.append(1)
+            self.changed_ms.append(at_ms)
+        else:
+            place = self.segments.index(number)
+            self.sequences[place], self.changed_ms[place] = sequence, at_ms
+
+    def forget_others(self, known: Container[int]) -> None:
+        """Only segments that are known stay."""
+        if all(number in known for number in self.segments):
+            return
+        rows = zip(self.segments, self.sequences, self.changed_ms, strict=True)
+        kept = [row for row in rows if row[0] in known]
+        self.segments, self.sequences, self.changed_ms = (list(column) for column in zip(*kept, strict=True))
+
+
+def columns(rows: Collection[Held]) -> list[str]:
+    """One array literal per column of the table."""
+    lists = map(attrgetter, ("segments", "sequences", "changed_ms"))
+    return [array([row.revision for row in rows], numbers), *(array(map(column, rows), _list) for column in lists)]
+
+
+def _list(column: Sequence[int]) -> str:
+    """An array of numbers as an element of an array of texts."""
+    return f'"{{{",".join(map(str, column))}}}"'
