@@ -1,8 +1,10 @@
 """Who was a member and who is one now -> the changes to record and to tell, strictly alternating."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -39,30 +41,35 @@ def changes(
     Each place changes at most once, and only to the other state, so entered and exited alternate.
     """
     now = set(after)
-    entered = [place for place in now if not is_member(before.get(place, 0))]
-    exited = [place for place, sequence in before.items() if is_member(sequence) and place not in now]
+    found = [(place, sequence) for place, sequence in before.items() if is_member(sequence) and place not in now]
+    found += [(place, sequence) for place in now if not is_member(sequence := before.get(place, 0))]
+    found.sort(key=_by_profile)
     return [
         MembershipChanged(
             workspace_id=workspace_id,
-            segment_id=place.segment_id,
-            segment_version=versions[place.segment_id],
-            profile_id=place.profile_id,
-            change="exited" if is_member(before.get(place, 0)) else "entered",
-            sequence=before.get(place, 0) + 1,
+            segment_id=segment_id,
+            segment_version=versions[segment_id],
+            profile_id=profile_id,
+            change="exited" if is_member(sequence) else "entered",
+            sequence=sequence + 1,
             at=reason.at,
             cause=reason.cause,
             received_at=reason.received_at,
         )
-        for place in sorted((*entered, *exited), key=_by_profile)
-        if place.segment_id in versions
+        for (segment_id, profile_id), sequence in found
+        if segment_id in versions
     ]
 
 
-def _by_profile(place: Place) -> tuple[int, str]:
-    """Rows of one profile lie side by side then, and are read back together."""
-    return place.profile_id.int, place.segment_id
+def _by_profile(found: tuple[Place, int]) -> tuple[int, str]:
+    """The changes of one profile lie side by side then, and are written and told together."""
+    (segment_id, profile_id), _ = found
+    return profile_id.int, segment_id
 
 
-def message_key(change: MembershipChanged) -> bytes:
-    """The key that keeps one membership's changes in order."""
-    return f"{change.workspace_id}|{change.segment_id}|{change.profile_id}".encode()
+def keyed(changes: Iterable[MembershipChanged]) -> Iterator[tuple[bytes, MembershipChanged]]:
+    """Changes with the keys that keep those of one membership in order; a profile's are best side by side."""
+    for profile_id, some in groupby(changes, attrgetter("profile_id")):
+        name = str(profile_id)
+        for change in some:
+            yield f"{change.workspace_id}|{change.segment_id}|{name}".encode(), change

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp_segmenter.membership import Place, Reason, changes, is_member, message_key
+from cdp_segmenter.membership import Place, Reason, changes, is_member, keyed
 
 AT = Reason(datetime(2026, 11, 20, tzinfo=UTC), "event")
 PLACES = st.builds(Place, st.sampled_from(["s1", "s2"]), st.integers(0, 3).map(lambda number: UUID(int=number)))
@@ -38,4 +38,4 @@ def test_segments_that_were_not_looked_at_stay_as_they_are() -> None:
     ledger = {Place("s1", UUID(int=1)): 1, Place("other", UUID(int=1)): 3}
     (change,) = changes(ledger, (), {"s1": 4}, AT, "w")
     assert (change.segment_id, change.segment_version, change.change, change.sequence) == ("s1", 4, "exited", 2)
-    assert message_key(change) == b"w|s1|00000000-0000-0000-0000-000000000001"
+    assert [key for key, _ in keyed([change])] == [b"w|s1|00000000-0000-0000-0000-000000000001"]

@@ -35,6 +35,8 @@ WHERE workspace_id = {workspace:String} AND event IN {names:Array(String)}
                                       WHERE workspace_id = {workspace:String} AND node_id != profile_id)))
 ORDER BY timestamp
 """
+# what more threads have to tell one another costs more than what some thousand profiles' rows take
+_OF_FEW: Final = " SETTINGS max_threads = 1"
 
 
 class ClickHouseCrowd:
@@ -53,9 +55,8 @@ class ClickHouseCrowd:
 
     async def decided(self, decider: Decider, scope: Scope, manual: Mapping[str, int]) -> Decided:
         questions = decider.columns.questions(scope)
-        profiles, events, aggregates = await asyncio.gather(
-            self._store.columns(questions.profiles), self._asked(questions.events), self._asked(questions.aggregates)
-        )
+        asked = (questions.profiles, questions.events, questions.aggregates)
+        profiles, events, aggregates = await asyncio.gather(*map(self._asked, asked))
         return decider.decide(scope, profiles, events, aggregates, manual)
 
     async def survivors(self, workspace_id: str, gone: Sequence[UUID]) -> Mapping[UUID, UUID]:
@@ -74,7 +75,7 @@ class ClickHouseCrowd:
         return int(row["size"]), list(row["members"])
 
     async def _asked(self, question: Statement | None) -> Mapping[str, Sequence[Any]]:
-        return await self._store.columns(question) if question is not None else {}
+        return await self._store.columns(question + _OF_FEW) if question is not None else {}
 
     async def facts(self, scope: Scope, profile_id: UUID, names: Sequence[str]) -> Facts | None:
         parameters = {"workspace": scope.workspace_id, "profile": profile_id}

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from operator import attrgetter
 
 from cdp_runtime.postgres_arrays import array, numbers
@@ -40,9 +41,9 @@ class Held:
         """Only segments that are known stay."""
         if all(number in known for number in self.segments):
             return
-        rows = zip(self.segments, self.sequences, self.changed_ms, strict=True)
-        kept = [row for row in rows if row[0] in known]
-        self.segments, self.sequences, self.changed_ms = (list(column) for column in zip(*kept, strict=True))
+        stays = [number in known for number in self.segments]
+        for column in (self.segments, self.sequences, self.changed_ms):
+            column[:] = compress(column, stays)
 
 
 def columns(rows: Collection[Held]) -> list[str]:

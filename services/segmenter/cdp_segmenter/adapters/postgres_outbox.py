@@ -13,7 +13,7 @@ from cdp_runtime.postgres_arrays import array, numbers
 from cdp_schemas.codec import encode
 from cdp_schemas.segments import MembershipChanged
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
-from cdp_segmenter.membership import message_key
+from cdp_segmenter.membership import keyed
 
 _CHANGES_PER_BATCH, _BATCHES, _SINGLES = 2000, 4, 2000
 _PUT: Final = "INSERT INTO segmenter.outbox_batches (changes, messages) VALUES (%s, %b)"
@@ -34,7 +34,7 @@ async def put(connection: psycopg.AsyncConnection[Any], changes: Sequence[Member
     """Has these changes told after the commit of the caller's transaction, in their order."""
     for start in range(0, len(changes), _CHANGES_PER_BATCH):
         some = changes[start : start + _CHANGES_PER_BATCH]
-        messages = _encoder.encode([(message_key(change), encode(change)) for change in some])
+        messages = _encoder.encode([(key, encode(change)) for key, change in keyed(some)])
         await connection.execute(_PUT, [len(some), messages])
 
 

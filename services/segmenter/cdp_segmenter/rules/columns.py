@@ -23,7 +23,6 @@ from cdp_segmenter.rules.times import epoch_ms, whole_ms
 
 NEVER_MS: Final = 1 << 62  # later than any instant plus any window, and no overflow
 _MS: Final = timedelta(milliseconds=1)
-_NUMBERS_STAY: Final = " SETTINGS output_format_json_quote_64bit_integers = 0"  # a server may be set to quote them
 
 
 @dataclass(frozen=True, slots=True)
