@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.segmenter import DAY, did, profile, profile_id, write_events
 
 from cdp_schemas.segments import MembershipChanged
-from cdp_segmenter.membership import is_member
+from cdp_segmenter.membership import Place, is_member
 from cdp_segmenter.ports import OutOfStep
 
 from .conftest import Room
@@ -185,6 +185,16 @@ async def test_a_worker_that_is_out_of_step_writes_nothing(room: Room) -> None:
             await session.apply([entered])
     assert len(await room.told()) == 1
     assert await room.members(segment_id) == {ADA.profile_id}
+
+
+async def test_a_session_tells_of_those_alone_who_are_asked_for(room: Room) -> None:
+    segment_id = await room.segment(RICH)
+    await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
+    await room.touch([ADA.profile_id, BOB.profile_id])
+    async with room.ledger.session(room.workspace) as session:
+        assert await session.inside([BOB.profile_id, ADA.profile_id]) == {segment_id: 0b11}
+        assert await session.inside([ADA.profile_id]) == {segment_id: 0b1}
+        assert await session.of_profiles([BOB.profile_id]) == {Place(segment_id, BOB.profile_id): 1}
 
 
 async def test_reconciliation_heals_what_a_lost_message_missed(room: Room) -> None:

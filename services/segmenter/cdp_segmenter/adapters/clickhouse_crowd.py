@@ -35,8 +35,9 @@ WHERE workspace_id = {workspace:String} AND event IN {names:Array(String)}
                                       WHERE workspace_id = {workspace:String} AND node_id != profile_id)))
 ORDER BY timestamp
 """
-# what more threads have to tell one another costs more than what some thousand profiles' rows take
-_OF_FEW: Final = " SETTINGS max_threads = 1"
+# What more threads have to tell one another costs more than what some thousand profiles' rows take. Rows may be chosen
+# before FINAL here, because they are chosen by their keys alone: all versions of a profile are there, or none.
+_OF_FEW: Final = " SETTINGS max_threads = 1, optimize_move_to_prewhere_if_final = 1"
 
 
 class ClickHouseCrowd:

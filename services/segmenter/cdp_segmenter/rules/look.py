@@ -9,7 +9,8 @@ from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.times import epoch_ms, whole_ms
 
 Answer = Mapping[str, Sequence[Any]]
-REMEMBERED: Final = 10_000  # values whose tests are kept, per field or count: a few MB
+# values whose tests are kept, per workspace and field: of counts of events, up to a kilobyte each
+REMEMBERED: Final = 2_000
 
 
 class Look:

@@ -40,10 +40,7 @@ class ScopeRows:
             f"toUnixTimestamp64Milli(timestamp) AS ms{more} FROM events "
             f"WHERE workspace_id = {self._workspace()} AND event IN {bound_names}{after}{self._only_nodes()}"
         )
-        return (
-            f"SELECT {NODE_PROFILE} AS profile_id, name, ms{more} "
-            f"FROM ({events}) AS v {aliases_sql(self._workspace(), self._only_moves())}{self._by_order()}"
-        )
+        return f"SELECT {NODE_PROFILE} AS profile_id, name, ms{more} FROM ({events}) AS v {self._aliases()}"
 
     def is_one_of(self, ids: Sequence[UUID]) -> str:
         """A condition: the profile is among these, however many."""
@@ -67,23 +64,26 @@ class ScopeRows:
         return ""
 
     def _only_nodes(self) -> str:
-        """Nodes that are, or by an alias belong to, a profile in scope."""
+        """Nodes that are, or by an alias belong or once belonged to, a profile in scope."""
         if not self._within("node_id"):
             return ""
-        moved = (
-            f"SELECT node_id FROM profile_aliases FINAL WHERE workspace_id = {self._workspace()}"
-            f"{self._only('profile_id')}"
+        return f" AND ({self._within('node_id')} OR node_id IN ({self._moved()}))"
+
+    def _moved(self) -> str:
+        # without FINAL, which would put all aliases of the workspace in order for the sake of a few: a node that has
+        # gone on since is brought to whom it belongs by now, and that is nobody in scope
+        return f"SELECT node_id FROM profile_aliases WHERE workspace_id = {self._workspace()}{self._only('profile_id')}"
+
+    def _aliases(self) -> str:
+        """The join that brings the profile of each of those nodes that moved."""
+        if not self._within("node_id"):
+            return f"{aliases_sql(self._workspace())}{_BY_ORDER}"
+        newest = (
+            "SELECT a.node_id AS node_id, argMax(a.profile_id, a.version) AS profile_id FROM profile_aliases AS a "
+            f"WHERE a.workspace_id = {self._workspace()} "
+            f"AND ({self._within('a.node_id')} OR a.node_id IN ({self._moved()})) GROUP BY a.node_id"
         )
-        return f" AND ({self._within('node_id')} OR node_id IN ({moved}))"
-
-    def _only_moves(self) -> str:
-        """The aliases of those nodes: into the scope, and of nodes that are named like a profile in it."""
-        if not self._within("node_id"):
-            return ""
-        return f" AND ({self._within('profile_id')} OR {self._within('node_id')})"
-
-    def _by_order(self) -> str:
-        return "" if self._within("node_id") else _BY_ORDER
+        return f"LEFT ANY JOIN ({newest}) AS n ON n.node_id = v.node_id"
 
     def _bound_ids(self, ids: tuple[UUID, ...]) -> str:
         # the hash of a UUID is computed in Python: once for thousands of them, not once per mention

@@ -13,9 +13,9 @@ _HIGH_HALF: Final = ((1 << 64) - 1) << 64
 NODE_PROFILE: Final = "if(n.profile_id = toUUID('00000000-0000-0000-0000-000000000000'), v.node_id, n.profile_id)"
 
 
-def aliases_sql(workspace: str, only: str = "") -> str:
-    """The join that brings the profile of each moved node; ``workspace`` is a placeholder, ``only`` a condition."""
-    moved = f"SELECT node_id, profile_id FROM profile_aliases FINAL WHERE workspace_id = {workspace}{only}"
+def aliases_sql(workspace: str) -> str:
+    """The join that brings the profile of each moved node; ``workspace`` is a placeholder."""
+    moved = f"SELECT node_id, profile_id FROM profile_aliases FINAL WHERE workspace_id = {workspace}"
     return f"LEFT ANY JOIN ({moved}) AS n ON n.node_id = v.node_id"
 
 
