@@ -13,7 +13,9 @@ from cdp_segmenter.ports import Agenda, Crowd, Ledger
 from cdp_segmenter.rules.scope import BUCKETS
 
 _log = structlog.get_logger(__name__)
-PROFILES_PER_PART: Final = 50_000  # a part holds the workspace's lock, so it bounds how long live changes wait
+# a part holds the workspace's lock, so they bound how long live changes wait, and it holds its memberships in memory
+PROFILES_PER_PART: Final = 50_000
+PLACES_PER_PART: Final = 500_000  # a profile in a segment each
 _EXITS_PER_STEP: Final = 5000
 
 
@@ -39,7 +41,7 @@ class Builder:
         """All profiles through these segments together; then they are ready, unless asked for anew meanwhile."""
         started = self._clock.monotonic()
         segment_ids = sorted(builds)
-        parts = await self._parts(workspace_id)
+        parts = await self._parts(workspace_id, len(segment_ids))
         for index, buckets in enumerate(parts):
             await self._evaluator.part(workspace_id, segment_ids, buckets, "definition")
             async with self._ledger.session(workspace_id) as session:
@@ -52,7 +54,7 @@ class Builder:
         """All profiles through all segments: heals what a lost message would have told."""
         segment_ids = await self._all(workspace_id)
         cause: Cause = "event"
-        for buckets in await self._parts(workspace_id) if segment_ids else ():
+        for buckets in await self._parts(workspace_id, len(segment_ids)):
             await self._evaluator.part(workspace_id, segment_ids, buckets, cause)
         await self._agenda.reconciled(workspace_id, self._clock.now())
 
@@ -60,9 +62,11 @@ class Builder:
         async with self._ledger.session(workspace_id) as session:
             return sorted((await session.definitions()).rules())
 
-    async def _parts(self, workspace_id: str) -> list[tuple[int, int]]:
-        """The fewest equal ranges of buckets with no more profiles than a part should have."""
-        wanted = -(-await self._crowd.count(workspace_id) // PROFILES_PER_PART)
+    async def _parts(self, workspace_id: str, segments: int) -> list[tuple[int, int]]:
+        """The fewest equal ranges of buckets with no more profiles than a part should have; none without segments."""
+        if not segments:
+            return []
+        wanted = -(-await self._crowd.count(workspace_id) // min(PROFILES_PER_PART, PLACES_PER_PART // segments or 1))
         parts = 1
         while parts < min(wanted, BUCKETS):
             parts *= 2
