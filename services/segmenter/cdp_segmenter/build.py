@@ -66,7 +66,8 @@ class Builder:
         """The fewest equal ranges of buckets with no more profiles than a part should have; none without segments."""
         if not segments:
             return []
-        wanted = -(-await self._crowd.count(workspace_id) // min(PROFILES_PER_PART, PLACES_PER_PART // segments or 1))
+        most = min(PROFILES_PER_PART, max(1, PLACES_PER_PART // segments))
+        wanted = -(-await self._crowd.count(workspace_id) // most)
         parts = 1
         while parts < min(wanted, BUCKETS):
             parts *= 2

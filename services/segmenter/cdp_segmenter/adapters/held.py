@@ -6,6 +6,7 @@ from itertools import compress
 from operator import attrgetter
 
 from cdp_runtime.postgres_arrays import array, numbers
+from cdp_segmenter.membership import is_member
 from cdp_segmenter.ports import OutOfStep
 
 
@@ -19,7 +20,7 @@ class Held:
     changed_ms: list[int] = field(default_factory=list)
 
     def inside(self) -> list[int]:
-        return [number for number, sequence in zip(self.segments, self.sequences, strict=True) if sequence & 1]
+        return [number for number, sequence in zip(self.segments, self.sequences, strict=True) if is_member(sequence)]
 
     def sequence(self, number: int) -> int:
         """0 when it never was in."""
@@ -39,9 +40,9 @@ class Held:
 
     def forget_others(self, known: Container[int]) -> None:
         """Only segments that are known stay."""
-        if all(number in known for number in self.segments):
-            return
         stays = [number in known for number in self.segments]
+        if all(stays):
+            return
         for column in (self.segments, self.sequences, self.changed_ms):
             column[:] = compress(column, stays)
 

@@ -1,7 +1,7 @@
 """A profile's memberships are one row, and not a row each: a newcomer has some forty, written and indexed one by one.
 
 ``segmenter.memberships`` goes on as a view of them. Stop segmenters of the release before first; what comes meanwhile
-waits for them in the log. Takes about a minute for twenty million memberships.
+waits for them in the log. Every membership is read and written once.
 """
 
 from typing import Final
