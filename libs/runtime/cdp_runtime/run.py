@@ -13,6 +13,7 @@ import uvloop
 
 from cdp_runtime import faultpoints, logs
 from cdp_runtime.admin import AdminServer
+from cdp_runtime.allocator import give_memory_back
 from cdp_runtime.service import Service
 from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
@@ -40,6 +41,7 @@ def build(name: str) -> Service:
 
 def run(name: str) -> int:
     """Runs a service until it is told to stop; returns the exit code."""
+    give_memory_back()
     settings = load(ServiceSettings)
     logs.configure(settings.log_level, settings.log_format, name)
     try:
