@@ -8,10 +8,12 @@ from uuid import UUID, uuid5
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
+from cdp_schemas.nodes import node_id
 from cdp_segmenter.rules.facts import Event, Facts
 from cdp_segmenter.rules.times import epoch_ms
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NAMED = "anonymous_id"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
 DAY = timedelta(days=1)
@@ -40,22 +42,38 @@ def did(name: str, ago: timedelta = DAY, /, **properties: Any) -> Event:
     return Event(name, NOW - ago, properties)
 
 
+def node_of(workspace: str, profile: UUID) -> UUID:
+    """The node that events of a profile stay with: that of an identifier named like the profile."""
+    return node_id(workspace, NAMED, str(profile))
+
+
 async def write_facts(store: ClickHouse, workspace: str, profiles: Sequence[Facts]) -> None:
-    """One profile row each, and its events under its own id as the node."""
+    """One profile row each, and its events."""
     await write_profiles(store, workspace, profiles)
     await write_events(store, workspace, [(facts.profile_id, event) for facts in profiles for event in facts.events])
 
 
 async def write_profiles(store: ClickHouse, workspace: str, profiles: Sequence[Facts], version: int = 1) -> None:
+    """Their rows, and those that say to whom their nodes belong from now on.
+
+    Each is known by a name of its own, unless the facts say by which names it is.
+    """
+    said = [{NAMED: (str(facts.profile_id),), **facts.identifiers} for facts in profiles]
+    moved = [
+        (node_id(workspace, NAMED, name), facts.profile_id)
+        for facts, one in zip(profiles, said, strict=True)
+        for name in one[NAMED]
+    ]
+    await _write_aliases(store, workspace, moved, version)
     rows = [
         (
             *(workspace, facts.profile_id, version, 0, 0, 0),
             *(_ms(facts.first_seen) or 0, _ms(facts.last_seen) or 0),
-            {kind: list(values) for kind, values in facts.identifiers.items()},
+            {kind: list(values) for kind, values in identifiers.items()},
             *(json.dumps(facts.traits), dict(facts.consent), facts.currency, facts.ltv_minor, 0, facts.order_count),
             _ms(facts.last_order_at),
         )
-        for facts in profiles
+        for facts, identifiers in zip(profiles, said, strict=True)
     ]
     names = (
         "workspace_id profile_id version deleted created_at updated_at first_seen last_seen identifiers traits consent"
@@ -69,13 +87,14 @@ async def write_profiles(store: ClickHouse, workspace: str, profiles: Sequence[F
 async def write_events(
     store: ClickHouse, workspace: str, events: Sequence[tuple[UUID, Event]], offset: int = 0
 ) -> None:
-    """(node, event) pairs as stored events."""
+    """(profile, event) pairs as stored events."""
     rows = [
         (
-            *(workspace, event.name, node, epoch_ms(event.timestamp), epoch_ms(NOW), "track", str(offset + index)),
+            *(workspace, event.name, node_of(workspace, one), epoch_ms(event.timestamp), epoch_ms(NOW)),
+            *("track", str(offset + index)),
             *("source", "", "", "", json.dumps(event.properties), "{}", "{}", 0, offset + index),
         )
-        for index, (node, event) in enumerate(events)
+        for index, (one, event) in enumerate(events)
     ]
     if not rows:
         return
@@ -85,11 +104,18 @@ async def write_events(
     await store.insert("events", names.split(), columns, token=f"{workspace}-events-{offset}-{len(rows)}")
 
 
-async def move_node(store: ClickHouse, workspace: str, node: UUID, to: UUID, version: int = 1) -> None:
-    """A merge or an unmerge: the node's events belong to this profile from now on."""
-    columns = [[workspace], [node], [to], [version]]
+async def merge_away(store: ClickHouse, workspace: str, profile: UUID, into: UUID, version: int) -> None:
+    """What tells where a profile that is gone lives on: its id is that of a node."""
+    await _write_aliases(store, workspace, [(profile, into)], version)
+
+
+async def _write_aliases(store: ClickHouse, workspace: str, moved: Sequence[tuple[UUID, UUID]], version: int) -> None:
+    if not moved:
+        return
+    nodes, owners = zip(*moved, strict=True)
+    columns = [[workspace] * len(moved), nodes, owners, [version] * len(moved)]
     names = ["workspace_id", "node_id", "profile_id", "version"]
-    await store.insert("profile_aliases", names, columns, token=f"{workspace}-{node}-{version}")
+    await store.insert("profile_aliases", names, columns, token=f"{workspace}-aliases-{version}-{hash(nodes)}")
 
 
 async def erase_profile(store: ClickHouse, workspace: str, profile: UUID, version: int = 9) -> None:

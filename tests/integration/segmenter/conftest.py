@@ -1,14 +1,14 @@
 """A migrated Postgres and ClickHouse with the segmenter's parts wired around a clock that stands still."""
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from msgspec import msgpack
 from tests.databases import fresh_database, front_door
-from tests.fakes.segmenter import NOW, erase_profile, move_node, write_events, write_profiles
+from tests.fakes.segmenter import NAMED, NOW, erase_profile, merge_away, write_events, write_profiles
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_runtime.clock import ManualClock
@@ -69,6 +69,7 @@ class Room:
         self.sweep = Sweep(self.evaluator, self.ledger, self.crowd, self.agenda, self.clock)
         self._desk = Desk(PostgresCatalogue(self.statements), self.ledger, self.crowd, self.clock)
         self._version = 1
+        self._known: dict[UUID, Facts] = {}
 
     @property
     def desk(self) -> Desk:
@@ -99,6 +100,7 @@ class Room:
     async def knows(self, *profiles: Facts) -> None:
         """These facts are in the store now: the profiles as new versions, their events as further ones."""
         self._version += 1
+        self._known |= {facts.profile_id: facts for facts in profiles}
         await write_profiles(self.store, self.workspace, profiles, self._version)
         events = [(facts.profile_id, event) for facts in profiles for event in facts.events]
         await write_events(self.store, self.workspace, events, self._version * 1000)
@@ -119,8 +121,14 @@ class Room:
         told = [_codec.decode(message) for row in rows for _, message in msgpack.decode(row[0])]
         return [change for change in told if change.workspace_id == self.workspace]
 
-    async def move(self, node: UUID, to: UUID) -> None:
-        await move_node(self.store, self.workspace, node, to)
+    async def move(self, one: UUID, to: UUID) -> None:
+        """A merge: whatever the one profile was known by is the other's from now on."""
+        known, other = self._known[one], self._known[to]
+        names = (str(to), str(one))
+        await self.knows(
+            replace(known, identifiers={NAMED: ()}, events=()), replace(other, identifiers={NAMED: names}, events=())
+        )
+        await merge_away(self.store, self.workspace, one, to, self._version)
 
     async def erase(self, profile: UUID) -> None:
         await erase_profile(self.store, self.workspace, profile, 99)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.fakes.segmenter import DAY, did, profile, profile_id, write_events
+from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_events
 
 from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter.membership import Place, is_member
@@ -65,14 +65,39 @@ async def test_events_of_all_nodes_of_a_merged_profile_count(room: Room) -> None
 async def test_a_profile_of_thousands_of_nodes(room: Room) -> None:
     """More than one bound value holds."""
     segment_id = await room.segment({"event": "purchase", "count": {"min": 4500}})
-    nodes = [profile_id(f"node-{number}") for number in range(4500)]
-    columns = [[room.workspace] * len(nodes), nodes, [ADA.profile_id] * len(nodes), [1] * len(nodes)]
-    names = ["workspace_id", "node_id", "profile_id", "version"]
-    await room.store.insert("profile_aliases", names, columns, token=f"{room.workspace}-many")
-    await write_events(room.store, room.workspace, [(node, did("Order Completed")) for node in nodes])
-    await room.knows(ADA)
-    await room.touch([ADA.profile_id])
+    names = [profile_id(f"node-{number}") for number in range(4500)]
+    await room.knows(replace(ADA, identifiers={NAMED: tuple(map(str, names))}), BOB)
+    await write_events(room.store, room.workspace, [(name, did("Order Completed")) for name in names])
+    await room.touch([ADA.profile_id, BOB.profile_id])
     assert await room.members(segment_id) == {ADA.profile_id}
+
+
+async def test_more_profiles_than_one_question_holds(room: Room) -> None:
+    segment_id = await room.segment({"event": "purchase", "count": {"min": 2}})
+    spent = await room.segment({"event": "purchase", "sum": {"property": "revenue", "min": 10}})
+    everyone = [profile(f"one-of-many-{number}") for number in range(2500)]
+    buyers = everyone[::500]
+    bought = did("Order Completed", DAY, revenue=5)
+    await room.knows(*(replace(one, events=(bought, bought) if one in buyers else ()) for one in everyone))
+    names = {one.profile_id: (str(one.profile_id), f"{one.profile_id}-too") for one in everyone}
+    await room.knows(*(replace(one, identifiers={NAMED: names[one.profile_id]}) for one in everyone))
+    await room.touch([one.profile_id for one in everyone])
+    expected = {one.profile_id for one in buyers}
+    assert (await room.members(segment_id), await room.members(spent)) == (expected, expected)
+
+
+async def test_a_node_in_two_records_counts_for_the_newer_one(room: Room) -> None:
+    """The record of the profile that a node left may come later than that of the one it came to."""
+    segment_id = await room.segment(BUYERS)
+    names = (str(ADA.profile_id), str(BOB.profile_id))
+    await room.knows(ADA, replace(BOB, events=(did("Order Completed"), did("Order Completed"))))
+    await room.knows(replace(ADA, identifiers={NAMED: names}))
+    await room.touch([ADA.profile_id, BOB.profile_id])
+    assert await room.members(segment_id) == {ADA.profile_id}
+    await room.knows(replace(BOB, identifiers={NAMED: names[1:]}))
+    await room.knows(replace(ADA, identifiers={NAMED: names[:1]}))
+    await room.touch([ADA.profile_id, BOB.profile_id])
+    assert await room.members(segment_id) == {BOB.profile_id}
 
 
 async def test_a_profile_whose_node_moved_away_is_looked_at_without_its_events(room: Room) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import compress, repeat
 from typing import Any, Final
 from uuid import UUID
@@ -10,10 +11,14 @@ from uuid import UUID
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_segmenter.rules.ast import Rule
+from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.decide import Decided, Decider
 from cdp_segmenter.rules.facts import Event, Facts
+from cdp_segmenter.rules.look import Answer, Look
+from cdp_segmenter.rules.nodes import Nodes, events_sql, nodes_of
 from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.sql import Members, members_sql, preview_sql
+from cdp_segmenter.rules.times import EPOCH
 
 _SURVIVORS: Final = """
 SELECT node_id, profile_id FROM profile_aliases FINAL
@@ -24,16 +29,6 @@ _PROFILE: Final = """
 SELECT toJSONString(traits) AS traits, identifiers, consent, currency, ltv_minor, order_count, first_seen, last_seen,
        last_order_at
 FROM profiles FINAL WHERE workspace_id = {workspace:String} AND profile_id = {profile:UUID}
-"""
-_EVENTS: Final = """
-SELECT event, timestamp, properties FROM events
-WHERE workspace_id = {workspace:String} AND event IN {names:Array(String)}
-  AND (node_id IN (SELECT node_id FROM profile_aliases FINAL
-                   WHERE workspace_id = {workspace:String} AND profile_id = {profile:UUID})
-       OR (node_id = {profile:UUID}
-           AND {profile:UUID} NOT IN (SELECT node_id FROM profile_aliases FINAL
-                                      WHERE workspace_id = {workspace:String} AND node_id != profile_id)))
-ORDER BY timestamp
 """
 # What more threads have to tell one another costs more than what some thousand profiles' rows take. Rows may be chosen
 # before FINAL here, because they are chosen by their keys alone: all versions of a profile are there, or none.
@@ -55,10 +50,18 @@ class ClickHouseCrowd:
         return [list(compress(profiles, verdicts)) for verdicts in by_rule]
 
     async def decided(self, decider: Decider, scope: Scope, manual: Mapping[str, int]) -> Decided:
-        questions = decider.columns.questions(scope)
-        asked = (questions.profiles, questions.events, questions.aggregates)
-        profiles, events, aggregates = await asyncio.gather(*map(self._asked, asked))
-        return decider.decide(scope, profiles, events, aggregates, manual)
+        columns, look = decider.columns, Look(scope)
+        profiles = await self._asked(columns.profiles(scope))
+        nodes: list[Nodes] = []
+        if columns.reads_events:
+            numbers = look.numbers(profiles["profile_id"])
+            known = zip(profiles["version"], numbers, profiles["identifiers"], strict=True)
+            nodes = nodes_of(scope.workspace_id, known)
+        events, totals = await asyncio.gather(
+            self._together([columns.events(part, scope.now) for part in nodes]),
+            self._together([columns.totals(part, scope.now) for part in nodes]),
+        )
+        return decider.decide(look, profiles, events, totals, manual)
 
     async def survivors(self, workspace_id: str, gone: Sequence[UUID]) -> Mapping[UUID, UUID]:
         rows = await self._store.rows(Statement(_SURVIVORS, {"workspace": workspace_id, "gone": list(gone)}))
@@ -75,8 +78,14 @@ class ClickHouseCrowd:
         row = (await self._store.rows(preview_sql(rule, scope, manual, sample)))[0]
         return int(row["size"]), list(row["members"])
 
-    async def _asked(self, question: Statement | None) -> Mapping[str, Sequence[Any]]:
-        return await self._store.columns(question + _OF_FEW) if question is not None else {}
+    async def _together(self, questions: Sequence[Statement | None]) -> Answer:
+        """The rows of all answers as one."""
+        answers = [await self._asked(question) for question in questions if question is not None]
+        names = dict.fromkeys(name for answer in answers for name in answer)
+        return {name: [value for answer in answers for value in answer.get(name, ())] for name in names}
+
+    async def _asked(self, question: Statement) -> Answer:
+        return await self._store.columns(question + _OF_FEW)
 
     async def facts(self, scope: Scope, profile_id: UUID, names: Sequence[str]) -> Facts | None:
         parameters = {"workspace": scope.workspace_id, "profile": profile_id}
@@ -84,12 +93,16 @@ class ClickHouseCrowd:
         if not rows:
             return None
         events: list[dict[str, Any]] = []
-        if names:
-            events = await self._store.rows(Statement(_EVENTS, {**parameters, "names": list(names)}))
-        return _facts(profile_id, rows[0], events)
+        for nodes in nodes_of(scope.workspace_id, [(0, 0, rows[0]["identifiers"])]) if names else ():
+            bound = Bound()
+            sql = events_sql(bound, nodes, tuple(names), None, properties=True)
+            events += await self._store.rows(bound.statement(f"{sql} ORDER BY ms"))
+        return _facts(profile_id, rows[0], names, events)
 
 
-def _facts(profile_id: UUID, row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Facts:
+def _facts(
+    profile_id: UUID, row: Mapping[str, Any], names: Sequence[str], events: Sequence[Mapping[str, Any]]
+) -> Facts:
     return Facts(
         profile_id,
         json.loads(row["traits"]),
@@ -101,8 +114,12 @@ def _facts(profile_id: UUID, row: Mapping[str, Any], events: Sequence[Mapping[st
         row["first_seen"],
         row["last_seen"],
         row["last_order_at"],
-        tuple(Event(event["event"], event["timestamp"], _object(event["properties"])) for event in events),
+        tuple(Event(names[one["name"] - 1], _instant(one["ms"]), _object(one["properties"])) for one in events),
     )
+
+
+def _instant(ms: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=ms)
 
 
 def _object(text: str) -> Mapping[str, Any]:

@@ -1,5 +1,7 @@
 # ruff: noqa: S608 - every value is bound, every name quoted by `identifier`
-"""All rules of a workspace -> up to three small questions about some profiles, whose answers `decide` reads in memory.
+"""All rules of a workspace -> small questions about some profiles, whose answers `decide` reads in memory.
+
+The profiles' records are asked for first; they say which nodes' events to ask for.
 
 The server's analysis of a question costs the same for one profile as for thousands, and grows with every expression
 in it: a hundred rules as SQL take it longer than the rows do. So each fact is read once, whatever the number of rules
@@ -7,7 +9,6 @@ about it, and events that no filter reads come as counts per name and age: the t
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +17,7 @@ from cdp_segmenter.rules.ast import And, Condition, EventCondition, Field, InSeg
 from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.fact_columns import fact_columns
 from cdp_segmenter.rules.leaves import event_aggregate, ltv_micros, reads_properties, stored_names, trait_condition
+from cdp_segmenter.rules.nodes import Nodes, events_sql
 from cdp_segmenter.rules.rewrite import simplified
 from cdp_segmenter.rules.rows_sql import ScopeRows
 from cdp_segmenter.rules.scope import Scope
@@ -23,15 +25,6 @@ from cdp_segmenter.rules.times import epoch_ms, whole_ms
 
 NEVER_MS: Final = 1 << 62  # later than any instant plus any window, and no overflow
 _MS: Final = timedelta(milliseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """Rows ``profile_id`` and columns; None where no rule asks."""
-
-    profiles: Statement
-    events: Statement | None
-    aggregates: Statement | None
 
 
 class Columns:
@@ -61,15 +54,6 @@ class Columns:
         self.windows: tuple[timedelta, ...] = tuple(sorted(windows, reverse=True))
         self.span = any(leaf.aggregate in ("first", "last") for leaf in self.counted)
 
-    def questions(self, scope: Scope) -> Questions:
-        """For the profiles of ``scope``, as of its moment."""
-        now = whole_ms(scope.now)
-        return Questions(
-            self._profiles(scope, now),
-            self._events(scope, now) if self.names else None,
-            self._aggregates(scope, now) if self.aggregates else None,
-        )
-
     def codes(self, leaf: EventCondition) -> frozenset[int]:
         """The codes of the events that a counted condition counts."""
         youngest = 0 if leaf.window is None else self.windows.index(leaf.window) + 1
@@ -77,46 +61,59 @@ class Columns:
         numbers = [self.names.index(name) + 1 for name in stored_names(leaf)]
         return frozenset(number * width + age for number in numbers for age in range(youngest, width))
 
-    def _profiles(self, scope: Scope, now: datetime) -> Statement:
-        """Columns ``f0, f1, ...`` of the facts in their order, then ``v0, v1, ...`` of the verdicts."""
+    @property
+    def reads_events(self) -> bool:
+        """Whether any rule does."""
+        return bool(self.names or self.aggregates)
+
+    def profiles(self, scope: Scope) -> Statement:
+        """Rows ``profile_id``; ``f0, f1, ...`` of the facts in their order, then ``v0, v1, ...`` of the verdicts.
+
+        And ``version, identifiers`` where a rule reads events: they tell the nodes that the other questions are about.
+        """
         bound = Bound()
         facts = [column for field in self.facts for column in fact_columns(bound, field)]
-        shown = [f"{column} AS f{index}" for index, column in enumerate(facts)]
+        shown = ["profile_id", *(("version", "identifiers") if self.reads_events else ())]
+        shown += [f"{column} AS f{index}" for index, column in enumerate(facts)]
+        now = whole_ms(scope.now)
         shown += [f"{trait_condition(bound, leaf, now)} AS v{index}" for index, leaf in enumerate(self.verdicts)]
         micros = ltv_micros(bound) if self.verdicts else ""
-        return bound.statement(
-            f"{micros}SELECT {', '.join(('profile_id', *shown))} {ScopeRows(bound, scope).profiles()}"
-        )
+        return bound.statement(f"{micros}SELECT {', '.join(shown)} {ScopeRows(bound, scope).profiles()}")
 
-    def _events(self, scope: Scope, now: datetime) -> Statement:
-        """Lists side by side ``codes, counts, firsts, lasts``; ``leaves_at``: when the next leaves a window, in ms."""
-        bound = Bound()
+    def events(self, nodes: Nodes, at: datetime) -> Statement | None:
+        """Rows ``number`` of a profile as ``nodes`` have it; lists side by side ``codes, counts[, firsts, lasts]``;
+        ``leaves_at``: when the next leaves a window, in ms. None where no rule asks."""
+        if not self.names:
+            return None
+        bound, now = Bound(), whole_ms(at)
         windowed = all(leaf.window is not None for leaf in self.counted)
-        rows = ScopeRows(bound, scope).events(self.names, now - self.windows[0] if windowed else None)
+        rows = events_sql(bound, nodes, self.names, now - self.windows[0] if windowed else None)
         ends = bound("Array(Int64)", tuple(epoch_ms(now - window) for window in self.windows))
         lengths = bound("Array(Int64)", (NEVER_MS, *(window // _MS for window in self.windows)))
-        aged = f"SELECT profile_id, name, ms, arrayCount(ends -> ms > ends, {ends}) AS age FROM ({rows})"
+        aged = f"SELECT number, name, ms, arrayCount(ends -> ms > ends, {ends}) AS age FROM ({rows})"
         span = ("min(ms) AS first, max(ms) AS last, ", ", groupArray(first) AS firsts, groupArray(last) AS lasts")
         coded = (
-            f"SELECT profile_id, toUInt32(name * {len(self.windows) + 1} + age) AS code, count() AS many, "
+            f"SELECT number, toUInt32(name * {len(self.windows) + 1} + age) AS code, count() AS many, "
             f"{span[0] if self.span else ''}min(ms + {lengths}[age + 1]) AS leaves "
-            f"FROM ({aged}) GROUP BY profile_id, code"
+            f"FROM ({aged}) GROUP BY number, code"
         )
         return bound.statement(
-            f"SELECT profile_id, groupArray(code) AS codes, groupArray(many) AS counts{span[1] if self.span else ''}, "
-            f"min(leaves) AS leaves_at FROM ({coded}) GROUP BY profile_id"
+            f"SELECT number, groupArray(code) AS codes, groupArray(many) AS counts{span[1] if self.span else ''}, "
+            f"min(leaves) AS leaves_at FROM ({coded}) GROUP BY number"
         )
 
-    def _aggregates(self, scope: Scope, now: datetime) -> Statement:
-        """Columns ``a0, a1, ...`` in the order of ``aggregates``."""
-        bound = Bound()
+    def totals(self, nodes: Nodes, at: datetime) -> Statement | None:
+        """Rows ``number`` and columns ``a0, a1, ...`` in the order of ``aggregates``. None where no rule asks."""
+        if not self.aggregates:
+            return None
+        bound, now = Bound(), whole_ms(at)
         names = tuple(sorted({name for leaf in self.aggregates for name in stored_names(leaf)}))
         windows = [leaf.window for leaf in self.aggregates if leaf.window is not None]
         since = now - max(windows) if len(windows) == len(self.aggregates) else None
-        rows = ScopeRows(bound, scope).events(names, since, properties=True)
+        rows = events_sql(bound, nodes, names, since, properties=True)
         totals = [event_aggregate(bound, leaf, names, now) for leaf in self.aggregates]
         shown = ", ".join(f"{total} AS a{index}" for index, total in enumerate(totals))
-        return bound.statement(f"SELECT profile_id, {shown} FROM ({rows}) GROUP BY profile_id")
+        return bound.statement(f"SELECT number, {shown} FROM ({rows}) GROUP BY number")
 
 
 def _leaves(rule: Condition) -> Iterator[Condition]:

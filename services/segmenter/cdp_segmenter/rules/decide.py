@@ -8,7 +8,6 @@ from cdp_segmenter.rules.columns import Columns
 from cdp_segmenter.rules.event_tests import EventTests
 from cdp_segmenter.rules.fact_tests import FactTests
 from cdp_segmenter.rules.look import Answer, Look
-from cdp_segmenter.rules.scope import Scope
 
 _Verdict = Callable[[Sequence[int], int], int]
 
@@ -35,10 +34,9 @@ class Decider:
         self._verdicts = [_verdict(rule, places) for rule in columns.rules]
 
     def decide(
-        self, scope: Scope, profiles: Answer, events: Answer, aggregates: Answer, manual: Mapping[str, int]
+        self, look: Look, profiles: Answer, events: Answer, totals: Answer, manual: Mapping[str, int]
     ) -> Decided:
-        """``manual`` holds the members of manual segments within the scope."""
-        look = Look(scope)
+        """The answers to the questions of ``columns``; ``manual`` holds the members of manual segments."""
         there = look.numbers(profiles.get("profile_id", ()))
         if not there:
             return Decided([0] * len(self._verdicts), {})
@@ -52,7 +50,7 @@ class Decider:
             verdicts = zip(there, profiles[f"v{index}"], strict=True)
             held.append(look.set_of(number for number, verdict in verdicts if verdict))
         held += [manual.get(leaf.segment_id, 0) for leaf in self.columns.manual]
-        held += self._events.holders(look, there, events, aggregates)
+        held += self._events.holders(look, there, events, totals)
         everyone = look.set_of(there)
         return Decided([verdict(held, everyone) & everyone for verdict in self._verdicts], look.next_ms)
 

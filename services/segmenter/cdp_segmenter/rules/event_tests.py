@@ -79,15 +79,13 @@ class EventTests:
         """In the order of the answer."""
         return [*self._counts.leaves, *self._spans, *self._aggregates]
 
-    def holders(self, look: Look, everyone: Sequence[int], events: Answer, aggregates: Answer) -> list[int]:
+    def holders(self, look: Look, everyone: Sequence[int], events: Answer, totals: Answer) -> list[int]:
         """``everyone`` are the numbers of the profiles that exist, with or without events."""
-        columns = [
-            self._spanned(codes, leaf, look, events) for codes, leaf in zip(self._codes, self._spans, strict=True)
-        ]
+        columns = [self._spanned(codes, leaf, events) for codes, leaf in zip(self._codes, self._spans, strict=True)]
         spans = [_holders(look, leaf, everyone, seen) for leaf, seen in zip(self._spans, columns, strict=True)]
-        numbers = look.numbers(aggregates.get("profile_id", ()))
+        numbers = totals.get("number", ())
         filtered = [
-            _holders(look, leaf, everyone, dict(zip(numbers, aggregates[f"a{index}"], strict=True)) if numbers else {})
+            _holders(look, leaf, everyone, dict(zip(numbers, totals[f"a{index}"], strict=True)) if numbers else {})
             for index, leaf in enumerate(self._aggregates)
         ]
         return [*self._counted(look, everyone, events), *spans, *filtered]
@@ -95,7 +93,7 @@ class EventTests:
     def _counted(self, look: Look, everyone: Sequence[int], events: Answer) -> list[int]:
         quiet = set(everyone)
         found: dict[int, list[int]] = {}
-        numbers = look.numbers(events.get("profile_id", ()))
+        numbers = events.get("number", ())
         rows = zip(numbers, events["codes"], events["counts"], events["leaves_at"], strict=True) if numbers else ()
         for number, codes, counts, leaves_at in rows:
             quiet.discard(number)
@@ -105,11 +103,11 @@ class EventTests:
         found.setdefault(self._counts.of_nothing, []).extend(quiet)
         return look.spread(found, len(self._counts.leaves))
 
-    def _spanned(self, wanted: frozenset[int], leaf: EventCondition, look: Look, events: Answer) -> dict[int, int]:
+    def _spanned(self, wanted: frozenset[int], leaf: EventCondition, events: Answer) -> dict[int, int]:
         """Profile -> ms of its first or last event that counts."""
         earliest = leaf.aggregate == "first"
         seen = {}
-        numbers = look.numbers(events.get("profile_id", ()))
+        numbers = events.get("number", ())
         rows = zip(numbers, events["codes"], events["firsts" if earliest else "lasts"], strict=True) if numbers else ()
         for number, codes, times in rows:
             counted = [at for code, at in zip(codes, times, strict=True) if code in wanted]

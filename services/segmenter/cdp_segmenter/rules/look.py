@@ -21,12 +21,11 @@ class Look:
         self.next_ms: dict[int, int] = {}
         profiles = scope.profiles or ()
         self._numbers = {profile: number for number, profile in enumerate(profiles)}
-        # a node that was named like a profile of the scope may belong to another one: that one's number has no bit
-        self._outside = len(profiles)
-        self._bits = [*(1 << number for number in range(len(profiles))), 0]
+        self._bits = [1 << number for number in range(len(profiles))]
 
     def numbers(self, profiles: Iterable[UUID]) -> list[int]:
-        return [self._numbers.get(profile, self._outside) for profile in profiles]
+        """The profiles, all of them of the scope, by their numbers."""
+        return [self._numbers[profile] for profile in profiles]
 
     def set_of(self, numbers: Iterable[int]) -> int:
         return sum(map(self._bits.__getitem__, numbers))
@@ -44,5 +43,5 @@ class Look:
     def turns_at(self, number: int, moment: int | datetime) -> None:
         """An answer about this profile may be another one from then on."""
         ms = epoch_ms(moment) if isinstance(moment, datetime) else moment
-        if number != self._outside and ms < self.next_ms.get(number, ms + 1):
+        if ms < self.next_ms.get(number, ms + 1):
             self.next_ms[number] = ms

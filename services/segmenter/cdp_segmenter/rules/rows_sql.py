@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from cdp_segmenter.rules.bound import Bound
-from cdp_segmenter.rules.leaves import instant_sql
+from cdp_segmenter.rules.nodes import among_sql, named_sql
 from cdp_segmenter.rules.scope import NODE_PROFILE, Scope, aliases_sql, bucket_ends
 
 # Events and aliases both come ordered by node, so they are merged: a hash table of all aliases is larger than a
@@ -31,14 +31,10 @@ class ScopeRows:
 
     def events(self, names: tuple[str, ...], since: datetime | None, *, properties: bool = False) -> str:
         """Rows ``profile_id, name, ms[, properties]`` of the events of these names; ``name`` 1 is the first of them."""
-        after = f" AND timestamp > {instant_sql(self.bound, since)}" if since is not None else ""
         more = ", properties" if properties else ""
-        bound_names = self.bound("Array(String)", names)
-        numbers = self.bound("Array(UInt16)", tuple(range(1, len(names) + 1)))
         events = (
-            f"SELECT node_id, toUInt16(transform(event, {bound_names}, {numbers}, 0)) AS name, "
-            f"toUnixTimestamp64Milli(timestamp) AS ms{more} FROM events "
-            f"WHERE workspace_id = {self._workspace()} AND event IN {bound_names}{after}{self._only_nodes()}"
+            f"SELECT node_id, {named_sql(self.bound, names)}{more} FROM events "
+            f"WHERE workspace_id = {self._workspace()}{among_sql(self.bound, names, since)}{self._only_nodes()}"
         )
         return f"SELECT {NODE_PROFILE} AS profile_id, name, ms{more} FROM ({events}) AS v {self._aliases()}"
 

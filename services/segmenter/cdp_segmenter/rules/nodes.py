@@ -1,0 +1,85 @@
+# ruff: noqa: S608 - every value is bound
+"""What profiles are known as -> the nodes that their events stay with -> the SQL of those events, by profile.
+
+A look at some profiles has their golden records before it, and these say all nodes: the table of the nodes that moved,
+which grows with the workspace, is not asked.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, Final
+from uuid import UUID
+
+from cdp_schemas.nodes import node_id
+from cdp_segmenter.rules.bound import Bound
+from cdp_segmenter.rules.leaves import instant_sql
+
+NODES_PER_QUESTION: Final = 2000  # and all nodes of one profile, if it has more
+_PER_ARRAY: Final = 2000  # a longer bound array would pass the server's limit of 128 KiB
+_version = itemgetter(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Nodes of some profiles, and beside each the number of its profile in the scope."""
+
+    workspace_id: str
+    ids: list[UUID]
+    numbers: list[int]
+
+
+def nodes_of(workspace_id: str, profiles: Iterable[tuple[int, int, Mapping[str, Sequence[str]]]]) -> list[Nodes]:
+    """``profiles``: version of the record, number in the scope, identifiers by kind. In parts, each profile in one.
+
+    A node that moves from one profile to another may for a moment be in both records: it belongs to the newer one.
+    """
+    parts: list[Nodes] = []
+    met: set[UUID] = set()
+    for _, number, identifiers in sorted(profiles, key=_version, reverse=True):
+        said = (node_id(workspace_id, kind, value) for kind, values in identifiers.items() for value in values)
+        own = [node for node in said if node not in met]
+        met.update(own)
+        if not parts or len(parts[-1].ids) + len(own) > NODES_PER_QUESTION:
+            parts.append(Nodes(workspace_id, [], []))
+        parts[-1].ids.extend(own)
+        parts[-1].numbers.extend([number] * len(own))
+    return [part for part in parts if part.ids]
+
+
+def events_sql(
+    bound: Bound, nodes: Nodes, names: tuple[str, ...], since: datetime | None, *, properties: bool = False
+) -> str:
+    """Rows ``number, name, ms[, properties]`` of the nodes' events of these names; ``name`` 1 is the first of them."""
+    ids = [bound("Array(UUID)", part) for part in _pieces(nodes.ids)]
+    whose = f"{_joined(ids)}, {_joined([bound('Array(UInt32)', part) for part in _pieces(nodes.numbers)])}"
+    among = " OR ".join(f"node_id IN {part}" for part in ids)
+    return (
+        f"SELECT transform(node_id, {whose}, toUInt32(0)) AS number, {named_sql(bound, names)}"
+        f"{', properties' if properties else ''} FROM events "
+        f"WHERE workspace_id = {bound('String', nodes.workspace_id)}{among_sql(bound, names, since)} AND ({among})"
+    )
+
+
+def named_sql(bound: Bound, names: tuple[str, ...]) -> str:
+    """The columns ``name, ms`` of an event."""
+    numbers = bound("Array(UInt16)", tuple(range(1, len(names) + 1)))
+    return (
+        f"toUInt16(transform(event, {bound('Array(String)', names)}, {numbers}, 0)) AS name, "
+        "toUnixTimestamp64Milli(timestamp) AS ms"
+    )
+
+
+def among_sql(bound: Bound, names: tuple[str, ...], since: datetime | None) -> str:
+    """The condition that an event is one of these, and happened after a moment."""
+    after = f" AND timestamp > {instant_sql(bound, since)}" if since is not None else ""
+    return f" AND event IN {bound('Array(String)', names)}{after}"
+
+
+def _pieces(items: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    return (tuple(items[start : start + _PER_ARRAY]) for start in range(0, len(items), _PER_ARRAY))
+
+
+def _joined(arrays: Sequence[str]) -> str:
+    return arrays[0] if len(arrays) == 1 else f"arrayConcat({', '.join(arrays)})"
