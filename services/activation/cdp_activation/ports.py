@@ -142,6 +142,12 @@ class SweepStore(Protocol):
     async def remind(self, key: ConnectionKey) -> int:
         """Makes rows pending that are not as desired and that nobody works on; returns how many."""
 
+    async def over(self) -> Sequence[ConnectionKey]:
+        """Connections of deleted audiences at which nobody is held any more."""
+
+    async def forget(self, key: ConnectionKey, limit: int) -> int:
+        """Deletes so many of its rows, and with the last of them the connection; returns how many."""
+
     async def backlog(self) -> Sequence[tuple[str, int, float]]:
         """Type of destination, rows pending, age in seconds of the oldest."""
 

@@ -49,7 +49,10 @@ class Upkeep:
         self._told.set()
 
     async def reconcile(self, *, flagged: bool) -> None:
-        """Every connection, or those that the API changed: desired := what the segments say, once they are loaded."""
+        """Every connection, or those that the API changed: desired := what the segments say, once they are loaded.
+
+        And what is over is forgotten, when it is every connection.
+        """
         for followed in await self._following.follow():
             await self._following.load(followed)
         for key in await self._store.connections(flagged=flagged):
@@ -65,6 +68,14 @@ class Upkeep:
             else:
                 ACTIVATION_RECONCILED.inc(changed)
             self._wake_if(await self._store.remind(key))
+        if not flagged:
+            await self._forget()
+
+    async def _forget(self) -> None:
+        """The ledger of an audience that was deleted goes once its last member was removed everywhere."""
+        for key in await self._store.over():
+            while not self._stopping.is_set() and await self._store.forget(key, _ROWS) == _ROWS:
+                pass
 
     def _wake_if(self, changed: int) -> None:
         if changed:

@@ -243,6 +243,33 @@ async def test_a_destination_with_members_is_not_deleted_unnoticed(world: World,
         assert (await door.delete(f"/destinations/{destination['id']}")).status_code == 200
 
 
+async def test_a_deleted_audience_is_forgotten_with_its_last_member(world: World, door: httpx.AsyncClient) -> None:
+    await made(door, "/destinations", facebook(world))
+    over, kept = [await made(door, "/audiences", audience(name=name)) for name in ("over", "kept")]
+    await world.enter(world.person("ada"), world.person("bob"))
+
+    async def ledger() -> set[str]:
+        rows = await world.rows(
+            "SELECT audience_id FROM activation.deliveries WHERE workspace_id = %(w)s UNION "
+            "SELECT audience_id FROM activation.connections WHERE workspace_id = %(w)s",
+            {"w": world.workspace},
+        )
+        return {row["audience_id"] for row in rows}
+
+    async with world.working():
+        for one in (over, kept):
+            await door.post(f"/audiences/{one['id']}/activate", json={"operation": "add"})
+        await world.upkeep().reconcile(flagged=True)
+        await world.settled()
+        await door.delete(f"/audiences/{over['id']}")
+        await world.upkeep().reconcile(flagged=False)
+        assert await ledger() == {over["id"], kept["id"]}, "its members are not removed yet"
+        await world.upkeep().reconcile(flagged=True)
+        await world.settled()
+    await world.upkeep().reconcile(flagged=False)
+    assert await ledger() == {kept["id"]}
+
+
 async def test_lists_page_without_gap_or_repeat(world: World, door: httpx.AsyncClient) -> None:
     await made(door, "/destinations", facebook(world))
     for n in range(5):

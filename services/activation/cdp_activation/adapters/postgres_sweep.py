@@ -1,4 +1,4 @@
-"""What the clock and lost messages leave behind in Postgres: audiences out of step, work not marked as pending."""
+"""What the clock, lost messages and deletions leave in Postgres: audiences out of step or over, work not marked."""
 
 from typing import Any, Final
 
@@ -18,6 +18,20 @@ WHERE workspace_id = %(workspace)s AND audience_id = %(audience)s AND destinatio
   AND ((desired AND NOT acknowledged AND outcome IN ('sending', 'delivered', 'waiting', 'retrying'))
     OR (NOT desired AND sent IS NOT NULL AND coalesce(outcome, '') NOT IN ('rejected', 'gave_up')))
 """
+_OVER: Final = """
+SELECT c.workspace_id, c.audience_id, c.destination_id
+FROM activation.connections c JOIN activation.audiences a USING (workspace_id, audience_id)
+WHERE a.deleted_at IS NOT NULL AND NOT c.active AND NOT c.reconcile AND NOT EXISTS (
+    SELECT FROM activation.deliveries d
+    WHERE d.workspace_id = c.workspace_id AND d.destination_id = c.destination_id AND d.audience_id = c.audience_id
+      AND (d.desired OR d.pending OR d.sent IS NOT NULL))
+"""
+_ROW: Final = "workspace_id = %(workspace)s AND destination_id = %(destination)s AND audience_id = %(audience)s"
+_FORGET: Final = f"""
+DELETE FROM activation.deliveries WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM activation.deliveries WHERE {_ROW} LIMIT %(limit)s))
+"""  # noqa: S608 - a constant
+_DISCONNECT: Final = f"DELETE FROM activation.connections WHERE {_ROW}"  # noqa: S608 - a constant
 _BACKLOG: Final = """
 SELECT t.type, count(d.profile_id) AS pending,
        coalesce(extract(epoch FROM now() - min(d.changed_at)), 0)::float AS oldest
@@ -48,6 +62,16 @@ class PostgresSweep:
     async def remind(self, key: ConnectionKey) -> int:
         async with self._pool.connection() as connection:
             return (await connection.execute(_FORGOTTEN, _names(key))).rowcount
+
+    async def over(self) -> list[ConnectionKey]:
+        return [ConnectionKey(*row.values()) for row in await self._rows(_OVER, {})]
+
+    async def forget(self, key: ConnectionKey, limit: int) -> int:
+        async with self._pool.connection() as connection:
+            forgotten = (await connection.execute(_FORGET, {**_names(key), "limit": limit})).rowcount
+            if forgotten < limit:
+                await connection.execute(_DISCONNECT, _names(key))
+        return forgotten
 
     async def backlog(self) -> list[tuple[str, int, float]]:
         return [(row["type"], row["pending"], row["oldest"]) for row in await self._rows(_BACKLOG, {})]
