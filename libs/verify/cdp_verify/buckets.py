@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, Generic, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -27,27 +27,43 @@ def split(values: Iterable[tuple[str, T]], buckets: int, kind: type[T]) -> Itera
     if buckets == 1:
         yield (value for _, value in values)
         return
-    with tempfile.TemporaryDirectory(prefix="cdp-verify-") as folder:
-        paths = [Path(folder) / str(number) for number in range(buckets)]
-        _spill(values, paths)
-        for path in paths:
-            yield _read(path, kind)
+    with Spill(buckets, kind) as spill:
+        for key, value in values:
+            spill.put(bucket_of(key, buckets), value)
+        yield from spill.parts()
+
+
+class Spill(Generic[T]):
+    """Buckets on the disk: first everything is put, then ``parts`` gives it back. Gone when the ``with`` ends."""
+
+    def __init__(self, buckets: int, kind: type[T]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="cdp-verify-")
+        self._paths = [Path(self._folder.name) / str(number) for number in range(buckets)]
+        self._files = [path.open("wb") for path in self._paths]
+        self._encoder, self._decoder = msgspec.json.Encoder(), msgspec.json.Decoder(kind)
+
+    def __enter__(self) -> "Spill[T]":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._close()
+        self._folder.cleanup()
+
+    def put(self, bucket: int, value: T) -> None:
+        self._files[bucket].write(self._encoder.encode(value) + b"\n")
+
+    def parts(self) -> Iterator[Iterator[T]]:
+        """Each bucket once, its values in the order in which they came."""
+        self._close()
+        for path in self._paths:
+            yield self._read(path)
             path.unlink()
 
+    def _read(self, path: Path) -> Iterator[T]:
+        with path.open("rb") as file:
+            for line in file:
+                yield self._decoder.decode(line)
 
-def _spill(values: Iterable[tuple[str, Any]], paths: list[Path]) -> None:
-    encoder = msgspec.json.Encoder()
-    files = [path.open("wb") for path in paths]
-    try:
-        for key, value in values:
-            files[bucket_of(key, len(files))].write(encoder.encode(value) + b"\n")
-    finally:
-        for file in files:
+    def _close(self) -> None:
+        for file in self._files:
             file.close()
-
-
-def _read(path: Path, kind: type[T]) -> Iterator[T]:
-    decoder = msgspec.json.Decoder(kind)
-    with path.open("rb") as file:
-        for line in file:
-            yield decoder.decode(line)

@@ -15,6 +15,7 @@ from cdp_schemas.events import RefusedEvent
 from cdp_schemas.segments import MembershipChanged
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
 from cdp_verify.checks.arrivals import check_arrivals
+from cdp_verify.checks.memberships import check_memberships
 from cdp_verify.checks.positions import Positions, check_positions, positions
 from cdp_verify.checks.revenue import check_revenue
 from cdp_verify.findings import DOUBLED, LOST, OFF_MINOR, Finding
@@ -66,6 +67,17 @@ async def test_buckets_and_chunks_change_nothing(world: World) -> None:
     parts = replace(world.stores, scope=replace(world.stores.scope, chunks=7))
     await world.clickhouse("INSERT INTO counters SELECT * FROM counters LIMIT 1")
     assert "I6" in broken(await prove(parts, Question(world.journal)))
+
+
+async def test_memberships_part_by_part_change_nothing(world: World) -> None:
+    whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 1)]
+    assert (parts.compared, parts.notes, parts.violations) == (whole.compared, whole.notes, [])
+    for damage in (entered_twice, a_change_skipped, a_change_untold):
+        kept = list(world.log.topics[MEMBERSHIPS_CHANGED])
+        await damage(world)
+        whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 1)]
+        assert parts.violations == whole.violations != [], damage.__name__
+        world.log.topics[MEMBERSHIPS_CHANGED] = kept
 
 
 async def drop_one(world: World) -> None:

@@ -1,6 +1,6 @@
 """Memberships, their messages, their rules -> I8: they alternate, replay to the table, and are what the rules say."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -11,18 +11,22 @@ import msgspec
 from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.segments import MembershipChanged
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
+from cdp_verify.buckets import Spill, buckets_for
 from cdp_verify.findings import Finding, finding
 from cdp_verify.rules import CannotJudge, Facts, Happened, event_names, holds
-from cdp_verify.stores import Row, Stores
+from cdp_verify.stores import LogReads, Row, Stores
 from cdp_verify.times import milliseconds
 
 _JUDGED: Final = 500  # profiles whose facts are in memory at once
+_PER_PART: Final = 1_000_000  # changes of memberships that are in memory at once, about 500 MB
+_BUCKETS: Final = 256  # equal parts of all profiles, as the segmenter's table has them
 _EDGE: Final = timedelta(seconds=5)
 _COMPACTED_AFTER: Final = timedelta(days=6)  # the topic keeps every message for seven days
 _CODEC: Final = Codec(MembershipChanged)
 _WORKSPACE: Final = "(%(workspace)s::text IS NULL OR workspace_id = %(workspace)s)"
 _TABLE: Final = f"""
-SELECT workspace_id, segment_id, profile_id, sequence FROM segmenter.memberships WHERE {_WORKSPACE}
+SELECT workspace_id, segment_id, profile_id, sequence FROM segmenter.memberships
+WHERE {_WORKSPACE} AND bucket >= %(first)s AND bucket < %(after)s
 """  # noqa: S608 - a constant
 _SEGMENTS: Final = f"""
 SELECT s.workspace_id, s.segment_id, s.name, s.type, s.rules, s.size, s.status, w.swept_through,
@@ -66,13 +70,16 @@ class _Judging:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-async def check_memberships(stores: Stores, now: datetime) -> Finding:
-    """I8. ``now`` is the moment that rules are judged at; who moves within seconds of it is left out."""
+async def check_memberships(stores: Stores, now: datetime, *, per_part: int = _PER_PART) -> Finding:
+    """I8. ``now`` is the moment that rules are judged at; who moves within seconds of it is left out.
+
+    ``per_part``: about how many changes are in memory at once.
+    """
     result = finding("I8")
     untold = (await stores.postgres.rows(_UNTOLD))[0]["n"]
     if untold:
         result.wrong(f"{untold} changes of memberships are not told yet")
-    told = await _replay(stores, now, result) if stores.log is not None else None
+    told = await _replay(stores, now, result, per_part) if stores.log is not None else None
     segments = await stores.postgres.rows(_SEGMENTS, {"workspace": stores.scope.workspace_id})
     for one in segments:
         if one["size"] != one["members"]:
@@ -88,27 +95,54 @@ async def check_memberships(stores: Stores, now: datetime) -> Finding:
     return result
 
 
-async def _replay(stores: Stores, now: datetime, result: Finding) -> int:
-    """Messages in their order against the rule of alternation, and what they end in against the table."""
+async def _replay(stores: Stores, now: datetime, result: Finding, per_part: int) -> int:
+    """Messages in their order against the rule of alternation, and what they end in against the table.
+
+    Part by part of all profiles, so that the memberships of one part alone are in memory.
+    """
     assert stores.log is not None
-    last: dict[Key, tuple[int, datetime]] = {}
     messages = 0
-    async for record in stores.log.records(MEMBERSHIPS_CHANGED):
+    told = sum((await stores.log.ends(MEMBERSHIPS_CHANGED)).values())
+    parts = min(buckets_for(told, per_part), _BUCKETS)
+    with Spill(parts, MembershipChanged) as spill:
+        async for change in _told(stores.log, result):
+            if stores.scope.workspace_id in (None, change.workspace_id):
+                messages += 1
+                spill.put(_bucket_of(change.profile_id) * parts // _BUCKETS, change)
+        for number, changes in enumerate(spill.parts()):
+            last: dict[Key, tuple[int, datetime]] = {}
+            for change in changes:
+                result.all_wrong(alternation(change, last, now))
+            ends = (-(-edge * _BUCKETS // parts) for edge in (number, number + 1))
+            await _against_the_table(stores, last, ends, result)
+    return messages
+
+
+async def _told(log: LogReads, result: Finding) -> AsyncIterator[MembershipChanged]:
+    async for record in log.records(MEMBERSHIPS_CHANGED):
         try:
-            change = _CODEC.decode(record.value)
+            yield _CODEC.decode(record.value)
         except InvalidMessage as error:
             if record.value:
                 result.wrong(f"{MEMBERSHIPS_CHANGED}[{record.partition.number}] {record.offset}: {error}")
-            continue
-        if stores.scope.workspace_id in (None, change.workspace_id):
-            messages += 1
-            result.all_wrong(alternation(change, last, now))
-    async for row in stores.postgres.stream(_TABLE, {"workspace": stores.scope.workspace_id}):
+
+
+async def _against_the_table(
+    stores: Stores, last: Mapping[Key, tuple[int, datetime]], ends: Iterable[int], result: Finding
+) -> None:
+    """``ends``: the first bucket of profiles, and the first that is none of them any more."""
+    first, after = ends
+    asked = {"workspace": stores.scope.workspace_id, "first": first, "after": after}
+    async for row in stores.postgres.stream(_TABLE, asked):
         key = (row["workspace_id"], row["segment_id"], row["profile_id"])
-        sequence = last.get(key, (0, now))[0]
+        sequence = last[key][0] if key in last else 0
         if sequence != row["sequence"]:
             result.wrong(f"{_of(key)} has sequence {row['sequence']} in the table, and {sequence} in the messages")
-    return messages
+
+
+def _bucket_of(profile: UUID) -> int:
+    """As the table has it: the ninth byte."""
+    return profile.int >> 56 & 0xFF
 
 
 def alternation(change: MembershipChanged, last: dict[Key, tuple[int, datetime]], now: datetime) -> list[str]:
