@@ -51,15 +51,18 @@ WHERE p.workspace_id = %(workspace)s AND p.segments @> ARRAY[%(number)s::int] AN
   AND held.sequence %% 2 = 1 AND (p.bucket, p.profile_id) > (%(bucket)s, %(after)s::uuid)
 ORDER BY p.bucket, p.profile_id LIMIT %(limit)s OFFSET %(offset)s
 """
-_HOLDING: Final = """
-SELECT m.profile_id, array_agg(m.segment_id ORDER BY m.segment_id)
-FROM segmenter.memberships AS m JOIN segmenter.segments AS s USING (workspace_id, segment_id)
-WHERE m.workspace_id = %s AND m.profile_id = ANY(%s) AND m.member AND s.deleted_at IS NULL GROUP BY m.profile_id
+# the segments that a profile is in, from the array of their numbers
+_INSIDE: Final = """
+FROM segmenter.workspace_profile_segments AS p
+CROSS JOIN LATERAL unnest(p.segments, p.sequences, p.changed_ms) AS held (number, sequence, changed_ms)
+JOIN segmenter.segments AS s ON s.workspace_id = p.workspace_id AND s.number = held.number
+WHERE p.workspace_id = %s AND p.profile_id = ANY(%s) AND held.sequence %% 2 = 1 AND s.deleted_at IS NULL
 """
-_MEMBERSHIPS: Final = """
-SELECT m.segment_id, s.name, m.changed_at
-FROM segmenter.memberships AS m JOIN segmenter.segments AS s USING (workspace_id, segment_id)
-WHERE m.workspace_id = %s AND m.profile_id = %s AND m.member AND s.deleted_at IS NULL ORDER BY lower(s.name)
+_HOLDING: Final = f"""
+SELECT p.profile_id, array_agg(s.segment_id ORDER BY s.segment_id) {_INSIDE} GROUP BY p.profile_id
+"""
+_MEMBERSHIPS: Final = f"""
+SELECT s.segment_id, s.name, to_timestamp(held.changed_ms / 1000.0) {_INSIDE} ORDER BY lower(s.name)
 """
 _KNOWN: Final = """
 SELECT segment_id FROM segmenter.segments WHERE workspace_id = %s AND segment_id = ANY(%s) AND deleted_at IS NULL
@@ -112,7 +115,7 @@ class PostgresCatalogue:
         return {row[0]: list(row[1]) for row in await self._rows(_HOLDING, [workspace_id, list(profiles)])}
 
     async def memberships(self, workspace_id: str, profile_id: UUID) -> list[tuple[str, str, datetime]]:
-        return [(row[0], row[1], row[2]) for row in await self._rows(_MEMBERSHIPS, [workspace_id, profile_id])]
+        return [(row[0], row[1], row[2]) for row in await self._rows(_MEMBERSHIPS, [workspace_id, [profile_id]])]
 
     async def known(self, workspace_id: str, segment_ids: Sequence[str]) -> set[str]:
         return {row[0] for row in await self._rows(_KNOWN, [workspace_id, list(segment_ids)])}
