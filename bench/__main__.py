@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         print(f"No figure is reported: {reason}.", file=sys.stderr)
         return 1
     rows = [replace(row, noisy=noisy or machine.was_noisy) for row in rows]
-    print(f"\n{report.markdown(rows)}\n\n{_settings()}")
+    print("\n" + "\n\n".join(part for part in (report.markdown(rows), report.composite(rows), _settings()) if part))
     report.save(rows)
     return 0
 

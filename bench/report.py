@@ -4,7 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import geometric_mean
+from typing import Final
 
+COMPOSED: Final = ("P1", "P2", "P5", "P12", "P14", "P15", "P17", "P18", "P23")
 RESULTS = Path(__file__).parent / "results.json"
 
 
@@ -13,6 +16,7 @@ class Row:
     """One figure beside its bare baseline from the same run; ``ratio`` is ours / baseline.
 
     ``goal`` and ``met`` are the release's, ``floor`` and ``floor_met`` those below which a change must not land.
+    ``score``: how the value lies to the goal; 1 reaches it, more is better.
     ``noisy``: measured although something else used the machine, so neither is to be believed.
     """
 
@@ -26,6 +30,7 @@ class Row:
     met: bool
     floor: str = ""
     floor_met: bool | None = None
+    score: float | None = None
     noisy: bool = False
     profile: str = ""
 
@@ -43,6 +48,23 @@ def markdown(rows: Sequence[Row]) -> str:
         cells = [row.id, row.what, measured, baseline, ratio, row.goal, _said(row.met)]
         lines.append(f"| {' | '.join([*cells, row.floor or '–', _said(row.floor_met)])} |")
     return "\n".join(lines)
+
+
+def composite(rows: Sequence[Row]) -> str:
+    """One number for all, with each of its parts: the geometric mean of goal / measured, rows of one id as one."""
+    scores: dict[str, list[float]] = {}
+    for row in rows:
+        if row.score is not None:
+            scores.setdefault(row.id.split()[0], []).append(row.score)
+    parts = {name: geometric_mean(scores[name]) for name in COMPOSED if name in scores}
+    if not parts:
+        return ""
+    shown = ", ".join(f"{name} {_number(score)}" for name, score in parts.items())
+    missing = ", ".join(name for name in COMPOSED if name not in parts)
+    return (
+        f"Composite {_number(geometric_mean(parts.values()))}, where 1 is the goal and 2 is twice as good: {shown}."
+        f"{f' Not measured: {missing}.' if missing else ''}"
+    )
 
 
 def save(rows: Sequence[Row], path: Path = RESULTS) -> None:

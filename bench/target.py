@@ -10,10 +10,14 @@ Test = Callable[[float, float | None, float | None], bool]  # value, bare baseli
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A sentence and its test. Without the baseline that it needs it is not reached: nobody has shown that it is."""
+    """A sentence and its test. Without the baseline that it needs it is not reached: nobody has shown that it is.
+
+    ``score`` of a value: 1 is the goal, 2 is twice as good; None where the goal is a ratio alone.
+    """
 
     text: str
     reached: Test
+    score: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Target:
         return replace(
             row,
             goal=self.release.text,
+            score=self.release.score(row.value) if self.release.score and row.value else None,
             met=self.release.reached(*figures),
             floor=self.floor.text,
             floor_met=self.floor.reached(*figures),
@@ -46,11 +51,11 @@ class Target:
 
 
 def at_most(limit: float, unit: str) -> Goal:
-    return Goal(f"≤ {limit:,g} {unit}", lambda value, baseline, ratio: value <= limit)
+    return Goal(f"≤ {limit:,g} {unit}", lambda value, baseline, ratio: value <= limit, lambda value: limit / value)
 
 
 def at_least(limit: float, unit: str) -> Goal:
-    return Goal(f"≥ {limit:,g} {unit}", lambda value, baseline, ratio: value >= limit)
+    return Goal(f"≥ {limit:,g} {unit}", lambda value, baseline, ratio: value >= limit, lambda value: value / limit)
 
 
 def share_of_bare(least: float) -> Goal:
@@ -74,4 +79,5 @@ def all_of(*goals: Goal) -> Goal:
     return Goal(
         " and ".join(goal.text for goal in goals),
         lambda value, baseline, ratio: all(goal.reached(value, baseline, ratio) for goal in goals),
+        next((goal.score for goal in goals if goal.score is not None), None),
     )
