@@ -304,6 +304,7 @@ async def test_a_node_that_came_back_is_its_own_profile_again(bench):
     await bench.drain(bench.worker())
     (alias,) = await bench.rows("SELECT * FROM profile_aliases FINAL")
     assert alias["profile_id"] == NODES[1]
+    assert bench.told() == ({NODES[0], NODES[1]}, set()), "whoever a node came to has its events"
 
 
 async def test_an_erased_profile_leaves_no_events_and_no_traits(bench):

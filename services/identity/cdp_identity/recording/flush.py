@@ -214,6 +214,7 @@ class Flush:
     async def _touched(self, flush: Draft, arrivals: Sequence[Arrivals]) -> Touched:
         touched = Touched()
         touched.update(flush.updates.values())
+        touched.move(flush.moves.values())
         self._owners.turn(self._stores.clock.monotonic())
         for of_partition in arrivals:
             for workspace_id, nodes in of_partition.items():

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from cdp_schemas.profiles import ProfilesRecorded, ProfileUpdated
+from cdp_schemas.profiles import NodeMoved, ProfilesRecorded, ProfileUpdated
 
 MESSAGE_LIMIT: Final = 1000
 
@@ -31,6 +31,12 @@ class Touched:
                 self.gone.setdefault(update.workspace_id, {})[update.profile_id] = None
             else:
                 self.add(update.workspace_id, update.profile_id, update.received_at)
+
+    def move(self, moves: Iterable[NodeMoved]) -> None:
+        """These nodes brought their events along: the record that says so may have been written earlier."""
+        for one in moves:
+            if one.reason != "erased":
+                self.add(one.workspace_id, one.profile_id, None)
 
     def messages(self, now: datetime) -> Iterator[ProfilesRecorded]:
         """At most 1,000 ids a message, one workspace each; a profile that is gone is not also changed."""
