@@ -1,5 +1,6 @@
 """Segments that are new or changed -> every profile looked at, part by part, with visible progress."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ _log = structlog.get_logger(__name__)
 PROFILES_PER_PART: Final = 50_000
 PLACES_PER_PART: Final = 500_000  # a profile in a segment each
 _EXITS_PER_STEP: Final = 5000
+_RESTS: Final = 4.0  # as long as a part of a reconciliation took: it has the stores a fifth of the time
 
 
 class Builder:
@@ -50,12 +52,20 @@ class Builder:
         seconds = round(self._clock.monotonic() - started, 2)
         _log.info("segments_built", workspace_id=workspace_id, segments=segment_ids, seconds=seconds)
 
-    async def reconcile(self, workspace_id: str) -> None:
-        """All profiles through all segments: heals what a lost message would have told."""
+    async def reconcile(self, workspace_id: str, *, within: float = 0.0) -> None:
+        """All profiles through all segments: heals what a lost message would have told.
+
+        Nobody waits for it, so it rests after each part to leave the stores to live changes, and takes about ``within``
+        seconds longer for it at most.
+        """
         segment_ids = await self._all(workspace_id)
+        parts = await self._parts(workspace_id, len(segment_ids))
         cause: Cause = "event"
-        for buckets in await self._parts(workspace_id, len(segment_ids)):
+        for buckets in parts:
+            started = self._clock.monotonic()
             await self._evaluator.part(workspace_id, segment_ids, buckets, cause)
+            taken = self._clock.monotonic() - started
+            await asyncio.sleep(min(_RESTS * taken, within / len(parts)))
         await self._agenda.reconciled(workspace_id, self._clock.now())
 
     async def _all(self, workspace_id: str) -> Sequence[str]:

@@ -119,7 +119,7 @@ class Chores:
             return
         for workspace_id, (_, reconciled_at) in (await self._agenda.workspaces()).items():
             if self._clock.now() - reconciled_at >= timedelta(seconds=self._pace.reconcile):
-                await self._builder.reconcile(workspace_id)
+                await self._builder.reconcile(workspace_id, within=self._pace.reconcile)
                 self.wake()
 
     async def _measure(self) -> None:
