@@ -114,6 +114,11 @@ class Bench:
             await worker.record(batch)
             positions.update({partition: records[-1].offset + 1 for partition, records in batch.items()})
 
+    async def remember_blocks(self, many):
+        for table in ("events", "counters", "event_outcomes"):
+            sql = f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {many}"
+            await self.store.command(Statement(sql))
+
     async def rows(self, sql, **parameters):
         return await self.store.rows(Statement(sql, parameters))
 
@@ -209,10 +214,7 @@ async def test_two_heirs_of_one_flush_leave_every_row_once(bench, checkpoint):
 
 @pytest.mark.parametrize("checkpoint", ["after-intent", "after-insert", "before-close"])
 async def test_offsets_keep_it_exact_when_the_store_forgot_the_token(bench, checkpoint):
-    for table in ("events", "counters", "event_outcomes"):
-        await bench.store.command(
-            Statement(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 3")
-        )
+    await bench.remember_blocks(3)
     await bench.events(10)
     with pytest.raises(Crash):
         await bench.drain(bench.worker(window=3, crash_at=checkpoint), count=20)
@@ -222,6 +224,24 @@ async def test_offsets_keep_it_exact_when_the_store_forgot_the_token(bench, chec
         await bench.events(1, partition=1)
         records = await bench.log.read(Partition("events-identified", 1), 0, 100)
         await other.record({Partition("events-identified", 1): records[-1:]})
+    await bench.drain(bench.worker(window=3))
+    await bench.assert_exact()
+
+
+@pytest.mark.parametrize("checkpoint", ["after-intent", "after-insert", "before-close"])
+async def test_a_view_forgets_sooner_where_its_table_gets_blocks_of_its_own(bench, checkpoint):
+    """What was not stored goes into the outcomes past the view: two blocks there for one of the events."""
+    await bench.remember_blocks(3)
+    await bench.events(10)
+    with pytest.raises(Crash):
+        await bench.drain(bench.worker(window=3, crash_at=checkpoint), count=20)
+    other, partition = bench.worker(window=3), Partition("events-identified", 1)
+    await other.claim([partition], bench.log)
+    for _ in range(2):
+        await bench.events(1, partition=1)
+        await bench.events(1, partition=1, outcome="duplicate")
+        records = await bench.log.read(partition, 0, 100)
+        await other.record({partition: records[-2:]})
     await bench.drain(bench.worker(window=3))
     await bench.assert_exact()
 

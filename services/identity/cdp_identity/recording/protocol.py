@@ -51,7 +51,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What the store shows of a block: which of its places, and how many blocks came after them."""
+    """What the store shows of a block: which of its places, and how many blocks came after them at most.
+
+    The table with the most of them counts: of the block's own and of those that views fill from it.
+    """
 
     places: frozenset[Place]
     blocks_since: int

@@ -38,9 +38,15 @@ WHERE received_at BETWEEN fromUnixTimestamp64Milli({oldest:Int64}) AND fromUnixT
   AND received_offset BETWEEN {firsts:Array(Int64)}[indexOf({numbers:Array(Int32)}, received_partition)]
                           AND {lasts:Array(Int64)}[indexOf({numbers:Array(Int32)}, received_partition)]
 """
+# what the view made of these places, or of later ones of their partitions: no part of it is older than they are
+_VIEWED: Final = """
+SELECT DISTINCT _part FROM event_outcomes
+WHERE received_partition IN {numbers:Array(Int32)} AND outcome = 'stored' AND minute >= toDateTime({oldest:UInt32})
+  AND last_offset >= {firsts:Array(Int64)}[indexOf({numbers:Array(Int32)}, received_partition)]
+"""
 _NEWEST_BLOCK: Final = """
 SELECT max(max_block_number) AS newest FROM system.parts
-WHERE database = currentDatabase() AND table = 'events' AND active
+WHERE database = currentDatabase() AND table = {table:String} AND active
 """
 _COUNTED: Final = """
 SELECT received_partition, max(last_offset) AS last FROM event_outcomes
@@ -80,7 +86,11 @@ class ClickHouseColumns:
         # between them lie offsets of other blocks
         wanted = set(block.received)
         mine = {(number, offset): part for number, offset, part in rows if (number, offset) in wanted}
-        return Presence(frozenset(mine), await self._blocks_since(set(mine.values())))
+        since = await self._blocks_since(EVENTS.name, set(mine.values()))
+        # its view has a window of its own, which blocks of what was not stored pass through as well
+        if mine and (viewed := await self._viewed(values)):
+            since = max(since, await self._blocks_since(EVENT_OUTCOMES.name, viewed))
+        return Presence(frozenset(mine), since)
 
     async def repair(self, block: Block) -> None:
         if block.table == EVENTS.name:
@@ -115,10 +125,15 @@ class ClickHouseColumns:
         is_counted = all(last.get(number, -1) >= max(some) for number, some in offsets.items())
         return Presence(frozenset(block.received) if is_counted else frozenset(), _FORGOTTEN)
 
-    async def _blocks_since(self, parts: set[str]) -> int:
+    async def _viewed(self, places: Mapping[str, Any]) -> set[str]:
+        """Parts of the outcomes that may hold what the view made of a block."""
+        values = {"numbers": places["numbers"], "firsts": places["firsts"], "oldest": places["oldest"] // 60_000 * 60}
+        return set((await self._store.columns(Statement(_VIEWED, values)))["_part"])
+
+    async def _blocks_since(self, table: str, parts: set[str]) -> int:
         """Blocks inserted after the oldest that these parts hold; merged parts make it an upper bound."""
         if not parts:
             return _FORGOTTEN
-        newest = (await self._store.rows(Statement(_NEWEST_BLOCK)))[0]["newest"]
+        newest = (await self._store.rows(Statement(_NEWEST_BLOCK, {"table": table})))[0]["newest"]
         # partition_min_max_level[_mutation]
         return int(newest) - min(int(part.split("_")[1]) for part in parts)
