@@ -85,5 +85,11 @@ class FakeSweep:
     async def remind(self, key: ConnectionKey) -> int:
         return 0
 
+    async def over(self) -> Sequence[ConnectionKey]:
+        return []
+
+    async def forget(self, key: ConnectionKey, limit: int) -> int:
+        return 0
+
     async def backlog(self) -> Sequence[tuple[str, int, float]]:
         return []
