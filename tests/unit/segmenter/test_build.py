@@ -53,7 +53,7 @@ async def test_a_reconciliation_rests_after_each_part(
     async def sleep(seconds: float) -> None:
         rests.append(seconds)
 
-    monkeypatch.setattr(build.asyncio, "sleep", sleep)
+    monkeypatch.setattr(build, "asyncio", SimpleNamespace(sleep=sleep))
     builder = Builder(world, world, world, world, world.clock)  # type: ignore[arg-type]
     await builder.reconcile("demo", within=within)
     assert (world.parts, rests) == (4, [rest] * 4)

@@ -1,9 +1,11 @@
 """Values -> bound parameters of one statement; equal values share one."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from cdp_clickhouse.statement import Statement, value
+
+IDS_PER_ARRAY: Final = 2000  # a longer array of UUIDs would pass the server's limit of 128 KiB for a bound value
 
 
 @dataclass(slots=True)

@@ -13,11 +13,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from cdp_schemas.nodes import node_id
-from cdp_segmenter.rules.bound import Bound
+from cdp_segmenter.rules.bound import IDS_PER_ARRAY, Bound
 from cdp_segmenter.rules.leaves import instant_sql
 
-NODES_PER_QUESTION: Final = 2000  # and all nodes of one profile, if it has more
-_PER_ARRAY: Final = 2000  # a longer bound array would pass the server's limit of 128 KiB
+NODES_PER_QUESTION: Final = IDS_PER_ARRAY  # or all nodes of one profile, if it has more
 _version = itemgetter(0)
 
 
@@ -78,7 +77,7 @@ def among_sql(bound: Bound, names: tuple[str, ...], since: datetime | None) -> s
 
 
 def _pieces(items: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    return (tuple(items[start : start + _PER_ARRAY]) for start in range(0, len(items), _PER_ARRAY))
+    return (tuple(items[start : start + IDS_PER_ARRAY]) for start in range(0, len(items), IDS_PER_ARRAY))
 
 
 def _joined(arrays: Sequence[str]) -> str:

@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from cdp_segmenter.rules.bound import Bound
+from cdp_segmenter.rules.bound import IDS_PER_ARRAY, Bound
 from cdp_segmenter.rules.nodes import among_sql, named_sql
 from cdp_segmenter.rules.scope import NODE_PROFILE, Scope, aliases_sql, bucket_ends
 
 # Events and aliases both come ordered by node, so they are merged: a hash table of all aliases is larger than a
 # processor's cache, and every event would miss it.
 _BY_ORDER: Final = " SETTINGS join_algorithm = 'partial_merge'"
-_IDS_PER_ARRAY: Final = 2000  # a longer bound array would pass the server's limit of 128 KiB
 
 
 @dataclass(slots=True)
@@ -41,8 +40,8 @@ class ScopeRows:
     def is_one_of(self, ids: Sequence[UUID]) -> str:
         """A condition: the profile is among these, however many."""
         parts = [
-            f"profile_id IN {self._bound_ids(tuple(ids[start : start + _IDS_PER_ARRAY]))}"
-            for start in range(0, len(ids), _IDS_PER_ARRAY)
+            f"profile_id IN {self._bound_ids(tuple(ids[start : start + IDS_PER_ARRAY]))}"
+            for start in range(0, len(ids), IDS_PER_ARRAY)
         ]
         return f"({' OR '.join(parts) or '0'})"
 
