@@ -26,7 +26,7 @@ from cdp_segmenter.ports import Crowd, Ledger, Session
 from cdp_segmenter.rules.columns import Columns
 from cdp_segmenter.rules.decide import Decider
 from cdp_segmenter.rules.scope import Scope
-from cdp_segmenter.rules.times import EPOCH, epoch_ms
+from cdp_segmenter.rules.times import epoch_ms, from_epoch_ms
 
 IDS_PER_QUERY = 2000
 # how far ahead an evaluation foresees what time will change, and the sweep looks for those whom none will look at
@@ -122,7 +122,7 @@ class Evaluator:
         await session.apply(found)
         horizon = epoch_ms(scope.now + HORIZON)
         near = ((ids[number], ms) for number, ms in decided.next_ms.items() if ms <= horizon)
-        await session.remind({profile_id: EPOCH + timedelta(milliseconds=ms) for profile_id, ms in near})
+        await session.remind({profile_id: from_epoch_ms(ms) for profile_id, ms in near})
         return found
 
     def _decider(self, workspace_id: str, definitions: Definitions) -> tuple[list[str], Decider]:

@@ -214,36 +214,32 @@ async def test_two_heirs_of_one_flush_leave_every_row_once(bench, checkpoint):
 
 @pytest.mark.parametrize("checkpoint", ["after-intent", "after-insert", "before-close"])
 async def test_offsets_keep_it_exact_when_the_store_forgot_the_token(bench, checkpoint):
-    await bench.remember_blocks(3)
     await bench.events(10)
-    with pytest.raises(Crash):
-        await bench.drain(bench.worker(window=3, crash_at=checkpoint), count=20)
-    other = bench.worker(window=3)
-    await other.claim([Partition("events-identified", 1)], bench.log)
-    for _ in range(6):
-        await bench.events(1, partition=1)
-        records = await bench.log.read(Partition("events-identified", 1), 0, 100)
-        await other.record({Partition("events-identified", 1): records[-1:]})
-    await bench.drain(bench.worker(window=3))
+    await _forgotten(bench, checkpoint, [[{}]] * 6)
     await bench.assert_exact()
 
 
 @pytest.mark.parametrize("checkpoint", ["after-intent", "after-insert", "before-close"])
 async def test_a_view_forgets_sooner_where_its_table_gets_blocks_of_its_own(bench, checkpoint):
     """What was not stored goes into the outcomes past the view: two blocks there for one of the events."""
-    await bench.remember_blocks(3)
     await bench.events(10)
+    await _forgotten(bench, checkpoint, [[{}, {"outcome": "duplicate"}]] * 2)
+    await bench.assert_exact()
+
+
+async def _forgotten(bench, checkpoint, batches):
+    """A worker dies; before another recovers, batches of these events pass by, and the store remembers 3 blocks."""
+    await bench.remember_blocks(3)
     with pytest.raises(Crash):
         await bench.drain(bench.worker(window=3, crash_at=checkpoint), count=20)
     other, partition = bench.worker(window=3), Partition("events-identified", 1)
     await other.claim([partition], bench.log)
-    for _ in range(2):
-        await bench.events(1, partition=1)
-        await bench.events(1, partition=1, outcome="duplicate")
+    for batch in batches:
+        for fields in batch:
+            await bench.events(1, partition=1, **fields)
         records = await bench.log.read(partition, 0, 100)
-        await other.record({partition: records[-2:]})
+        await other.record({partition: records[-len(batch) :]})
     await bench.drain(bench.worker(window=3))
-    await bench.assert_exact()
 
 
 async def test_repeats_of_the_resolver_are_skipped(bench):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from itertools import compress, repeat
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +17,7 @@ from cdp_segmenter.rules.look import Answer, Look
 from cdp_segmenter.rules.nodes import Nodes, events_sql, nodes_of
 from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.sql import Members, members_sql, preview_sql
-from cdp_segmenter.rules.times import EPOCH
+from cdp_segmenter.rules.times import from_epoch_ms
 
 _SURVIVORS: Final = """
 SELECT node_id, profile_id FROM profile_aliases FINAL
@@ -114,12 +113,8 @@ def _facts(
         row["first_seen"],
         row["last_seen"],
         row["last_order_at"],
-        tuple(Event(names[one["name"] - 1], _instant(one["ms"]), _object(one["properties"])) for one in events),
+        tuple(Event(names[one["name"] - 1], from_epoch_ms(one["ms"]), _object(one["properties"])) for one in events),
     )
-
-
-def _instant(ms: int) -> datetime:
-    return EPOCH + timedelta(milliseconds=ms)
 
 
 def _object(text: str) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from cdp_segmenter.rules.facts import Facts
 from cdp_segmenter.rules.json_sql import trait_column
 from cdp_segmenter.rules.leaves import TIME_COLUMNS
 from cdp_segmenter.rules.match import seen
-from cdp_segmenter.rules.times import EPOCH
+from cdp_segmenter.rules.times import from_epoch_ms
 
 _NO_ONE: Final = UUID(int=0)
 _UNSAID: Final = -1
@@ -53,7 +53,7 @@ def fact(field: Field, read: tuple[Any, ...], now: datetime) -> Any:
 
 def instant_of_ms(ms: int | None) -> datetime | None:
     """The instant of stored milliseconds."""
-    return None if ms is None else EPOCH + timedelta(milliseconds=ms)
+    return None if ms is None else from_epoch_ms(ms)
 
 
 _FACTS: Final[dict[str, Callable[..., Facts]]] = {

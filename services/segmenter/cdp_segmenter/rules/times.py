@@ -41,6 +41,11 @@ def epoch_ms(at: datetime) -> int:
     return (at - EPOCH) // _MILLISECOND
 
 
+def from_epoch_ms(ms: int) -> datetime:
+    """The reverse of :func:`epoch_ms`."""
+    return EPOCH + ms * _MILLISECOND
+
+
 def duration(given: object) -> timedelta:
     """An ISO 8601 duration (``P30D``, ``PT1H``) or a bare number of days. A day is 86,400 s.
 
