@@ -21,7 +21,7 @@ from cdp_runtime.metrics import (
 )
 from cdp_schemas.segments import Cause, MembershipChanged
 from cdp_segmenter.definitions import Definition, Definitions
-from cdp_segmenter.membership import Place, Reason, changes, is_member
+from cdp_segmenter.membership import Place, Reason, changes, is_member, turns
 from cdp_segmenter.ports import Crowd, Ledger, Session
 from cdp_segmenter.rules.columns import Columns
 from cdp_segmenter.rules.decide import Decider
@@ -110,15 +110,15 @@ class Evaluator:
         inside = await session.inside(ids)
         manual = {one: inside.get(one, 0) for one in definitions.manual()}
         decided = await self._crowd.decided(decider, scope, manual)
-        after: list[Place] = []
-        moved: list[Place] = []
-        for segment_id, who in zip(segment_ids, decided.members, strict=True):
-            for number in _numbers(inside.get(segment_id, 0) ^ who):
-                moved.append(Place(segment_id, ids[number]))
-                after += moved[-1:] if who >> number & 1 else ()
-        before = await session.sequences(moved)
+        turned = sorted(
+            (number, segment_id)
+            for segment_id, who in zip(segment_ids, decided.members, strict=True)
+            for number in _numbers(inside.get(segment_id, 0) ^ who)
+        )
+        places = [Place(segment_id, ids[number]) for number, segment_id in turned]
+        known = zip(places, await session.sequences(places), strict=True)
         reason = Reason(scope.now, touched.cause, touched.received_at)
-        found = changes(before, after, definitions.versions(segment_ids), reason, scope.workspace_id)
+        found = turns(known, definitions.versions(segment_ids), reason, scope.workspace_id)
         await session.apply(found)
         horizon = epoch_ms(scope.now + HORIZON)
         near = ((ids[number], ms) for number, ms in decided.next_ms.items() if ms <= horizon)

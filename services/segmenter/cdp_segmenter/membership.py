@@ -44,6 +44,14 @@ def changes(
     found = [(place, sequence) for place, sequence in before.items() if is_member(sequence) and place not in now]
     found += [(place, sequence) for place in now if not is_member(sequence := before.get(place, 0))]
     found.sort(key=_by_profile)
+    return turns((one for one in found if one[0].segment_id in versions), versions, reason, workspace_id)
+
+
+def turns(
+    places: Iterable[tuple[Place, int]], versions: Mapping[str, int], reason: Reason, workspace_id: str
+) -> list[MembershipChanged]:
+    """Each place goes to its other state; beside it is the sequence that it had, 0 for none. A profile's are best side
+    by side: then they are written and told together."""
     return [
         MembershipChanged(
             workspace_id=workspace_id,
@@ -56,13 +64,11 @@ def changes(
             cause=reason.cause,
             received_at=reason.received_at,
         )
-        for (segment_id, profile_id), sequence in found
-        if segment_id in versions
+        for (segment_id, profile_id), sequence in places
     ]
 
 
 def _by_profile(found: tuple[Place, int]) -> tuple[int, str]:
-    """The changes of one profile lie side by side then, and are written and told together."""
     (segment_id, profile_id), _ = found
     return profile_id.int, segment_id
 

@@ -28,8 +28,8 @@ class Session(Protocol):
     async def inside(self, profiles: Sequence[UUID]) -> dict[str, int]:
         """Segment -> its members among these profiles, as bits: bit i is the i-th of them."""
 
-    async def sequences(self, places: Sequence[Place]) -> dict[Place, int]:
-        """The sequences of these places that have one."""
+    async def sequences(self, places: Sequence[Place]) -> list[int]:
+        """The sequence of each of these places, 0 when it has none."""
 
     async def of_buckets(self, buckets: tuple[int, int], segment_ids: Sequence[str]) -> dict[Place, int]:
         """The sequences of all profiles of a range of buckets in these segments."""

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -140,11 +142,10 @@ class PostgresSession:
         bits = [1 << place for place in range(len(profiles))]
         return {self._names[number]: sum(map(bits.__getitem__, places)) for number, places in found.items() if places}
 
-    async def sequences(self, places: Sequence[Place]) -> dict[Place, int]:
+    async def sequences(self, places: Sequence[Place]) -> list[int]:
         held = await self._held({place.profile_id for place in places})
-        rows = ((place, held.get(place.profile_id)) for place in places)
-        found = ((place, row.sequence(self._numbers[place.segment_id])) for place, row in rows if row)
-        return {place: sequence for place, sequence in found if sequence}
+        found = ((segment_id, held.get(profile_id)) for segment_id, profile_id in places)
+        return [row.sequence(self._numbers[segment_id]) if row else 0 for segment_id, row in found]
 
     async def of_buckets(self, buckets: tuple[int, int], segment_ids: Sequence[str]) -> dict[Place, int]:
         await self._look_up()
@@ -162,10 +163,12 @@ class PostgresSession:
             return
         held = await self._held({change.profile_id for change in changes})
         written: dict[UUID, Held] = {}
+        for profile_id, some in groupby(changes, attrgetter("profile_id")):
+            row = written[profile_id] = held.setdefault(profile_id, Held())
+            for change in some:
+                row.put(self._numbers[change.segment_id], change.sequence, epoch_ms(change.at))
         sizes: Counter[str] = Counter()
         for change in changes:
-            row = written[change.profile_id] = held.setdefault(change.profile_id, Held())
-            row.put(self._numbers[change.segment_id], change.sequence, epoch_ms(change.at))
             sizes[change.segment_id] += 1 if is_member(change.sequence) else -1
         await self._write(written)
         await put(self._connection, changes)
