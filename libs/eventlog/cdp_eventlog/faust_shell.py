@@ -1,28 +1,42 @@
-"""A topic -> batches for a plain handler, run by Faust: a thin shell without tables, web server or Faust's commits.
+"""A topic -> batches of each key for a plain handler, run by Faust: a thin shell without tables or web server.
 
 Faust acknowledges what ``take`` yielded even when the block raised, so the shell takes with ``noack_take`` and
-acknowledges only after the handler returned. Handlers are idempotent and a sweep reconciles what a lost message would
-have told: Faust's own offsets are a convenience here, not the guarantee.
+acknowledges only after the handler returned, and in the order of the log: Faust commits past a record that is not
+acknowledged when it is the first. Handlers are idempotent and a sweep reconciles what a lost message would have told:
+Faust's own offsets are a convenience here, not the guarantee.
 """
 
 import asyncio
 import logging
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import faust
 from faust.exceptions import ConsumerNotStarted
 
 from cdp_eventlog import membership
+from cdp_eventlog.lanes import Lanes
 from cdp_eventlog.log import LogUnavailable, Partition, Record
 
 _log = logging.getLogger(__name__)
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
+_ROOM: Final = 5000  # records taken from the log and not yet acknowledged
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A record on its way from the log to its acknowledgement."""
+
+    record: Record
+    acknowledge: Callable[[], Any]
+    handled: bool = False
 
 
 class FaustShell:
-    """One Faust app with one agent over the topics given."""
+    """One Faust app with one agent over the topics given. Records of different keys do not wait for one another."""
 
     def __init__(
         self,
@@ -38,8 +52,10 @@ class FaustShell:
     ) -> None:
         self._handle = handle
         self._max_batch, self._within, self._retry = max_batch, within_seconds, retry_seconds
-        self._fault: str | None = "not connected to Kafka yet"
+        self._faults: dict[bytes | None, str] = {None: "not connected to Kafka yet"}
         self._next: dict[Partition, int] = {}
+        self._taken: defaultdict[Partition, deque[_Taken]] = defaultdict(deque)
+        self._room = asyncio.Semaphore(_ROOM)
         self._name, self._bootstrap = name, bootstrap
         self._succession: asyncio.Task[None] | None = None
         self._app = _app(name, bootstrap, data_dir)
@@ -51,7 +67,7 @@ class FaustShell:
         self._app.finalize()
         self._succession = asyncio.create_task(membership.remove_dead(self._bootstrap, self._name))
         await self._app.start()
-        self._fault = None
+        self._faults.clear()
 
     async def stop(self) -> None:
         if self._succession is not None:
@@ -62,7 +78,7 @@ class FaustShell:
         """Why nothing is consumed now; None when it is."""
         if self._app.crashed:
             return f"the Faust worker stopped: {self._app.crash_reason}"
-        return self._fault
+        return next(iter(self._faults.values()), None)
 
     def lag(self) -> dict[Partition, int]:
         """Records behind the end of the log, per owned partition, as of the last fetch."""
@@ -76,29 +92,43 @@ class FaustShell:
             partition, end = Partition(tp.topic, tp.partition), consumer.highwater(tp)
             if end is not None:
                 here = self._next.get(partition) or consumer._committed_offset[tp] or 0
-                lags[partition] = max(0, end - here)
+                waiting = sum(not taken.handled for taken in self._taken[partition])
+                lags[partition] = max(0, end - here) + waiting
         return lags
 
     async def _agent(self, stream: Any) -> None:
-        async for events in stream.noack_take(self._max_batch, within=self._within):
-            records = [_record(event) for event in events]
-            await self._until_done(records)
-            for event in events:
-                event.ack()
-            self._next.update({record.partition: record.offset + 1 for record in records})
+        async with asyncio.TaskGroup() as running:
+            lanes = Lanes(self._handled, running, self._max_batch)
+            async for events in stream.noack_take(self._max_batch, within=self._within):
+                for event in events:
+                    await self._room.acquire()
+                    taken = _Taken(_record(event), event.ack)
+                    self._next[taken.record.partition] = taken.record.offset + 1
+                    self._taken[taken.record.partition].append(taken)
+                    lanes.put(taken.record.key, taken)
 
-    async def _until_done(self, records: list[Record]) -> None:
+    async def _handled(self, key: bytes | None, batch: Sequence[_Taken]) -> None:
+        await self._until_done(key, [taken.record for taken in batch])
+        for taken in batch:
+            taken.handled = True
+        for partition in {taken.record.partition for taken in batch}:
+            waiting = self._taken[partition]
+            while waiting and waiting[0].handled:
+                waiting.popleft().acknowledge()
+                self._room.release()
+
+    async def _until_done(self, key: bytes | None, records: Sequence[Record]) -> None:
         """Repeats a batch until its effects are durable: an outage pauses the topic, it never skips."""
         while True:
             try:
                 await self._handle(records)
-                self._fault = None
+                self._faults.pop(key, None)
                 return
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 pause = error.retry_after if isinstance(error, LogUnavailable) else self._retry
-                self._fault = f"a batch is being repeated: {error}"
+                self._faults[key] = f"a batch is being repeated: {error}"
                 _log.exception("a batch of %d records is repeated in %.1f s", len(records), pause)
                 await asyncio.sleep(pause)
 

@@ -1,4 +1,7 @@
-"""profiles-recorded -> the profiles of each workspace evaluated together, paced by what that takes."""
+"""profiles-recorded -> the profiles of each workspace evaluated together, paced by what that takes.
+
+The shell hands over the messages of one workspace at a time and does not let workspaces wait for one another.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -16,23 +19,26 @@ from cdp_segmenter.evaluate import IDS_PER_QUERY, Evaluator, Touched
 
 _log = structlog.get_logger(__name__)
 _codec = Codec(ProfilesRecorded)
-_GATHERING: Final = Gathering(full=IDS_PER_QUERY, longest=0.25)
+_GATHERING: Final = Gathering(full=IDS_PER_QUERY)
+_ABREAST: Final = 2  # evaluations at once: one computes while another waits for its stores
 
 
 class RecordedStream:
-    """The handler that the Faust shell calls; idempotent, so a repeated batch changes nothing."""
+    """The handler that the Faust shell calls, for several workspaces at once; a repeated batch changes nothing."""
 
     def __init__(self, evaluator: Evaluator, wake: Callable[[], None], clock: Clock) -> None:
         self._evaluator, self._wake, self._clock = evaluator, wake, clock
+        self._abreast = asyncio.Semaphore(_ABREAST)
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Returns when every change is committed to Postgres. Raises what the stores raise: the batch is repeated."""
-        started = self._clock.monotonic()
-        evaluated = together(_decoded(records))
-        for touched in evaluated:
-            if await self._evaluator.touched(touched):
-                self._wake()
-        seconds = self._clock.monotonic() - started
+        async with self._abreast:
+            started = self._clock.monotonic()
+            evaluated = together(_decoded(records))
+            for touched in evaluated:
+                if await self._evaluator.touched(touched):
+                    self._wake()
+            seconds = self._clock.monotonic() - started
         # a question about a hundred rules costs the store the same for one profile as for a thousand
         await asyncio.sleep(_GATHERING.wait(sum(len(one.profiles) for one in evaluated), seconds))
 

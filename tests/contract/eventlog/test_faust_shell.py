@@ -21,11 +21,15 @@ pytestmark = pytest.mark.kafka
 async def topic(kafka_url: str) -> str:
     name = f"test-{uuid.uuid4().hex[:8]}"
     await create_topics(kafka_url, topics=[card(name)])
+    await publish(kafka_url, [Outgoing(name, b"k", b"%d" % n) for n in range(50)])
+    return name
+
+
+async def publish(kafka_url: str, messages: Sequence[Outgoing]) -> None:
     producer = KafkaProducer(kafka_url, client_id="test")
     await producer.start()
-    await producer.publish([Outgoing(name, b"k", b"%d" % n) for n in range(50)])
+    await producer.publish(messages)
     await producer.stop()
-    return name
 
 
 async def test_every_message_reaches_the_handler_and_a_failed_batch_comes_again(
@@ -79,6 +83,33 @@ async def test_what_was_not_finished_is_read_again_by_the_next_process(
     await second.stop()
 
 
+async def test_a_key_whose_batch_fails_holds_no_other_up_and_comes_again(
+    kafka_url: str, topic: str, tmp_path: Path
+) -> None:
+    done: list[bytes] = []
+    broken = True
+
+    async def handle(records: Sequence[Record]) -> None:
+        if broken and records[0].key == b"k":
+            raise RuntimeError("this workspace alone")
+        done.extend(record.value for record in records)
+
+    group = f"app-{topic}"
+    shell = FaustShell(group, kafka_url, [topic], handle, data_dir=tmp_path, retry_seconds=0.05)
+    await shell.start()
+    await until(lambda: shell.fault() is not None, 30)
+    await publish(kafka_url, [Outgoing(topic, b"%d" % n, b"other %d" % n) for n in range(20)])
+    await until(lambda: len(done) == 20, 20)
+    assert "this workspace alone" in (shell.fault() or "")
+    assert sum(shell.lag().values()) == 50
+    await shell.stop()
+    broken = False
+    successor = FaustShell(group, kafka_url, [topic], handle, data_dir=tmp_path)
+    await successor.start()
+    await until(lambda: {b"%d" % n for n in range(50)} <= set(done), 30)
+    await successor.stop()
+
+
 async def test_a_batch_consumer_of_the_same_group_goes_on_where_the_shell_ended(
     kafka_url: str, topic: str, tmp_path: Path
 ) -> None:
@@ -98,10 +129,7 @@ async def test_a_batch_consumer_of_the_same_group_goes_on_where_the_shell_ended(
     # the broker refuses the newcomer while the shell is a member: it comes again until the group is free
     await until(lambda: "rotocol" in (consumer.fault() or ""), 20)
     await shell.stop()
-    producer = KafkaProducer(kafka_url, client_id="test")
-    await producer.start()
-    await producer.publish([Outgoing(topic, b"k", b"new")])
-    await producer.stop()
+    await publish(kafka_url, [Outgoing(topic, b"k", b"new")])
     await until(lambda: b"new" in [record.value for record in handler.seen], 30)
     await consumer.stop()
     await task
