@@ -1,6 +1,6 @@
 """The services' parts and the layers of the door -> one FastAPI application under /api/cdp."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse
 
 from cdp_analytics_api.door import document, faults
@@ -17,6 +18,7 @@ from cdp_analytics_api.door.limits import Limits
 from cdp_analytics_api.door.operations import Operations
 from cdp_analytics_api.door.requests import Requests
 from cdp_analytics_api.door.texts import sound_texts
+from cdp_analytics_api.mounting import mount
 from cdp_analytics_api.notation import Timestamp
 from cdp_analytics_api.parts import RunningPart, merged_facets
 from cdp_analytics_api.ports import KeptAnswers, RateLimiter
@@ -67,14 +69,20 @@ def build_app(parts: Sequence[RunningPart], door: Door) -> FastAPI:
     app.state.facets = merged_facets([running.part for running in parts])
     _home(app, door.clock)
     for running in parts:
-        app.include_router(
-            running.part.router, prefix=PREFIX, dependencies=[Depends(running.open), Depends(sound_texts)]
-        )
+        mount(app, running.part.router, PREFIX, [Depends(_entrance(running))])
     faults.install(app)
     operations = Operations(app)
     document.install(app, operations)
     _layers(app, door, operations)
     return app
+
+
+def _entrance(part: RunningPart) -> Callable[[HTTPConnection], Awaitable[None]]:
+    async def entrance(connection: HTTPConnection) -> None:
+        part.require_open()
+        await sound_texts(connection)
+
+    return entrance
 
 
 def _home(app: FastAPI, clock: Clock) -> None:

@@ -36,8 +36,8 @@ class RunningPart:
             await asyncio.gather(self._starting, return_exceptions=True)
         await self.part.stop()
 
-    async def open(self) -> None:
-        """The dependency of every route of this part. Raises ApiError 503 that names what is missing."""
+    def require_open(self) -> None:
+        """Asked before every request to this part. Raises ApiError 503 that names what is missing."""
         if not self._started:
             dependency, reason = next(iter(self.faults().items()))
             raise unavailable(dependency, f"{self.part.name} is not ready: {reason}")

@@ -124,13 +124,13 @@ async def test_a_part_is_closed_until_it_has_started_however_often_it_must_try()
     running = RunningPart(ApiPart("late", APIRouter(), late.start))
     running.start()
     with pytest.raises(ApiError) as fault:
-        await running.open()
+        running.require_open()
     assert (fault.value.status, fault.value.code) == (503, "late_unavailable")
     late.there.set()
     async with asyncio.timeout(5):
         while running.faults():
             await asyncio.sleep(0.01)
-    await running.open()
+    running.require_open()
     assert late.attempts == 2
     await running.stop()
 

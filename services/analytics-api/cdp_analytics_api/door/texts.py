@@ -13,7 +13,7 @@ _ESCAPE: Final = b"\\u"
 
 
 async def sound_texts(connection: HTTPConnection) -> None:
-    """A dependency of every route. Raises ApiError 422.
+    """Asked before every request to a part. Raises ApiError 422.
 
     Postgres keeps no U+0000, and half of a surrogate pair has no UTF-8: without this they were a bug of ours (500).
     Routes that read their bodies as bytes judge them themselves.
