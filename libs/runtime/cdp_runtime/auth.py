@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Request
+from fastapi.security import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from cdp_runtime.envelope import ApiError
 from cdp_runtime.tenancy import enter_workspace
@@ -43,10 +44,9 @@ def hash_token(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-async def authenticate(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Principal:
+async def authenticate(request: Request) -> Principal:
     """The caller. Raises ApiError 401."""
+    credentials = await _bearer(request)
     if credentials is None:
         raise _unauthorized("Send an API token: Authorization: Bearer <token>.")
     authenticator: Authenticator = request.app.state.authenticator
@@ -63,18 +63,29 @@ def admit(scope: MutableMapping[str, Any], principal: Principal) -> None:
     enter_workspace(principal.workspace_id)
 
 
+class _Allowed(SecurityBase):
+    """A dependency without dependencies: FastAPI solves each of those anew for every request.
+
+    It is a security scheme itself, the same one whatever its ``scope``; the OpenAPI document reads both.
+    """
+
+    model, scheme_name = _bearer.model, _bearer.scheme_name
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+
+    async def __call__(self, request: Request) -> Principal:
+        principal = await authenticate(request)
+        if self.scope not in principal.scopes:
+            raise ApiError(403, "forbidden", f"This API token lacks the scope {self.scope}.")
+        return principal
+
+
 def require(scope: str) -> Callable[..., Awaitable[Principal]]:
     """A dependency that answers 403 unless the caller's token has ``scope``."""
     if scope not in SCOPES:
         raise ValueError(f"{scope!r} is not a scope")
-
-    async def allowed(principal: Annotated[Principal, Depends(authenticate)]) -> Principal:
-        if scope not in principal.scopes:
-            raise ApiError(403, "forbidden", f"This API token lacks the scope {scope}.")
-        return principal
-
-    allowed.scope = scope  # type: ignore[attr-defined] # read by the OpenAPI document
-    return allowed
+    return _Allowed(scope)
 
 
 def _unauthorized(message: str) -> ApiError:
