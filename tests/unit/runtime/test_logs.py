@@ -53,6 +53,15 @@ def test_json_is_one_line_each_with_its_fields(fresh: None, capsys: pytest.Captu
     assert own["exception"][0]["exc_type"] == library["exception"][0]["exc_type"] == "ValueError"
 
 
+def test_what_is_less_severe_than_the_level_is_not_made_at_all(fresh: None, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json", "tester")
+    log = logs.get_logger("test")
+    log.debug("passed_over", batch=7)
+    log.info("told %s", "in words")
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line["level"], line["logger"]) for line in told] == [("told in words", "info", "test")]
+
+
 def test_addresses_of_live_streams_stay_out_of_the_logs(fresh: None, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "json", "tester")
     logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "10.0.0.1", "/events/stream?token=sesame")
