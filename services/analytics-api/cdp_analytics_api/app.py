@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
@@ -33,6 +34,8 @@ One door to the whole platform: profiles, events, segments, audiences, destinati
 Answers are `{"success": true, "data": ...}`, errors `{"success": false, "error": {"code", "message", "details"}}`.
 Send an API token as `Authorization: Bearer <token>`. POSTs that create or send take an `Idempotency-Key`.
 """
+# requests have metrics and logs of their own; FastAPI looks for providers of OpenTelemetry at each of them
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
 _HOME: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Millrace</title>
 <body style="font: 16px/1.6 system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem">
 <h1>Millrace</h1><p>The front door of the customer data platform.</p>
@@ -64,7 +67,9 @@ class Door:
 
 def build_app(parts: Sequence[RunningPart], door: Door) -> FastAPI:
     """The application; nothing is started or connected."""
-    app = FastAPIOffline(title="Millrace", version="0.1.0", description=_ABOUT, static_url="/docs/assets")
+    app = FastAPIOffline(
+        title="Millrace", version="0.1.0", description=_ABOUT, static_url="/docs/assets", telemetry=_NO_TELEMETRY
+    )
     app.state.authenticator = door.authenticator
     app.state.facets = merged_facets([running.part for running in parts])
     _home(app, door.clock)
