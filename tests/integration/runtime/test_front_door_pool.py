@@ -1,6 +1,7 @@
 """A pool of the front door shows one workspace, never the one of who was there before, and nothing to nobody."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 
 import psycopg
@@ -59,6 +60,15 @@ async def test_the_connection_is_no_owner_and_the_pool_of_the_services_is(pool: 
     assert row == ("cdp_front_door", "cdp")
     async with lazy_pool(url, name="owners-test") as owners:
         assert await seen_as(owners, "ada") == ["", "ada", "bob"]
+
+
+@pytest.mark.parametrize("levels", [3, 300])
+async def test_json_is_read_however_deep(pool: Pool, levels: int) -> None:
+    text = '{"a":' * levels + "1e30" + "}" * levels
+    async with pool.connection() as connection:
+        row = await (await connection.execute("SELECT %s::jsonb", [text])).fetchone()
+    assert row is not None
+    assert str(row[0]) == str(json.loads(text)).replace("1e+30", str(10**30))
 
 
 async def test_an_error_leaves_nobody_behind(pool: Pool) -> None:
