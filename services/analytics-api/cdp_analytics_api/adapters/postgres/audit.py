@@ -13,7 +13,11 @@ from cdp_runtime.postgres import Pool
 
 # one text, not an array for each column: psycopg looks at every element of an array twice
 _ENTRIES: Final = TypeAdapter(Sequence[AuditEntry])
-_WRITE: Final = "INSERT INTO front.audit SELECT * FROM json_populate_recordset(NULL::front.audit, %s)"
+_WRITE: Final = """
+INSERT INTO front.audit (workspace_id, at, request_id, token_id, method, route, subject, scope, status)
+SELECT workspace_id, at, request_id, token_id, method, route, subject, scope, status
+FROM json_populate_recordset(NULL::front.audit, %s)
+"""
 
 
 class PostgresAuditLog:
