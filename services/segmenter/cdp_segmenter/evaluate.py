@@ -28,7 +28,8 @@ from cdp_segmenter.rules.decide import Decider
 from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.times import epoch_ms, from_epoch_ms
 
-IDS_PER_QUERY = 2000
+# Questions about some thousands of profiles read most of what there is of a workspace, however many thousands it are.
+IDS_PER_QUERY = 8000
 # how far ahead an evaluation foresees what time will change, and the sweep looks for those whom none will look at
 HORIZON: Final = timedelta(seconds=30)
 _PREPARED: Final = 50  # workspaces whose rules stay prepared

@@ -8,8 +8,10 @@ import pytest
 from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_events
 
 from cdp_schemas.segments import MembershipChanged
+from cdp_segmenter import evaluate
 from cdp_segmenter.membership import Place, is_member
 from cdp_segmenter.ports import OutOfStep
+from cdp_segmenter.rules import nodes
 
 from .conftest import Room
 
@@ -72,7 +74,8 @@ async def test_a_profile_of_thousands_of_nodes(room: Room) -> None:
     assert await room.members(segment_id) == {ADA.profile_id}
 
 
-async def test_more_profiles_than_one_question_holds(room: Room) -> None:
+async def test_more_profiles_than_one_question_holds(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "NODES_PER_QUESTION", 2000)
     segment_id = await room.segment({"event": "purchase", "count": {"min": 2}})
     spent = await room.segment({"event": "purchase", "sum": {"property": "revenue", "min": 10}})
     everyone = [profile(f"one-of-many-{number}") for number in range(2500)]
@@ -184,7 +187,9 @@ async def test_workers_at_once_tell_every_change_once(room: Room) -> None:
     assert (await room.desk.get(room.workspace, segment_id)).size == 10
 
 
-async def test_many_profiles_at_once_and_many_members_by_hand(room: Room) -> None:
+async def test_many_profiles_at_once_and_many_members_by_hand(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several evaluations, each of more ids than one bound value holds."""
+    monkeypatch.setattr(evaluate, "IDS_PER_QUERY", 2500)
     crowd = [replace(profile(f"p{n}"), ltv_minor=20_000) for n in range(4500)]
     everyone = [facts.profile_id for facts in crowd]
     await room.knows(*crowd)

@@ -16,7 +16,7 @@ from cdp_schemas.nodes import node_id
 from cdp_segmenter.rules.bound import IDS_PER_ARRAY, Bound
 from cdp_segmenter.rules.leaves import instant_sql
 
-NODES_PER_QUESTION: Final = IDS_PER_ARRAY  # or all nodes of one profile, if it has more
+NODES_PER_QUESTION: Final = 10 * IDS_PER_ARRAY  # or all nodes of one profile, if it has more
 _version = itemgetter(0)
 
 
