@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 
-from bench.machine import wait_idle
 from bench.pipeline import rate
 from bench.report import Row
 from bench.target import Goal, Target
@@ -24,7 +23,7 @@ LEAST, SECONDS = 20_000, 30
 
 def drained(whole: Whole) -> Iterable[Row]:
     live = rate(whole)
-    wait_idle(whole.pids)
+    whole.rest()
     resolver, there = whole.stack.find("resolver"), whole.stored()
     resolver.suspend()
     try:
@@ -34,7 +33,7 @@ def drained(whole: Whole) -> Iterable[Row]:
         resolver.resume()
     start = time.perf_counter()
     whole.recorded(there + sent.stored)
-    wait_idle(whole.pids, below=0.25, deadline=120)
+    whole.rest(deadline=120)
     taken = time.perf_counter() - start - 1.0  # the second in which it was seen to be idle
     print(f"  a backlog of {sent.events - during:,} events in {taken:.1f} s", flush=True)
     yield P22.row((sent.stored - during) / taken, live)

@@ -9,7 +9,6 @@ from uuid import UUID
 import httpx
 from aiokafka import AIOKafkaProducer
 
-from bench.machine import wait_idle
 from bench.report import Row
 from bench.stages import Spent
 from bench.target import Target, at_most
@@ -30,7 +29,7 @@ _METRIC = "cdp_segmenter_profiles_evaluated_total"
 
 def looked_at(whole: Whole) -> Iterable[Row]:
     whole.fill()
-    wait_idle(whole.pids)
+    whole.rest()
     named = f"SELECT DISTINCT profile_id FROM cdp.profiles WHERE workspace_id = 'demo' LIMIT {PROFILES}"
     profiles = [UUID(line) for line in whole.ask(named).split()]
     asyncio.run(_evaluated(whole, profiles, 1))  # the first compiles the question

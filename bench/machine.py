@@ -85,11 +85,16 @@ def require_steady(name: str, series: Series) -> None:
     was_noisy = True
 
 
-def wait_idle(pids: Iterable[int], *, below: float = 0.15, deadline: float = 60) -> None:
+def usage(pids: Iterable[int]) -> float:
+    """Cores that the processes together use, during a second."""
+    listed = list(pids)
+    before = cpu_seconds(listed)
+    time.sleep(1.0)
+    return cpu_seconds(listed) - before
+
+
+def wait_idle(pids: Iterable[int], *, below: float, deadline: float) -> None:
     """Returns when the processes together use less than ``below`` of one core, or after the deadline."""
     listed, end = list(pids), time.monotonic() + deadline
-    while time.monotonic() < end:
-        before = cpu_seconds(listed)
-        time.sleep(1.0)
-        if cpu_seconds(listed) - before < below:
-            return
+    while time.monotonic() < end and usage(listed) >= below:
+        pass

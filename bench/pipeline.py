@@ -7,7 +7,6 @@ import psutil
 
 from bench import stages
 from bench.generator import Load, introductions, made
-from bench.machine import wait_idle
 from bench.report import Row
 from bench.stages import SERVICES, Spent
 from bench.target import Target, at_most
@@ -50,7 +49,7 @@ def _through(whole: Whole, *loads: Load) -> tuple[float, float]:
     spent, there, start = Spent(whole.pids), whole.stored(), time.perf_counter()
     sent = whole.offer(*loads)
     whole.recorded(there + sent.stored)
-    wait_idle(whole.pids, below=0.25, deadline=120)  # the segmenter is the last to be through
+    whole.rest(deadline=120)  # the segmenter is the last to be through
     taken = time.perf_counter() - start - 1.0  # the second in which it was seen to be idle
     seconds = spent.seconds()
     print(f"  through at {sent.events / taken:,.0f} events/s\n{stages.table(seconds, sent.events)}", flush=True)

@@ -11,7 +11,6 @@ import psycopg
 
 from bench.crowd import PROFILES, insert_profiles
 from bench.generator import DEMO, SEED
-from bench.machine import wait_idle
 from bench.openloop import Offered, Steady, latencies, percentile
 from bench.pipeline import rate
 from bench.population import COUNTRIES, KNOWN_EVERY, PLANS, populate
@@ -74,7 +73,7 @@ def _offered(whole: Whole, asked: list[tuple[str, bytes]]) -> Offered:
 
 def _peopled(whole: Whole) -> None:
     asyncio.run(_ready(whole))
-    wait_idle(whole.pids)
+    whole.rest()
 
 
 async def _ready(whole: Whole) -> None:

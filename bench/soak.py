@@ -14,7 +14,6 @@ from pathlib import Path
 from tests.processes import CDP, environment
 
 from bench import generator, history, verdict
-from bench.machine import wait_idle
 from bench.openloop import Offered, Steady, percentile
 from bench.pipeline import rate
 from bench.samples import Sample, Sampler
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         with Steady(whole.stack.ports["INGEST"], whole.traffic(), offered) as steady:
             samples = list(_kept(sampler, given.minutes * 60))
         drained = _drain(sampler)
-        wait_idle(whole.pids)
+        whole.rest()
         samples.append(sampler.sample())
         agreed = [_all_stored(whole, there, steady.offered), _proved(whole, sampler.admin)]
     print(f"\nacknowledged within {percentile(steady.offered.latencies, 0.99) * 1e3:.0f} ms (p99, batches of 100); "

@@ -17,13 +17,14 @@ from tests.millrace import Millrace
 
 from bench import load
 from bench.generator import ALONE, DEMO, RULES, SHARES, Load, Tenant, Traffic, made
-from bench.machine import family, wait_idle
+from bench.machine import family, usage, wait_idle
 from cdp_analytics_api.adapters.postgres.tokens import NewToken, create_token
 from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
 from cdp_ingest.adapters.postgres_sources import NewSource, create_source
 from cdp_runtime.auth import SCOPES
 
 BATCH, SEGMENTS, CONNECTIONS = 100, 100, 16
+_SECONDS, _WORK = 5, 0.15  # how long an empty stack is watched at rest; cores beyond what it used then are work
 TENANTS = (
     DEMO,
     *(Tenant(f"bench-{n}", f"bench-{n}-write-key", f"bench-{n}-api-token") for n in range(1, len(SHARES))),
@@ -32,9 +33,11 @@ TENANTS = (
 
 @dataclass
 class Whole:
-    """A running stack. ``rate``: events per second at which P5's load was through, once that was measured."""
+    """A running stack. ``resting``: cores that it used before it had anything to do; ``rate``: events per second at
+    which P5's load was through, once that was measured."""
 
     stack: Millrace
+    resting: float
     rate: float | None = None
     _runs: int = 0
     _done: set[str] = field(default_factory=set)
@@ -64,7 +67,11 @@ class Whole:
         self.stack.until("all segments are built", self._unbuilt, lambda count: count == 0, 120)
         there, sent = self.stored(), self.send(40, 400)
         self.recorded(there + sent.stored)
-        wait_idle(self.pids)
+        self.rest()
+
+    def rest(self, deadline: float = 60) -> None:
+        """Returns when nothing is done any more: whatever waits polls, at a cost that depends on the machine's day."""
+        wait_idle(self.pids, below=self.resting + _WORK, deadline=deadline)
 
     def first(self, what: str) -> bool:
         """Whether this stack is asked so for the first time: for what is done to it once."""
@@ -112,7 +119,8 @@ def running() -> Iterator[Whole]:
     stack = Millrace(folder / "data")
     try:
         stack.start()
-        yield Whole(stack)
+        assert stack.process is not None
+        yield Whole(stack, min(usage(family(stack.process.pid)) for _ in range(_SECONDS)))
     finally:
         if stack.process is not None and stack.process.poll() is None:
             _resume(family(stack.process.pid))
