@@ -19,7 +19,7 @@ from cdp_segmenter.evaluate import IDS_PER_QUERY, Evaluator, Touched
 
 _log = structlog.get_logger(__name__)
 _codec = Codec(ProfilesRecorded)
-_GATHERING: Final = Gathering(full=IDS_PER_QUERY)
+_GATHERING: Final = Gathering(full=IDS_PER_QUERY, longest=0.5)
 _ABREAST: Final = 2  # evaluations at once: one computes while another waits for its stores
 
 
