@@ -97,6 +97,8 @@ class FaustShell:
         return lags
 
     async def _agent(self, stream: Any) -> None:
+        self._taken.clear()  # what an agent before this one took and did not end is read again
+        self._room = asyncio.Semaphore(_ROOM)
         async with asyncio.TaskGroup() as running:
             lanes = Lanes(self._handled, running, self._max_batch)
             async for events in stream.noack_take(self._max_batch, within=self._within):

@@ -33,7 +33,7 @@ from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart
 from cdp_runtime.clock import SystemClock
-from cdp_runtime.metrics import CONSUMER_LAG
+from cdp_runtime.lag import show_lag
 from cdp_runtime.patience import Stopping
 from cdp_runtime.postgres import Pool, front_door_pool, open_pool
 from cdp_runtime.secrets import SecretBox
@@ -69,8 +69,7 @@ class Intake:
         return self._consumer.fault() or self._stream.fault()
 
     def show_lag(self) -> None:
-        for partition, lag in self._consumer.lag().items():
-            CONSUMER_LAG.labels(self._group, partition.topic, str(partition.number)).set(lag)
+        show_lag(self._group, self._consumer.lag())
 
 
 class Activation:

@@ -17,8 +17,8 @@ from cdp_identity.writing import ProfileWrites
 from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.gathering import Gathering
+from cdp_runtime.lag import show_lag
 from cdp_runtime.logs import get_logger
-from cdp_runtime.metrics import CONSUMER_LAG
 from cdp_runtime.patience import Patience, Stopping
 from cdp_runtime.postgres import Pool, front_door_statements, open_pool
 from cdp_runtime.service import Service
@@ -120,8 +120,7 @@ class ResolverService:
         while True:
             await asyncio.sleep(_LAG_SECONDS)
             assert self._consumer is not None
-            for partition, lag in self._consumer.lag().items():
-                CONSUMER_LAG.labels(_GROUP, partition.topic, str(partition.number)).set(lag)
+            show_lag(_GROUP, self._consumer.lag())
 
 
 def build_resolver() -> Service:

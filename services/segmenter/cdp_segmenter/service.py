@@ -8,7 +8,7 @@ from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
-from cdp_runtime.metrics import CONSUMER_LAG
+from cdp_runtime.lag import show_lag
 from cdp_runtime.postgres import Pool, front_door_pool, front_door_statements, open_pool
 from cdp_runtime.settings import load
 from cdp_schemas.topics import PROFILES_RECORDED
@@ -96,8 +96,8 @@ class Segmenter:
             "kafka": self._producer.fault(),
             "profiles-recorded": self._shell.fault() if self._shell else "not connected yet",
         }
-        for partition, lag in self._shell.lag().items() if self._shell else ():
-            CONSUMER_LAG.labels(_GROUP, partition.topic, str(partition.number)).set(lag)
+        if self._shell is not None:
+            show_lag(_GROUP, self._shell.lag())
         return {part: fault for part, fault in found.items() if fault}
 
 

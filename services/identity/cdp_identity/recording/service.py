@@ -16,6 +16,7 @@ from cdp_runtime import metrics
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.gathering import Gathering
+from cdp_runtime.lag import show_lag
 from cdp_runtime.logs import get_logger
 from cdp_runtime.patience import Patience, Stopping
 from cdp_runtime.postgres import lazy_pool
@@ -103,9 +104,8 @@ class RecorderService:
     async def _measure_lag(self) -> None:
         while True:
             await asyncio.sleep(_LAG_PERIOD_S)
-            lag = self._consumer.lag() if self._consumer else {}
-            for (topic, number), records in lag.items():
-                metrics.CONSUMER_LAG.labels(self._settings.recorder_group, topic, str(number)).set(records)
+            if self._consumer is not None:
+                show_lag(self._settings.recorder_group, self._consumer.lag())
 
 
 def build() -> RecorderService:
