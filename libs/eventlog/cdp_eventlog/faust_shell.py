@@ -23,7 +23,7 @@ from cdp_eventlog.log import LogUnavailable, Partition, Record
 
 _log = logging.getLogger(__name__)
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
-_ROOM: Final = 5000  # records taken from the log and not yet acknowledged
+_ROOM: Final = 2000  # records taken from the log and not yet acknowledged
 
 
 @dataclass(slots=True)
