@@ -34,7 +34,8 @@ def tree_of(revision: str) -> Iterator[Path]:
     packed = _git("archive", "--format=tar", revision, "libs", "services")
     with tempfile.TemporaryDirectory(prefix="millrace-release-") as folder:
         with tarfile.open(fileobj=BytesIO(packed)) as archive:
-            archive.extractall(folder, filter="data")
+            archive.extraction_filter = tarfile.data_filter if hasattr(tarfile, "data_filter") else None  # since 3.11.4
+            archive.extractall(folder)
         yield Path(folder)
 
 
