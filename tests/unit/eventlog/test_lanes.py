@@ -42,9 +42,7 @@ async def test_a_busy_key_gathers_its_next_batch_and_holds_no_other_up() -> None
         await turns()
         assert handling.begun == [("slow", [0]), ("quick", [0])]
         handling.end("quick")
-        for _ in range(
-            3
-        ):  # three batches of the slow key: the one that is on, and what gathered, three at most in each
+        for _ in range(3):  # the batch that is on, and two of what gathered meanwhile
             handling.end("slow")
             await turns()
     assert handling.begun[2:] == [("slow", [1, 2, 3]), ("slow", [4, 5])]

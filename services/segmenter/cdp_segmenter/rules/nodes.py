@@ -5,11 +5,11 @@ A look at some profiles has their golden records before it, and these say all no
 which grows with the workspace, is not asked.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from cdp_schemas.nodes import node_id
@@ -51,8 +51,8 @@ def events_sql(
     bound: Bound, nodes: Nodes, names: tuple[str, ...], since: datetime | None, *, properties: bool = False
 ) -> str:
     """Rows ``number, name, ms[, properties]`` of the nodes' events of these names; ``name`` 1 is the first of them."""
-    ids = [bound("Array(UUID)", part) for part in _pieces(nodes.ids)]
-    whose = f"{_joined(ids)}, {_joined([bound('Array(UInt32)', part) for part in _pieces(nodes.numbers)])}"
+    ids = bound.arrays("Array(UUID)", nodes.ids)
+    whose = f"{_joined(ids)}, {_joined(bound.arrays('Array(UInt32)', nodes.numbers))}"
     among = " OR ".join(f"node_id IN {part}" for part in ids)
     return (
         f"SELECT transform(node_id, {whose}, toUInt32(0)) AS number, {named_sql(bound, names)}"
@@ -74,10 +74,6 @@ def among_sql(bound: Bound, names: tuple[str, ...], since: datetime | None) -> s
     """The condition that an event is one of these, and happened after a moment."""
     after = f" AND timestamp > {instant_sql(bound, since)}" if since is not None else ""
     return f" AND event IN {bound('Array(String)', names)}{after}"
-
-
-def _pieces(items: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    return (tuple(items[start : start + IDS_PER_ARRAY]) for start in range(0, len(items), IDS_PER_ARRAY))
 
 
 def _joined(arrays: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from cdp_segmenter.rules.bound import IDS_PER_ARRAY, Bound
+from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.nodes import among_sql, named_sql
 from cdp_segmenter.rules.scope import NODE_PROFILE, Scope, aliases_sql, bucket_ends
 
@@ -85,8 +85,7 @@ class ScopeRows:
         for known, placeholders in self._ids:
             if known is ids:
                 return placeholders
-        parts = (tuple(ids[start : start + IDS_PER_ARRAY]) for start in range(0, len(ids), IDS_PER_ARRAY))
-        self._ids.append((ids, [self.bound("Array(UUID)", part) for part in parts]))
+        self._ids.append((ids, self.bound.arrays("Array(UUID)", ids)))
         return self._ids[-1][1]
 
     def _workspace(self) -> str:
