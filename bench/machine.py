@@ -91,10 +91,3 @@ def usage(pids: Iterable[int]) -> float:
     before = cpu_seconds(listed)
     time.sleep(1.0)
     return cpu_seconds(listed) - before
-
-
-def wait_idle(pids: Iterable[int], *, below: float, deadline: float) -> None:
-    """Returns when the processes together use less than ``below`` of one core, or after the deadline."""
-    listed, end = list(pids), time.monotonic() + deadline
-    while time.monotonic() < end and usage(listed) >= below:
-        pass

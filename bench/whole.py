@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from tests.millrace import Millrace
 
 from bench import load
 from bench.generator import ALONE, DEMO, RULES, SHARES, Load, Tenant, Traffic, made
-from bench.machine import family, usage, wait_idle
+from bench.machine import family, usage
 from cdp_analytics_api.adapters.postgres.tokens import NewToken, create_token
 from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
 from cdp_ingest.adapters.postgres_sources import NewSource, create_source
@@ -70,8 +71,11 @@ class Whole:
         self.rest()
 
     def rest(self, deadline: float = 60) -> None:
-        """Returns when nothing is done any more: whatever waits polls, at a cost that depends on the machine's day."""
-        wait_idle(self.pids, below=self.resting + _WORK, deadline=deadline)
+        """Returns when nothing is done any more, or after the deadline: whatever waits polls, at a cost that depends on
+        the machine's day."""
+        pids, end = self.pids, time.monotonic() + deadline
+        while time.monotonic() < end and usage(pids) >= self.resting + _WORK:
+            pass
 
     def first(self, what: str) -> bool:
         """Whether this stack is asked so for the first time: for what is done to it once."""

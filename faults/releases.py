@@ -34,7 +34,7 @@ def tree_of(revision: str) -> Iterator[Path]:
     packed = _git("archive", "--format=tar", revision, "libs", "services")
     with tempfile.TemporaryDirectory(prefix="millrace-release-") as folder:
         with tarfile.open(fileobj=BytesIO(packed)) as archive:
-            archive.extraction_filter = tarfile.data_filter if hasattr(tarfile, "data_filter") else None  # since 3.11.4
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since 3.11.4
             archive.extractall(folder)
         yield Path(folder)
 
