@@ -11,7 +11,7 @@ from cdp_identity.api_answers import ConsentBody, ConsentState, Deleted, Graph, 
 from cdp_identity.api_ports import Changes, Reading
 from cdp_identity.identifiers import ANONYMOUS_ID, USER_ID, Identifier, Spelling
 from cdp_identity.references import external_entries, identifiers_of, node_of
-from cdp_identity.search import TOTAL_BOUND, ProfileSearch, conditions
+from cdp_identity.search import ProfileSearch, conditions
 from cdp_identity.shapes import Pending, Profile, ProfileBody, profile_of
 from cdp_identity.writing import Change
 from cdp_runtime.auth import Principal, require
@@ -101,21 +101,21 @@ class IdentityApi:
         return Answer(data=Deleted(id=profile_ref(profile)))
 
     async def search(self, body: ProfileSearch, request: Request, who: MayRead) -> Answer[ProfilePage]:
-        """Profiles for which every condition holds, in the order of their ids; `total` counts up to 1,000."""
+        """Profiles for which every condition holds, in the order of their ids; beyond 10,000 `total` is an estimate."""
         after = parse_profile_ref(body.cursor) if body.cursor else None
         if body.cursor and after is None:
             raise _invalid("cursor", "is not one that a search answered with")
         try:
-            found = conditions(who.workspace_id, body, self._currency, self._spelling)
+            asked = conditions(who.workspace_id, body, self._currency, self._spelling)
         except ValueError as error:
             raise _invalid("minLtv", str(error)) from error
-        ids, count, is_more = await self._reading.search(found, body.limit, body.offset, after)
+        found = await self._reading.search(asked, body.limit, body.offset, after)
+        ids, total, is_exact = found.ids, found.total, found.is_exact
         records = await self._reading.records(who.workspace_id, ids)
         segments = await _segments(request, who.workspace_id, ids)
         sees_pii = "profiles:pii" in who.scopes
         shown = [profile_of(records[one], segments.get(one, []), sees_pii=sees_pii) for one in ids if one in records]
-        cursor = profile_ref(ids[-1]) if is_more else None
-        total, is_exact = min(count, TOTAL_BOUND), count <= TOTAL_BOUND
+        cursor = profile_ref(ids[-1]) if found.is_more else None
         page = ProfilePage(profiles=shown, total=total, total_is_exact=is_exact, limit=body.limit, cursor=cursor)
         return Answer(data=page)
 

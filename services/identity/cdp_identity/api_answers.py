@@ -27,8 +27,8 @@ class ProfilePage(Wire):
     """One page of a search. ``cursor`` is None on the last one."""
 
     profiles: list[Profile]
-    total: int = Field(description="how many there are on all pages, counted no further than 1,000")
-    total_is_exact: bool = Field(description="false where counting ended: there are more than `total`")
+    total: int = Field(description="how many there are on all pages; beyond 10,000 an estimate")
+    total_is_exact: bool = Field(description="false for an estimate: there are more than 10,000")
     limit: int
     cursor: str | None
 

@@ -5,7 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cdp_identity.rows import ConsentEntry, LinkRow, NodeRow
-from cdp_identity.search import Conditions
+from cdp_identity.search import Conditions, Found
 from cdp_identity.writing import Change
 from cdp_schemas.profiles import ProfileUpdated
 
@@ -22,10 +22,8 @@ class Reading(Protocol):
     async def record_of(self, workspace_id: str, node: UUID) -> ProfileUpdated | None:
         """The golden record of the profile that a node belongs to; None for an unknown or erased node."""
 
-    async def search(
-        self, conditions: Conditions, limit: int, offset: int, after: UUID | None
-    ) -> tuple[list[UUID], int, bool]:
-        """One page of ids, how many there are in all (counted to one beyond the bound), and whether a page follows."""
+    async def search(self, conditions: Conditions, limit: int, offset: int, after: UUID | None) -> Found:
+        """One page of those who satisfy all conditions."""
 
     async def graph(self, workspace_id: str, profile: UUID) -> tuple[list[NodeRow], list[LinkRow]]:
         """The nodes of a profile and its links, those that do not hold included."""

@@ -1,6 +1,7 @@
-"""A profile search -> SQL statements with their parameters: for a page of ids, and for the bounded total."""
+"""A profile search -> SQL statements with their parameters: for a page of ids, and for how many there are in all."""
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -14,9 +15,11 @@ from cdp_schemas.money import to_minor
 from cdp_schemas.nodes import node_id
 
 Query = tuple[str, list[Any]]
-TOTAL_BOUND: Final = 1_000
-_FIRST: Final = UUID(int=0)  # before every id
+TOTAL_BOUND: Final = 10_000  # counted one by one no further
+PROBED: Final = 1_000  # profiles that are looked at first, in the order of their ids
 _PASSED: Final = 100  # profiles that a walk looks at for each that it is to find
+_SURE: Final = 10  # ids that say how far they are from one another on the whole
+_FIRST: Final = UUID(int=0)  # before every id
 _NEXT: Final = """(
     SELECT * FROM identity.workspace_profiles WHERE workspace_id = %s AND profile_id > %s
     ORDER BY workspace_id, profile_id LIMIT %s)"""
@@ -65,10 +68,38 @@ class ProfileSearch(Wire):
         return {found[1]: value for name, value in extra if (found := _CONSENT.fullmatch(name))}
 
 
-class Conditions:
-    """The WHERE of a search, parameters beside it."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page of ids, in their order; how many there are on all pages; and whether a page follows.
 
-    def __init__(self, workspace_id: str) -> None:
+    A total that is not exact is an estimate, and more than TOTAL_BOUND.
+    """
+
+    ids: list[UUID]
+    total: int
+    is_exact: bool
+    is_more: bool
+
+
+def is_common(found: int) -> bool:
+    """Whether as many among the probed promise that a walk finds a page."""
+    return found * _PASSED >= PROBED
+
+
+def estimate(rank: int, last: UUID, after: UUID | None) -> int:
+    """How many there are in all, to two digits, when the ``rank``-th of those after ``after`` is ``last``.
+
+    Ids are hashes, so the n-th smallest of N lies near n/N of all there could be (the mean of (n - 1) / share is N).
+    """
+    share = (last.int - (after or _FIRST).int) / 2**128
+    return max(TOTAL_BOUND, int(float(f"{(rank - 1) / share:.2g}"))) if rank >= _SURE else TOTAL_BOUND
+
+
+class Conditions:
+    """The WHERE of a search, parameters beside it. Few satisfy one with an address, whole or in part."""
+
+    def __init__(self, workspace_id: str, *, has_address: bool = False) -> None:
+        self.has_address = has_address
         self._workspace_id = workspace_id
         self._sql = ["p.workspace_id = %s AND p.version > 0"]
         self._parameters: list[Any] = [workspace_id]
@@ -76,6 +107,17 @@ class Conditions:
     def add(self, sql: str, *parameters: Any) -> None:
         self._sql.append(sql)
         self._parameters += parameters
+
+    def probe(self, after: UUID | None) -> Query:
+        """Ids of all that are found among the next profiles in the order of the ids."""
+        return self._walk(after, PROBED, PROBED)
+
+    def walk(self, wanted: int, after: UUID | None) -> Query:
+        """The next ids in their order, as far as they are among so many profiles that a common search finds them there.
+
+        However wrong the planner's guess would have been of how many satisfy several conditions.
+        """
+        return self._walk(after, _PASSED * wanted, wanted)
 
     def some(self, limit: int, offset: int, after: UUID | None) -> Query:
         """One row: how many there are, counted no further than one beyond the bound, and the page that these make.
@@ -88,17 +130,6 @@ class Conditions:
             [*self._parameters, TOTAL_BOUND + 1, after or _FIRST, limit + 1, offset],
         )
 
-    def walk(self, limit: int, offset: int, after: UUID | None) -> Query:
-        """Ids of one page, in the order of the ids, as far as they are among the next profiles in that order.
-
-        Where many are found the page is full soon, however wrong the planner's guess of how many would have been.
-        """
-        wanted = limit + 1 + offset
-        return (
-            f"{self._ids(_NEXT)} LIMIT %s OFFSET %s",
-            [self._workspace_id, after or _FIRST, _PASSED * wanted, *self._parameters, limit + 1, offset],
-        )
-
     def page(self, limit: int, offset: int, after: UUID | None) -> Query:
         """Ids of one page, in the order of the ids; one more than the page shows whether there is a next one."""
         return (
@@ -106,13 +137,17 @@ class Conditions:
             [*self._parameters, after or _FIRST, limit + 1, offset],
         )
 
+    def _walk(self, after: UUID | None, passed: int, wanted: int) -> Query:
+        parameters = [self._workspace_id, after or _FIRST, passed, *self._parameters, wanted]
+        return f"{self._ids(_NEXT)} ORDER BY p.profile_id LIMIT %s", parameters
+
     def _ids(self, source: str = "identity.workspace_profiles") -> str:
         return f"SELECT p.profile_id FROM {source} AS p WHERE {' AND '.join(self._sql)}"  # noqa: S608 -- own constants
 
 
 def conditions(workspace_id: str, search: ProfileSearch, currency: str, spelling: Spelling) -> Conditions:
     """The search's conditions. Raises ValueError for an amount that is none."""
-    found = Conditions(workspace_id)
+    found = Conditions(workspace_id, has_address=search.email is not None)
     if search.email is not None:
         _email(found, workspace_id, search.email, spelling)
     if search.country is not None:

@@ -13,7 +13,7 @@ from cdp_identity.adapters.postgres_rows import link_row, node_row, read_record
 from cdp_identity.adapters.postgres_sql import LINK_COLUMNS, MEMBERS, NODES, PROFILE_COLUMNS
 from cdp_identity.batch import message_key
 from cdp_identity.rows import ConsentEntry, LinkRow, NodeRow
-from cdp_identity.search import TOTAL_BOUND, Conditions
+from cdp_identity.search import TOTAL_BOUND, Conditions, Found, Query, estimate, is_common
 from cdp_runtime.clock import Clock
 from cdp_runtime.envelope import unavailable
 from cdp_runtime.postgres import Pool, retryable
@@ -74,21 +74,23 @@ class ProfileReads:
             row = await (await connection.execute(_RECORD_OF, [workspace_id, node])).fetchone()
         return None if row is None else read_record(row)
 
-    async def search(
-        self, conditions: Conditions, limit: int, offset: int, after: UUID | None
-    ) -> tuple[list[UUID], int, bool]:
-        """Ids of one page, how many there are in all (counted to one beyond the bound), and whether a page follows."""
+    async def search(self, conditions: Conditions, limit: int, offset: int, after: UUID | None) -> Found:
+        """Whom many satisfy is met on a walk in the order of the ids; all others are fetched at once and counted."""
+        wanted = offset + limit + 1
         async with self._connection() as connection:
+            met = [] if conditions.has_address else await _ids(connection, conditions.probe(after))
+            if len(met) < wanted and is_common(len(met)):
+                met = await _ids(connection, conditions.walk(wanted, after))
+            if len(met) >= wanted and (total := estimate(wanted, met[wanted - 1], after)) > TOTAL_BOUND:
+                return Found(met[offset : wanted - 1], total, is_exact=False, is_more=True)
             row = await (await connection.execute(*_typed(conditions.some(limit, offset, after)))).fetchone()
             assert row is not None
             total, ids = row
-            if total > TOTAL_BOUND:
-                for asked in (conditions.walk, conditions.page):
-                    rows = await (await connection.execute(*_typed(asked(limit, offset, after)))).fetchall()
-                    ids = [one for (one,) in rows]
-                    if len(ids) > limit:
-                        break  # the walk has found the whole page
-        return ids[:limit], total, len(ids) > limit
+            if total <= TOTAL_BOUND:
+                return Found(ids[:limit], total, is_exact=True, is_more=len(ids) > limit)
+            ids = await _ids(connection, conditions.page(limit, offset, after))
+        total = estimate(offset + len(ids), ids[-1], after) if ids else TOTAL_BOUND
+        return Found(ids[:limit], total, is_exact=False, is_more=len(ids) > limit)
 
     async def graph(self, workspace_id: str, profile: UUID) -> tuple[list[NodeRow], list[LinkRow]]:
         """The nodes of a profile, and its links: those that hold and those that do not."""
@@ -136,6 +138,11 @@ class ProfileReads:
             raise
 
 
-def _typed(statement: tuple[str, list[Any]]) -> tuple[Any, list[Any]]:
+async def _ids(connection: psycopg.AsyncConnection[Any], statement: Query) -> list[UUID]:
+    rows = await connection.execute(*_typed(statement))
+    return [one for (one,) in await rows.fetchall()]
+
+
+def _typed(statement: Query) -> tuple[Any, list[Any]]:
     # psycopg asks for literal SQL; these texts are put together in cdp_identity.search from its own constants
     return statement
