@@ -6,7 +6,7 @@ import gc
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import psycopg
@@ -249,9 +249,16 @@ async def _memberships(pool: Pool) -> Any:
         return await session._rows("SELECT * FROM segmenter.profile_segments WHERE workspace_id = %s", [ADA])
 
 
-async def _search(pool: Pool) -> Any:
-    search = ProfileSearch(email="x.exam")
-    return (await reads(pool).search(conditions(ADA, search, "USD", Spelling("US", frozenset())), 10, 0, None))[0]
+async def _search(pool: Pool, **asked: Any) -> Any:
+    search = conditions(ADA, ProfileSearch(**asked), "USD", Spelling("US", frozenset()))
+    return (await reads(pool).search(search, 10, 0, None)).ids
+
+
+async def _walk(pool: Pool) -> Any:
+    """What a search does first, and goes on with where many are found."""
+    sql, parameters = conditions(ADA, ProfileSearch(), "USD", Spelling("US", frozenset())).walk(10, None)
+    async with pool.connection() as connection:
+        return await (await connection.execute(cast(Any, sql), parameters)).fetchall()
 
 
 async def _listed(listing: Awaitable[tuple[list[Any], int]]) -> list[Any]:
@@ -281,7 +288,9 @@ QUESTIONS: Final[dict[str, Call]] = {
     "a profile": lambda pool: reads(pool).record_of(ADA, X),
     "profiles": lambda pool: reads(pool).records(ADA, [X]),
     "consents": lambda pool: reads(pool).consents(ADA, [X]),
-    "search": _search,
+    "search by an address": lambda pool: _search(pool, email="x.exam"),
+    "search by nothing": _search,
+    "walk": _walk,
 }
 
 
