@@ -1,5 +1,6 @@
 """What a batch says -> locks, reads, the pure decisions, writes; all inside one transaction of the caller."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,18 +9,20 @@ from uuid import UUID
 
 import msgspec
 
-from cdp_identity import changes, golden
+from cdp_identity import changes
 from cdp_identity.batch import Sayings
 from cdp_identity.changes import Changes, Group
 from cdp_identity.graph import Guards, Link, Pair, other_end
 from cdp_identity.newcomers import Newcomer, newcomers
 from cdp_identity.ports import Transaction, Unlocked
 from cdp_identity.regroup import Regrouping, earliest, reach, regroup
+from cdp_identity.revenue import OrderChange, revenue_of, with_changes
 from cdp_identity.rows import Key, LinkRow, NodeRow, OrderRow, ProfileRow, place
 from cdp_identity.statements import Reading
 from cdp_schemas.profiles import ProfileUpdated, Revenue
 
 _NOTHING: Final = frozenset[Key]()
+Ordered = Mapping[Key, Sequence[OrderChange]]  # node -> what its orders bring that changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,11 @@ class Application:
     async def apply(self, known: Mapping[Key, NodeRow], sayings: Sayings) -> Changes:
         """Makes the batch's effects. Raises Unlocked when more profiles must be locked first."""
         new = await self._new_links(sayings.links)
-        orders, speakers = await self._orders(sayings)
-        touched = self._touched(known, sayings, new) | speakers
+        orders, ordered = await self._orders(sayings)
+        touched = self._touched(known, sayings, new) | ordered.keys()
         if not touched:
             return Changes()
-        fresh, result = newcomers(known, sayings, speakers, self._now, self._rules.reading.currency)
+        fresh, result = newcomers(known, sayings, ordered.keys(), self._now, self._rules.reading.currency)
         touched -= fresh.keys()
         locked, versions = await self._lock(known, touched, fresh)
         if new:
@@ -65,7 +68,7 @@ class Application:
         because = {end: row.link.message_id for row in new for end in row.link.pair}
         result.moved = changes.moves(locked.nodes, found, self._now, because)
         await self._tx.save_orders(orders)
-        await self._fold(locked, found, result, speakers, regrouped)
+        await self._fold(locked, found, result, ordered, regrouped)
         await self._save(locked, regrouped, result)
         await self._tx.add_nodes([one.row for one in fresh.values()])
         number = msgspec.structs.replace
@@ -77,7 +80,7 @@ class Application:
         regrouped = await self._regroup(locked, locked.nodes, (), revoked)
         found = changes.groups(locked.nodes, regrouped, {})
         result = Changes(moved=changes.moves(locked.nodes, found, self._now, {}))
-        await self._fold(locked, found, result, set(), regrouped)
+        await self._fold(locked, found, result, {}, regrouped)
         await self._save(locked, regrouped, result)
         return result
 
@@ -88,20 +91,24 @@ class Application:
         rows = (LinkRow(workspace_id, link, "h", source_id) for workspace_id, link, source_id in said.values())
         return earliest(known, rows)
 
-    async def _orders(self, sayings: Sayings) -> tuple[list[OrderRow], set[Key]]:
-        """The orders that change, and the nodes whose revenue that may change."""
+    async def _orders(self, sayings: Sayings) -> tuple[list[OrderRow], Ordered]:
+        """The orders that change, and what that changes for the nodes that they are and were of."""
         if not sayings.orders:
-            return [], set()
+            return [], {}
         stored = await self._tx.orders(sayings.orders)
-        rows, speakers = [], set()
+        rows: list[OrderRow] = []
+        ordered: defaultdict[Key, list[OrderChange]] = defaultdict(list)
         for key, said in sayings.orders.items():
             old = stored.get(key)
             order = said if old is None else old.order.join(said)
             if old is None or order != old.order:
                 rows.append(OrderRow(*key, order))
-                owners = {order.owner.node} | ({old.order.owner.node} if old else set())
-                speakers |= {(key[0], node) for node in owners}
-        return rows, speakers
+                before = None if old is None else old.order.total()
+                if old is not None and old.order.owner.node != order.owner.node:
+                    ordered[key[0], old.order.owner.node].append(OrderChange(before, None))
+                    before = None
+                ordered[key[0], order.owner.node].append(OrderChange(before, order.total()))
+        return rows, ordered
 
     def _touched(self, known: Mapping[Key, NodeRow], sayings: Sayings, new: Iterable[LinkRow]) -> set[Key]:
         least = self._rules.least_move
@@ -180,15 +187,15 @@ class Application:
             found |= rows
 
     async def _fold(
-        self, locked: Locked, found: dict[Key, Group], result: Changes, speakers: set[Key], regrouped: Regrouping
+        self, locked: Locked, found: dict[Key, Group], result: Changes, ordered: Ordered, regrouped: Regrouping
     ) -> None:
         """Golden records of all groups that are not as before."""
-        spoken = {node for _, node in speakers}
+        spoken = {node for _, node in ordered}
         # a link alone can change what is allowed: consent asks since when two nodes are one profile
         linked = {end for row in regrouped.links for end in row.link.pair}
         changed = spoken | linked | {row.node_id for row in result.nodes}
         stale = [group for group in found.values() if group.is_new_set or group.has(changed)]
-        revenues = await self._revenues(locked, stale, spoken)
+        revenues = await self._revenues(locked, stale, ordered)
         for group in stale:
             before = locked.profiles.get(group.key)
             record = changes.fold_profile(group, self._created_at(locked, group), revenues[group.key])
@@ -197,16 +204,22 @@ class Application:
                 result.updated.append(record)
         self._find_gone(locked, found, result)
 
-    async def _revenues(self, locked: Locked, stale: Sequence[Group], spoken: set[UUID]) -> dict[Key, Revenue]:
-        """The ledger's sums where nodes or orders changed, else what the profile has."""
-        counted = [group for group in stale if group.is_new_set or group.has(spoken)]
-        sums = await self._tx.sums({(row.workspace_id, row.node_id) for group in counted for row in group.nodes})
+    async def _revenues(self, locked: Locked, stale: Sequence[Group], ordered: Ordered) -> dict[Key, Revenue]:
+        """What the profile has, with the orders that changed; from the ledger where that does not tell it."""
         currency = self._rules.reading.currency
-        known = {key: row.revenue for key, row in locked.profiles.items()}
-        revenues = {group.key: known.get(group.key, Revenue(currency)) for group in stale}
+        known = {key: row.revenue for key, row in locked.profiles.items() if row.version > 0}
+        revenues: dict[Key, Revenue] = {}
+        for group in stale:
+            changed = [one for row in group.nodes for one in ordered.get((row.workspace_id, row.node_id), ())]
+            before = None if group.is_new_set else known.get(group.key)
+            after = with_changes(before, changed, currency) if before is not None and changed else before
+            if after is not None:
+                revenues[group.key] = after
+        counted = [group for group in stale if group.key not in revenues]
+        sums = await self._tx.sums({(row.workspace_id, row.node_id) for group in counted for row in group.nodes})
         for group in counted:
             rows = [one for row in group.nodes for one in sums.get((row.workspace_id, row.node_id), ())]
-            revenues[group.key] = golden.revenue_of(rows, currency)
+            revenues[group.key] = revenue_of(rows, currency)
         return revenues
 
     def _created_at(self, locked: Locked, group: Group) -> datetime:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from cdp_identity import consent, traits
@@ -34,17 +34,6 @@ class Member:
     first_seen: int
     last_seen: int | None = None
     state: NodeState = field(default_factory=NodeState)
-
-
-class Sum(NamedTuple):
-    """The order ledger of one profile in one currency, minor units and µs."""
-
-    currency: str
-    net: int
-    refunded: int
-    orders: int
-    first_at: int
-    last_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +73,3 @@ def identifiers(said: Iterable[tuple[str, Any, str]]) -> dict[str, list[str]]:
     for kind, _, value in sorted(said):
         found.setdefault(kind, []).append(value)
     return found
-
-
-def revenue_of(sums: Iterable[Sum], currency: str) -> Revenue:
-    """The sums of a profile's nodes as its revenue; other currencies than the workspace's are kept apart.
-
-    ``order_count`` and the times count every order, whatever its currency.
-    """
-    rows = list(sums)
-    net: dict[str, int] = {}
-    for row in rows:
-        net[row.currency] = net.get(row.currency, 0) + row.net
-    return Revenue(
-        currency,
-        net.get(currency, 0),
-        sum(row.orders for row in rows),
-        sum(row.refunded for row in rows if row.currency == currency),
-        from_micros(min(row.first_at for row in rows)) if rows else None,
-        from_micros(max(row.last_at for row in rows)) if rows else None,
-        dict(sorted(net.items())),
-    )

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from cdp_identity.golden import Sum
 from cdp_identity.graph import Pair
+from cdp_identity.revenue import Sum
 from cdp_identity.rows import ConsentEntry, Key, LinkRow, Message, NodeRow, OrderKey, OrderRow, ProfileRow
 from cdp_schemas.profiles import ProfileUpdated
 

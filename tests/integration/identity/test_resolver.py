@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from uuid import UUID
+
 import pytest
 
 from cdp_eventlog.log import Outgoing
 from cdp_eventlog.memory import MemoryLog
+from cdp_identity.adapters.postgres import PostgresTransaction
 from cdp_identity.application import Rules
+from cdp_identity.revenue import Sum
+from cdp_identity.rows import Key
 from cdp_runtime.postgres import Pool
 from cdp_schemas.codec import Codec
 from cdp_schemas.events import ReceivedEvent
@@ -80,6 +86,31 @@ async def test_a_chain_of_merges_ends_in_one_profile_that_knows_all_orders_once(
     assert ada.profile_id == ADA
     assert (ada.revenue.ltv_minor, ada.revenue.refunded_minor, ada.revenue.order_count) == (4999, 999, 1)
     assert ada.identifiers["anonymous_id"] == ["a1", "a2"]
+
+
+async def test_an_order_more_does_not_read_the_buyers_other_orders_and_a_cancelled_one_does(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, summed = MemoryLog(), list[UUID]()
+    sums = PostgresTransaction.sums
+
+    async def noted(self: PostgresTransaction, nodes: Collection[Key]) -> dict[Key, list[Sum]]:
+        summed.extend(node for _, node in nodes)
+        return await sums(self, nodes)
+
+    def order(seconds: int, number: int, event_name: str = "Order Completed", **more: object) -> Outgoing:
+        said = {"order_id": f"o{number}", **more}
+        return event(seconds=seconds, user_id="ada", event=event_name, properties=said)
+
+    await resolve(log, pool, order(1, 1, revenue=10), order(2, 2, revenue="20.50"))
+    monkeypatch.setattr(PostgresTransaction, "sums", noted)
+    await resolve(log, pool, order(3, 3, revenue=5), order(4, 1, "Order Refunded", total=4))
+    revenue = profiles(log)[ADA].revenue
+    assert (revenue.ltv_minor, revenue.refunded_minor, revenue.order_count) == (3150, 400, 3)
+    assert (revenue.first_order_at, revenue.last_order_at, summed) == (at(1), at(3), [])
+    await resolve(log, pool, order(5, 3, "Order Cancelled"))
+    revenue = profiles(log)[ADA].revenue
+    assert (revenue.ltv_minor, revenue.order_count, revenue.last_order_at, summed) == (2650, 2, at(2), [ADA])
 
 
 async def test_consent_after_a_merge_is_the_most_restrictive_until_it_is_given_anew(pool: Pool) -> None:

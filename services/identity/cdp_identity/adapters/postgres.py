@@ -12,9 +12,10 @@ import psycopg
 from cdp_identity import orders
 from cdp_identity.adapters import postgres_sql as sql
 from cdp_identity.adapters.postgres_rows import link_row, node_row, profile_row, profile_updates
-from cdp_identity.golden import Sum, from_micros, to_micros
+from cdp_identity.golden import from_micros, to_micros
 from cdp_identity.graph import Pair
 from cdp_identity.ports import Claim, DataRefused, Fenced, Progress, StoreUnavailable
+from cdp_identity.revenue import Sum
 from cdp_identity.rows import (
     ConsentEntry,
     Key,
