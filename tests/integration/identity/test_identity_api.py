@@ -222,6 +222,7 @@ async def test_the_pages_of_a_search_beyond_the_bound_hold_everybody_once_and_te
     api: httpx.AsyncClient, pool: Pool, passed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cdp_identity.search._PASSED", passed)
+    monkeypatch.setattr("cdp_identity.search._PROBED", 100)
     monkeypatch.setattr("cdp_identity.search.TOTAL_BOUND", 1000)
     monkeypatch.setattr("cdp_identity.adapters.postgres_reads.TOTAL_BOUND", 1000)
     async with pool.connection() as connection:
