@@ -21,12 +21,9 @@ from cdp_devstack.process import NOBODY, Command
 USER = PASSWORD = DATABASE = "cdp"
 
 
-def _memory_mb() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-
-
-def _buffers_mb(memory_mb: int) -> int:
+def _buffers_mb() -> int:
     """An eighth of the machine's memory, for it serves three other stores too; a million profiles take some 600 MB."""
+    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     return max(128, min(1024, memory_mb // 8))
 
 
@@ -34,7 +31,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "200",
-    "shared_buffers": f"{_buffers_mb(_memory_mb())}MB",
+    "shared_buffers": f"{_buffers_mb()}MB",
     "effective_cache_size": "1GB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",

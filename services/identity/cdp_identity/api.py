@@ -110,13 +110,15 @@ class IdentityApi:
         except ValueError as error:
             raise _invalid("minLtv", str(error)) from error
         found = await self._reading.search(asked, body.limit, body.offset, after)
-        ids, total, is_exact = found.ids, found.total, found.is_exact
+        ids = found.ids
         records = await self._reading.records(who.workspace_id, ids)
         segments = await _segments(request, who.workspace_id, ids)
         sees_pii = "profiles:pii" in who.scopes
         shown = [profile_of(records[one], segments.get(one, []), sees_pii=sees_pii) for one in ids if one in records]
         cursor = profile_ref(ids[-1]) if found.is_more else None
-        page = ProfilePage(profiles=shown, total=total, total_is_exact=is_exact, limit=body.limit, cursor=cursor)
+        page = ProfilePage(
+            profiles=shown, total=found.total, total_is_exact=found.is_exact, limit=body.limit, cursor=cursor
+        )
         return Answer(data=page)
 
     async def identities(self, ref: Ref, who: MayRead) -> Answer[Graph]:

@@ -16,7 +16,7 @@ from cdp_schemas.nodes import node_id
 
 Query = tuple[str, list[Any]]
 TOTAL_BOUND: Final = 10_000  # counted one by one no further
-PROBED: Final = 1_000  # profiles that are looked at first, in the order of their ids
+_PROBED: Final = 1_000  # profiles that are looked at first, in the order of their ids
 _PASSED: Final = 100  # profiles that a walk looks at for each that it is to find
 _SURE: Final = 10  # ids that say how far they are from one another on the whole
 _FIRST: Final = UUID(int=0)  # before every id
@@ -83,7 +83,7 @@ class Found:
 
 def is_common(found: int) -> bool:
     """Whether as many among the probed promise that a walk finds a page."""
-    return found * _PASSED >= PROBED
+    return found * _PASSED >= _PROBED
 
 
 def estimate(rank: int, last: UUID, after: UUID | None) -> int:
@@ -110,7 +110,7 @@ class Conditions:
 
     def probe(self, after: UUID | None) -> Query:
         """Ids of all that are found among the next profiles in the order of the ids."""
-        return self._walk(after, PROBED, PROBED)
+        return self._walk(after, _PROBED, _PROBED)
 
     def walk(self, wanted: int, after: UUID | None) -> Query:
         """The next ids in their order, as far as they are among so many profiles that a common search finds them there.

@@ -79,7 +79,7 @@ class ProfileReads:
         wanted = offset + limit + 1
         async with self._connection() as connection:
             met = [] if conditions.has_address else await _ids(connection, conditions.probe(after))
-            if len(met) < wanted and is_common(len(met)):
+            if len(met) < wanted and is_common(len(met)) and estimate(len(met), met[-1], after) > TOTAL_BOUND:
                 met = await _ids(connection, conditions.walk(wanted, after))
             if len(met) >= wanted and (total := estimate(wanted, met[wanted - 1], after)) > TOTAL_BOUND:
                 return Found(met[offset : wanted - 1], total, is_exact=False, is_more=True)
