@@ -1,10 +1,11 @@
 """Counts of events by name and age, or aggregates of them -> for each condition the profiles that satisfy it."""
 
+import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from cdp_segmenter.rules.ast import Aggregate, EventCondition
+from cdp_segmenter.rules.ast import Aggregate, Comparison, EventCondition
 from cdp_segmenter.rules.columns import NEVER_MS, Columns
 from cdp_segmenter.rules.compare import satisfied
 from cdp_segmenter.rules.fact_columns import instant_of_ms
@@ -12,6 +13,7 @@ from cdp_segmenter.rules.look import REMEMBERED, Answer, Look
 from cdp_segmenter.rules.moments import moves_with_time, turns
 
 _NOTHING: Final[dict[Aggregate, Any]] = {"count": 0, "sum": 0, "first": None, "last": None}
+_FEW: Final = 8  # codes of a profile whose counts others may share; of more, no two have the same counts
 
 
 class CountTests:
@@ -29,6 +31,7 @@ class CountTests:
         for index, codes in enumerate(sums):
             for code in codes:
                 self._sums_of.setdefault(code, []).append(index)
+        self._all_same_from = [_all_same_from(leaf.comparison for leaf in self._at(places)) for places in self._places]
         self._held: list[dict[int, int]] = [{} for _ in sums]
         self._without = [self._holding(index, 0) for index in range(len(sums))]
         self.of_nothing = sum(self._without)
@@ -36,6 +39,8 @@ class CountTests:
 
     def held(self, codes: Sequence[int], counts: Sequence[int]) -> int:
         """The conditions that hold for a profile with so many events of each code, as bits."""
+        if len(codes) > _FEW:
+            return self._tested(codes, counts)
         key = (*codes, *counts)
         held = self._known.get(key)
         if held is None:
@@ -57,12 +62,16 @@ class CountTests:
     def _holding(self, index: int, total: int) -> int:
         """The conditions over one sum that hold for this total; each has a place of its own, so they can be added."""
         known = self._held[index]
+        total = min(total, self._all_same_from[index])
         if total not in known:
             if len(known) >= REMEMBERED:
                 known.clear()
-            tests = ((place, self.leaves[place].comparison) for place in self._places[index])
-            known[total] = sum(1 << place for place, test in tests if satisfied(test, float(total), None))
+            tests = zip(self._places[index], self._at(self._places[index]), strict=True)
+            known[total] = sum(1 << place for place, leaf in tests if satisfied(leaf.comparison, float(total), None))
         return known[total]
+
+    def _at(self, places: Iterable[int]) -> list[EventCondition]:
+        return [self.leaves[place] for place in places]
 
 
 class EventTests:
@@ -130,6 +139,13 @@ def _holders(look: Look, leaf: EventCondition, everyone: Iterable[int], seen: di
             for moment in turns(leaf.comparison, instant_of_ms(read), look.now):
                 look.turns_at(number, moment)
     return look.set_of(held)
+
+
+def _all_same_from(comparisons: Iterable[Comparison]) -> int:
+    """A count that no comparison tells from any higher one."""
+    values = [one.value if isinstance(one.value, tuple) else (one.value,) for one in comparisons]
+    numbers = [number for some in values for number in some if isinstance(number, int | float | Decimal)]
+    return max((math.floor(number) + 1 for number in numbers), default=0)
 
 
 def _value(aggregate: Aggregate, read: Any) -> Any:

@@ -52,6 +52,8 @@ class FactTests:
         return zip(*columns, strict=True)
 
     def _steadily(self, read: Read, now: datetime) -> int:
+        if not self._steady:
+            return 0
         held = self._known.get(read)
         if held is None:
             if len(self._known) >= REMEMBERED:

@@ -9,8 +9,8 @@ from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.times import epoch_ms, whole_ms
 
 Answer = Mapping[str, Sequence[Any]]
-# values whose tests are kept, per workspace and field: of counts of events, up to a kilobyte each
-REMEMBERED: Final = 2_000
+# values whose tests are kept, per workspace and field: of counts of events, up to half a kilobyte each
+REMEMBERED: Final = 500
 
 
 class Look:
