@@ -101,7 +101,7 @@ class IdentityApi:
         return Answer(data=Deleted(id=profile_ref(profile)))
 
     async def search(self, body: ProfileSearch, request: Request, who: MayRead) -> Answer[ProfilePage]:
-        """Profiles for which every condition holds, in the order of their ids; beyond 10,000 `total` is an estimate."""
+        """Profiles for which every condition holds, in the order of their ids; of many, `total` is an estimate."""
         after = parse_profile_ref(body.cursor) if body.cursor else None
         if body.cursor and after is None:
             raise _invalid("cursor", "is not one that a search answered with")

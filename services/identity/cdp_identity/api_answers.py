@@ -27,8 +27,11 @@ class ProfilePage(Wire):
     """One page of a search. ``cursor`` is None on the last one."""
 
     profiles: list[Profile]
-    total: int = Field(description="how many there are on all pages; beyond 10,000 an estimate")
-    total_is_exact: bool = Field(description="false for an estimate: there are more than 10,000")
+    total: int = Field(description="how many there are on all pages")
+    total_is_exact: bool = Field(
+        description="false for an estimate, right to within about a seventh: of more than 10,000, and of more than "
+        "some hundreds where there are more than 100,000 profiles"
+    )
     limit: int
     cursor: str | None
 

@@ -1,6 +1,7 @@
 """A profile search -> SQL statements with their parameters: for a page of ids, and for how many there are in all."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -19,7 +20,10 @@ TOTAL_BOUND: Final = 10_000  # counted one by one no further
 _PROBED: Final = 1_000  # profiles that are looked at first, in the order of their ids
 _PASSED: Final = 100  # profiles that a walk looks at for each that it is to find
 _SURE: Final = 10  # ids that say how far they are from one another on the whole
-_FIRST: Final = UUID(int=0)  # before every id
+_LARGE: Final = 100_000  # profiles of a workspace whose first ones are searched before all are
+_TELLING: Final = 50  # found among the first ones, they tell how many there are in all to within a seventh
+_START: Final = UUID(int=0)  # before every id
+FIRST_END: Final = UUID(int=1 << 125)  # an eighth of all ids come before it, and have indexes of their own
 _NEXT: Final = """(
     SELECT * FROM identity.workspace_profiles WHERE workspace_id = %s AND profile_id > %s
     ORDER BY workspace_id, profile_id LIMIT %s)"""
@@ -72,7 +76,7 @@ class ProfileSearch(Wire):
 class Found:
     """One page of ids, in their order; how many there are on all pages; and whether a page follows.
 
-    A total that is not exact is an estimate, and more than TOTAL_BOUND.
+    A total that is not exact is an estimate.
     """
 
     ids: list[UUID]
@@ -81,18 +85,47 @@ class Found:
     is_more: bool
 
 
-def is_common(found: int) -> bool:
-    """Whether as many among the probed promise that a walk finds a page."""
-    return found * _PASSED >= _PROBED
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Ids of all that satisfy a search among the next profiles, and the last of these; None: no more follow."""
+
+    ids: list[UUID]
+    last: UUID | None
+
+    def promises(self, wanted: int, after: UUID | None) -> bool:
+        """Whether a walk from here on is likely to find as many, and they are too many to be counted."""
+        met = len(self.ids)
+        is_common = met < wanted and met * _PASSED >= _PROBED
+        return is_common and is_beyond(estimate(met, self.ids[-1], after))
+
+    def is_of_many(self, after: UUID | None) -> bool:
+        """Whether the workspace is so large that its first profiles tell enough, and there are such after ``after``."""
+        early = after is None or after < FIRST_END
+        return early and self.last is not None and estimate(_PROBED, self.last, after) > _LARGE
+
+
+def is_beyond(total: int) -> bool:
+    """Whether that is more than is counted."""
+    return total > TOTAL_BOUND
+
+
+def tells(found: int, wanted: int) -> bool:
+    """Whether so many among the first profiles fill the page and tell how many there are in all."""
+    return found >= max(wanted, _TELLING)
 
 
 def estimate(rank: int, last: UUID, after: UUID | None) -> int:
-    """How many there are in all, to two digits, when the ``rank``-th of those after ``after`` is ``last``.
+    """How many there are in all, to two digits, when the ``rank``-th of those after ``after`` is ``last``; 0: too few.
 
     Ids are hashes, so the n-th smallest of N lies near n/N of all there could be (the mean of (n - 1) / share is N).
     """
-    share = (last.int - (after or _FIRST).int) / 2**128
-    return max(TOTAL_BOUND, int(float(f"{(rank - 1) / share:.2g}"))) if rank >= _SURE else TOTAL_BOUND
+    share = (last.int - (after or _START).int) / 2**128
+    return int(float(f"{(rank - 1) / share:.2g}")) if rank >= _SURE else 0
+
+
+def estimate_beyond(rank: int, last: UUID | None, after: UUID | None) -> int:
+    """How many there are when they are more than is counted; without a ``last`` no id tells anything."""
+    return max(TOTAL_BOUND, estimate(rank, last, after) if last else 0)
 
 
 class Conditions:
@@ -103,14 +136,24 @@ class Conditions:
         self._workspace_id = workspace_id
         self._sql = ["p.workspace_id = %s AND p.version > 0"]
         self._parameters: list[Any] = [workspace_id]
+        self._amounts: list[str] = []
 
     def add(self, sql: str, *parameters: Any) -> None:
         self._sql.append(sql)
         self._parameters += parameters
 
+    def add_amount(self, comparison: str, minor: int) -> None:
+        """Compares the revenue that a profile has brought, in minor units."""
+        self._amounts.append(f"{comparison} {minor:d}")
+
     def probe(self, after: UUID | None) -> Query:
-        """Ids of all that are found among the next profiles in the order of the ids."""
-        return self._walk(after, _PROBED, _PROBED)
+        """One row: ids of all that are found among the next profiles in the order of the ids, and the last of these."""
+        sql, parameters = self._walk(after, _PROBED, _PROBED)
+        return (
+            f"SELECT ARRAY({sql}), (SELECT profile_id FROM identity.workspace_profiles "  # noqa: S608
+            "WHERE workspace_id = %s AND profile_id > %s ORDER BY workspace_id, profile_id LIMIT 1 OFFSET %s)",
+            [*parameters, self._workspace_id, after or _START, _PROBED - 1],
+        )
 
     def walk(self, wanted: int, after: UUID | None) -> Query:
         """The next ids in their order, as far as they are among so many profiles that a common search finds them there.
@@ -119,30 +162,42 @@ class Conditions:
         """
         return self._walk(after, _PASSED * wanted, wanted)
 
+    def first(self, limit: int, offset: int, after: UUID | None) -> Query:
+        """One row: how many there are after ``after`` among the first profiles, and a page of them.
+
+        The sum is what the small index of the first profiles' amounts is over, and no large one.
+        """
+        ids = f"{self._ids(amount='p.ltv_minor + 0')} AND p.profile_id < '{FIRST_END}' AND p.profile_id > %s"
+        return self._counted(ids, [*self._parameters, after or _START], limit, offset, after)
+
     def some(self, limit: int, offset: int, after: UUID | None) -> Query:
         """One row: how many there are, counted no further than one beyond the bound, and the page that these make.
 
         The page is right when that is all of them; they are taken in whatever order is quickest.
         """
-        return (
-            f"WITH found AS MATERIALIZED ({self._ids()} LIMIT %s) SELECT (SELECT count(*) FROM found), ARRAY("  # noqa: S608
-            "SELECT profile_id FROM found WHERE profile_id > %s ORDER BY profile_id LIMIT %s OFFSET %s)",
-            [*self._parameters, TOTAL_BOUND + 1, after or _FIRST, limit + 1, offset],
-        )
+        return self._counted(f"{self._ids()} LIMIT %s", [*self._parameters, TOTAL_BOUND + 1], limit, offset, after)
 
     def page(self, limit: int, offset: int, after: UUID | None) -> Query:
         """Ids of one page, in the order of the ids; one more than the page shows whether there is a next one."""
         return (
             f"{self._ids()} AND p.profile_id > %s ORDER BY p.profile_id LIMIT %s OFFSET %s",
-            [*self._parameters, after or _FIRST, limit + 1, offset],
+            [*self._parameters, after or _START, limit + 1, offset],
         )
 
     def _walk(self, after: UUID | None, passed: int, wanted: int) -> Query:
-        parameters = [self._workspace_id, after or _FIRST, passed, *self._parameters, wanted]
+        parameters = [self._workspace_id, after or _START, passed, *self._parameters, wanted]
         return f"{self._ids(_NEXT)} ORDER BY p.profile_id LIMIT %s", parameters
 
-    def _ids(self, source: str = "identity.workspace_profiles") -> str:
-        return f"SELECT p.profile_id FROM {source} AS p WHERE {' AND '.join(self._sql)}"  # noqa: S608 -- own constants
+    def _counted(self, found: str, parameters: list[Any], limit: int, offset: int, after: UUID | None) -> Query:
+        return (
+            f"WITH found AS MATERIALIZED ({found}) SELECT (SELECT count(*) FROM found), ARRAY("  # noqa: S608
+            "SELECT profile_id FROM found WHERE profile_id > %s ORDER BY profile_id LIMIT %s OFFSET %s)",
+            [*parameters, after or _START, limit + 1, offset],
+        )
+
+    def _ids(self, source: str = "identity.workspace_profiles", amount: str = "p.ltv_minor") -> str:
+        which = " AND ".join([*self._sql, *(f"{amount} {comparison}" for comparison in self._amounts)])
+        return f"SELECT p.profile_id FROM {source} AS p WHERE {which}"  # noqa: S608 -- own constants
 
 
 def conditions(workspace_id: str, search: ProfileSearch, currency: str, spelling: Spelling) -> Conditions:
@@ -150,22 +205,37 @@ def conditions(workspace_id: str, search: ProfileSearch, currency: str, spelling
     found = Conditions(workspace_id, has_address=search.email is not None)
     if search.email is not None:
         _email(found, workspace_id, search.email, spelling)
-    if search.country is not None:
-        nested = Jsonb({"address": {"country": search.country}})
-        found.add("(p.traits @> %s OR p.traits @> %s)", Jsonb({"country": search.country}), nested)
-    if search.tags:
-        found.add("p.traits @> %s", Jsonb({"tags": search.tags}))
     if search.min_ltv is not None:
-        found.add("p.ltv_minor >= %s", to_minor(search.min_ltv, currency))
+        found.add_amount(">=", to_minor(search.min_ltv, currency))
         if search.min_ltv > 0:
-            found.add("p.order_count > 0")  # lets the index of buyers serve
+            found.add("p.order_count > 0")  # lets the indexes of buyers serve
     if search.max_ltv is not None:
-        found.add("p.ltv_minor <= %s", to_minor(search.max_ltv, currency))
-    for trait, value in search.traits().items():
-        found.add("p.traits @> %s", Jsonb({trait: value}))
-    for purpose, granted in search.consents().items():
-        found.add("p.consent @> %s" if granted else "coalesce(NOT p.consent @> %s, true)", Jsonb({purpose: True}))
+        found.add_amount("<=", to_minor(search.max_ltv, currency))
+    consents = search.consents()
+    for purpose, granted in consents.items():
+        if not granted:
+            found.add("coalesce(NOT p.consent @> %s, true)", Jsonb({purpose: True}))
+    _said(found, search, {purpose: True for purpose, granted in consents.items() if granted})
     return found
+
+
+def _said(found: Conditions, search: ProfileSearch, granted: Mapping[str, bool]) -> None:
+    """What the index of traits and consents answers as a whole: the planner would misjudge its parts together."""
+    places: list[dict[str, Any]] = [{}]
+    if search.country is not None:
+        places = [{"country": search.country}, {"address": {"country": search.country}}]
+    wanted = {"tags": search.tags} if search.tags else {}
+    apart: dict[str, Any] = {}
+    for trait, value in search.traits().items():
+        # said of one trait twice, both must hold
+        (apart if trait in wanted or trait in ("country", "address") else wanted)[trait] = value
+    for trait, value in apart.items():
+        found.add("p.traits @> %s", Jsonb({trait: value}))
+    ways = [{"traits": place | wanted, "consent": granted} for place in places]
+    parts = [[(column, Jsonb(said)) for column, said in way.items() if said] for way in ways]
+    if any(parts):
+        either = (" AND ".join(f"p.{column} @> %s" for column, _ in part) for part in parts)
+        found.add(f"({' OR '.join(either)})", *(said for part in parts for _, said in part))
 
 
 def _email(found: Conditions, workspace_id: str, text: str, spelling: Spelling) -> None:

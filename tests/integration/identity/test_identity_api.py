@@ -14,6 +14,7 @@ from cdp_eventlog.memory import MemoryLog
 from cdp_identity.adapters.postgres_reads import ProfileReads
 from cdp_identity.api import IdentityApi
 from cdp_identity.identifiers import Spelling
+from cdp_identity.search import FIRST_END, estimate
 from cdp_identity.writing import ProfileWrites
 from cdp_runtime.auth import SCOPES, Principal
 from cdp_runtime.clock import SystemClock
@@ -217,14 +218,18 @@ async def test_search_finds_by_every_condition_and_pages(api: httpx.AsyncClient,
     assert (await api.post("/profiles/search", json={"colour": "red"})).status_code == 422
 
 
-@pytest.mark.parametrize("passed", [100, 1], ids=["found on the way", "found by sorting"])
+@pytest.mark.parametrize(
+    ("passed", "large", "limit"),
+    [(100, 100_000, 300), (1, 0, 100), (1, 100_000, 300)],
+    ids=["found on the way", "found among the first", "found by sorting"],
+)
 async def test_the_pages_of_a_search_beyond_the_bound_hold_everybody_once_and_tell_about_how_many(
-    api: httpx.AsyncClient, pool: Pool, passed: int, monkeypatch: pytest.MonkeyPatch
+    api: httpx.AsyncClient, pool: Pool, passed: int, large: int, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cdp_identity.search._PASSED", passed)
     monkeypatch.setattr("cdp_identity.search._PROBED", 100)
     monkeypatch.setattr("cdp_identity.search.TOTAL_BOUND", 1000)
-    monkeypatch.setattr("cdp_identity.adapters.postgres_reads.TOTAL_BOUND", 1000)
+    monkeypatch.setattr("cdp_identity.search._LARGE", large)
     async with pool.connection() as connection:
         rows = await connection.execute(CROWD)
         expected = sorted(profile_ref(row[0]) for row in await rows.fetchall() if row[1] == "GB")
@@ -232,13 +237,17 @@ async def test_the_pages_of_a_search_beyond_the_bound_hold_everybody_once_and_te
     seen: list[str] = []
     cursor = None
     while cursor is not None or not seen:
-        answer = await api.post("/profiles/search", json={"country": "GB", "limit": 300, "cursor": cursor})
+        answer = await api.post("/profiles/search", json={"country": "GB", "limit": limit, "cursor": cursor})
         page = answer.json()["data"]
-        assert 1400 <= page["total"] <= 1900
+        assert abs(page["total"] / 1650 - 1) <= 4 / limit**0.5
         assert not page["totalIsExact"]
         seen += [profile["id"] for profile in page["profiles"]]
         cursor = page["cursor"]
     assert seen == expected
+    if not large:
+        among_first = sum(one < profile_ref(FIRST_END) for one in expected)
+        page = (await api.post("/profiles/search", json={"country": "GB", "limit": 100})).json()["data"]
+        assert page["total"] == estimate(among_first, FIRST_END, None)
     few = (await api.post("/profiles/search", json={"country": "US", "limit": 300})).json()["data"]
     assert (few["total"], few["totalIsExact"], len(few["profiles"])) == (550, True, 300)
     beyond = await api.post("/profiles/search", json={"country": "GB", "limit": 50, "offset": 1620})

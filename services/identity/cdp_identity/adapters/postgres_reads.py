@@ -13,7 +13,17 @@ from cdp_identity.adapters.postgres_rows import link_row, node_row, read_record
 from cdp_identity.adapters.postgres_sql import LINK_COLUMNS, MEMBERS, NODES, PROFILE_COLUMNS
 from cdp_identity.batch import message_key
 from cdp_identity.rows import ConsentEntry, LinkRow, NodeRow
-from cdp_identity.search import TOTAL_BOUND, Conditions, Found, Query, estimate, is_common
+from cdp_identity.search import (
+    FIRST_END,
+    Conditions,
+    Found,
+    Probed,
+    Query,
+    estimate,
+    estimate_beyond,
+    is_beyond,
+    tells,
+)
 from cdp_runtime.clock import Clock
 from cdp_runtime.envelope import unavailable
 from cdp_runtime.postgres import Pool, retryable
@@ -75,21 +85,28 @@ class ProfileReads:
         return None if row is None else read_record(row)
 
     async def search(self, conditions: Conditions, limit: int, offset: int, after: UUID | None) -> Found:
-        """Whom many satisfy is met on a walk in the order of the ids; all others are fetched at once and counted."""
+        """Whom many satisfy is met on a walk in the order of the ids, whom some satisfy among the first of them.
+
+        All others are fetched at once and counted.
+        """
         wanted = offset + limit + 1
         async with self._connection() as connection:
-            met = [] if conditions.has_address else await _ids(connection, conditions.probe(after))
-            if len(met) < wanted and is_common(len(met)) and estimate(len(met), met[-1], after) > TOTAL_BOUND:
-                met = await _ids(connection, conditions.walk(wanted, after))
-            if len(met) >= wanted and (total := estimate(wanted, met[wanted - 1], after)) > TOTAL_BOUND:
-                return Found(met[offset : wanted - 1], total, is_exact=False, is_more=True)
-            row = await (await connection.execute(*_typed(conditions.some(limit, offset, after)))).fetchone()
-            assert row is not None
-            total, ids = row
-            if total <= TOTAL_BOUND:
+            if not conditions.has_address:
+                probed = Probed(*await _row(connection, conditions.probe(after)))
+                met = probed.ids
+                if probed.promises(wanted, after):
+                    met = met + await _ids(connection, conditions.walk(wanted - len(met), probed.last))
+                if len(met) >= wanted and is_beyond(total := estimate(wanted, met[wanted - 1], after)):
+                    return Found(met[offset : wanted - 1], total, is_exact=False, is_more=True)
+                if probed.is_of_many(after):
+                    count, ids = await _row(connection, conditions.first(limit, offset, after))
+                    if tells(count, wanted):
+                        return Found(ids[:limit], estimate(count, FIRST_END, after), is_exact=False, is_more=True)
+            total, ids = await _row(connection, conditions.some(limit, offset, after))
+            if not is_beyond(total):
                 return Found(ids[:limit], total, is_exact=True, is_more=len(ids) > limit)
             ids = await _ids(connection, conditions.page(limit, offset, after))
-        total = estimate(offset + len(ids), ids[-1], after) if ids else TOTAL_BOUND
+        total = estimate_beyond(offset + len(ids), ids[-1] if ids else None, after)
         return Found(ids[:limit], total, is_exact=False, is_more=len(ids) > limit)
 
     async def graph(self, workspace_id: str, profile: UUID) -> tuple[list[NodeRow], list[LinkRow]]:
@@ -136,6 +153,11 @@ class ProfileReads:
             if retryable(error):
                 raise unavailable("postgres", "Postgres does not answer; try again.") from error
             raise
+
+
+async def _row(connection: psycopg.AsyncConnection[Any], statement: Query) -> Any:
+    """The one row of a statement that always has one."""
+    return await (await connection.execute(*_typed(statement))).fetchone()
 
 
 async def _ids(connection: psycopg.AsyncConnection[Any], statement: Query) -> list[UUID]:
