@@ -225,6 +225,10 @@ async def test_a_session_tells_of_those_alone_who_are_asked_for(room: Room) -> N
         assert await session.inside([BOB.profile_id, ADA.profile_id]) == {segment_id: 0b11}
         assert await session.inside([ADA.profile_id]) == {segment_id: 0b1}
         assert await session.of_profiles([BOB.profile_id]) == {Place(segment_id, BOB.profile_id): 1}
+    await room.knows(replace(BOB, ltv_minor=0))
+    await room.touch([BOB.profile_id])
+    async with room.ledger.session(room.workspace) as session:
+        assert await session.inside([BOB.profile_id, ADA.profile_id]) == {segment_id: 0b10}
 
 
 async def test_reconciliation_heals_what_a_lost_message_missed(room: Room) -> None:

@@ -6,7 +6,6 @@ from itertools import compress
 from operator import attrgetter
 
 from cdp_runtime.postgres_arrays import array, numbers
-from cdp_segmenter.membership import is_member
 from cdp_segmenter.ports import OutOfStep
 
 
@@ -18,9 +17,6 @@ class Held:
     segments: list[int] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
     changed_ms: list[int] = field(default_factory=list)
-
-    def inside(self) -> list[int]:
-        return [number for number, sequence in zip(self.segments, self.sequences, strict=True) if is_member(sequence)]
 
     def sequence(self, number: int) -> int:
         """0 when it never was in."""

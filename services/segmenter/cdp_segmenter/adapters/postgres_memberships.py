@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import groupby
+from itertools import compress, groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -43,6 +43,11 @@ _HELD: Final = """
 SELECT profile_id, revision, segments, sequences, changed_ms FROM segmenter.profile_segments
 WHERE workspace_id = %s AND profile_id = ANY(%s::uuid[])
 """
+_INSIDE: Final = """
+SELECT profile_id, segments, sequences FROM segmenter.profile_segments
+WHERE workspace_id = %s AND profile_id = ANY(%s::uuid[])
+"""
+_ROWS_AT_ONCE: Final = 500
 _OF_BUCKETS: Final = """
 SELECT held.number, p.profile_id, held.sequence
 FROM segmenter.profile_segments AS p, unnest(p.segments, p.sequences) AS held (number, sequence)
@@ -127,25 +132,26 @@ class PostgresSession:
         return self._places(
             (number, profile_id, sequence)
             for profile_id in profiles
-            if (row := held.get(profile_id)) is not None
-            for number, sequence in zip(row.segments, row.sequences, strict=True)
+            for number, sequence in zip(held[profile_id].segments, held[profile_id].sequences, strict=True)
         )
 
     async def inside(self, profiles: Sequence[UUID]) -> dict[str, int]:
-        held = await self._held(profiles)
+        await self._look_up()
         found: dict[int, list[int]] = {number: [] for number in self._names}
-        for place, profile_id in enumerate(profiles):
-            row = held.get(profile_id)
-            for number in row.inside() if row else ():
-                if number in found:
-                    found[number].append(place)
+        place_of = {profile_id: place for place, profile_id in enumerate(profiles)}
+        # nothing is kept of the rows: most of them will not change, and they are some kilobytes each as objects
+        cursor = await self._execute(_INSIDE, profiles)
+        while rows := await cursor.fetchmany(_ROWS_AT_ONCE):
+            for profile_id, segments, sequences in rows:
+                for number in compress(segments, map(is_member, sequences)):
+                    if number in found:
+                        found[number].append(place_of[profile_id])
         bits = [1 << place for place in range(len(profiles))]
         return {self._names[number]: sum(map(bits.__getitem__, places)) for number, places in found.items() if places}
 
     async def sequences(self, places: Sequence[Place]) -> list[int]:
         held = await self._held({place.profile_id for place in places})
-        found = ((segment_id, held.get(profile_id)) for segment_id, profile_id in places)
-        return [row.sequence(self._numbers[segment_id]) if row else 0 for segment_id, row in found]
+        return [held[profile_id].sequence(self._numbers[segment_id]) for segment_id, profile_id in places]
 
     async def of_buckets(self, buckets: tuple[int, int], segment_ids: Sequence[str]) -> dict[Place, int]:
         await self._look_up()
@@ -164,7 +170,7 @@ class PostgresSession:
         held = await self._held({change.profile_id for change in changes})
         written: dict[UUID, Held] = {}
         for profile_id, some in groupby(changes, attrgetter("profile_id")):
-            row = written[profile_id] = held.setdefault(profile_id, Held())
+            row = written[profile_id] = held[profile_id]
             for change in some:
                 row.put(self._numbers[change.segment_id], change.sequence, epoch_ms(change.at))
         sizes: Counter[str] = Counter()
@@ -192,12 +198,12 @@ class PostgresSession:
             raise OutOfStep(f"{len(written) - cursor.rowcount} profiles of {self._workspace} changed meanwhile")
 
     async def _held(self, profiles: Collection[UUID]) -> dict[UUID, Held]:
-        """What is kept of these profiles, read once in a session; profiles of which nothing is kept are missing."""
+        """What is kept of these profiles, read once in a session."""
         await self._look_up()
         unread = [profile_id for profile_id in profiles if profile_id not in self._read]
         if unread:
-            # in binary the arrays' numbers cost a quarter of what they cost as texts
-            cursor = await self._connection.execute(_HELD, [self._workspace, array(unread, uuids)], binary=True)
+            cursor = await self._execute(_HELD, unread)
+            self._read |= {profile_id: Held() for profile_id in unread}
             self._read |= {profile_id: Held(*row) for profile_id, *row in await cursor.fetchall()}
         return self._read
 
@@ -213,6 +219,10 @@ class PostgresSession:
         """Segments that are deleted and forgotten have no name any more, and nothing is in them."""
         names = self._names
         return {Place(names[number], profile_id): sequence for number, profile_id, sequence in rows if number in names}
+
+    async def _execute(self, query: LiteralString, profiles: Iterable[UUID]) -> psycopg.AsyncCursor[Any]:
+        # in binary the arrays' numbers cost a quarter of what they cost as texts
+        return await self._connection.execute(query, [self._workspace, array(profiles, uuids)], binary=True)
 
     async def _rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         # every query of this class is a constant of this module
