@@ -1,4 +1,4 @@
-"""`python child.py PARENT SIGNAL UID GID program args...` ties the program to its parent's life, then execs it.
+"""`python child.py PARENT SIGNAL UID GID NICENESS program args...` ties the program to its parent, then execs it.
 
 A wrapper instead of Popen's preexec_fn, which is unsafe in a process that has threads. In: the command line; out: the
 program in a session of its own (a Ctrl-C at the terminal reaches only the parent), killed when its parent dies.
@@ -6,6 +6,7 @@ program in a session of its own (a Ctrl-C at the terminal reaches only the paren
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -46,11 +47,22 @@ def drop_root(libc: ctypes.CDLL, uid: int, gid: int) -> None:
             return  # a container without this capability: the directories must be open, the part's log says so
 
 
+def give_way(niceness: int) -> None:
+    """Take less of the processors while others want them.
+
+    Where Linux shares them out among sessions (autogroups, sched(7)), the session's own niceness is what counts.
+    """
+    os.nice(niceness)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as autogroup:
+        autogroup.write(str(niceness))
+
+
 def main(arguments: list[str]) -> None:
     """Set up this process and become the program."""
-    parent, death_signal, uid, gid = (int(argument) for argument in arguments[:4])
-    program = arguments[4:]
+    parent, death_signal, uid, gid, niceness = (int(argument) for argument in arguments[:5])
+    program = arguments[5:]
     os.setsid()
+    give_way(niceness)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if uid >= 0:

@@ -28,12 +28,15 @@ class Command:
     death_signal: signal.Signals = signal.SIGKILL
     """Sent by the kernel when the thread that started the process is gone, even after its kill -9."""
 
+    niceness: int = 0
+    """How readily it leaves busy processors to others, as in nice(1)."""
+
     notice: str = ""
     """Something the person at the terminal must know."""
 
     def wrapped(self) -> list[str]:
         """The command line that ties the program to this process."""
-        tie = [str(os.getpid()), str(int(self.death_signal)), str(self.uid), str(self.gid)]
+        tie = [str(os.getpid()), str(int(self.death_signal)), str(self.uid), str(self.gid), str(self.niceness)]
         return [sys.executable, "-I", "-S", str(CHILD), *tie, *self.argv]
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from cdp_devstack.process import Command
 
 ORDER = ("ingest", "resolver", "recorder", "segmenter", "activation", "analytics-api")
+AT_THE_DOOR = ("ingest", "analytics-api")  # somebody waits for their answers
+BEHIND_THE_DOOR = 10  # the niceness of all others: they catch up whenever nobody asks
 DRAIN_SECONDS = 40.0  # a service gives its own work 30 s and a little
 
 
@@ -41,7 +43,7 @@ def service_names() -> list[str]:
 def services(environment: Mapping[str, str], admin_ports: list[int]) -> list[Program]:
     """One program per service, each with an admin port."""
     return [
-        Program(name, _ours(["run", name], {**environment, "CDP_ADMIN_PORT": str(port)}), port)
+        Program(name, _service(name, {**environment, "CDP_ADMIN_PORT": str(port)}), port)
         for name, port in zip(service_names(), admin_ports, strict=False)
     ]
 
@@ -50,6 +52,11 @@ def local_processes(environment: Mapping[str, str]) -> list[Program]:
     """What only the local stack has, for example the stand-in for the marketing platforms."""
     names = sorted({entry.name for entry in entry_points(group="cdp.local_processes")})
     return [Program(name, _ours(["run-local", name], environment)) for name in names]
+
+
+def _service(name: str, environment: Mapping[str, str]) -> Command:
+    niceness = 0 if name in AT_THE_DOOR else BEHIND_THE_DOOR
+    return replace(_ours(["run", name], environment), niceness=niceness)
 
 
 def _ours(arguments: list[str], environment: Mapping[str, str]) -> Command:

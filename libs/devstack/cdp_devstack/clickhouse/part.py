@@ -14,6 +14,7 @@ from cdp_devstack.errors import PartUnavailable
 from cdp_devstack.process import Command
 
 DATABASE = "cdp"
+NICENESS = 10  # nobody waits for most of what it does: merging, and evaluating whom events changed
 
 SERVER_SETTINGS = """\
 <clickhouse>
@@ -61,7 +62,7 @@ class ClickHouse:
         if importlib.util.find_spec("chdb") is None:
             raise PartUnavailable("There is no ClickHouse: `pip install chdb`, or set CDP_CLICKHOUSE_URL.")
         module = ["-m", "cdp_devstack.clickhouse", "--port", str(self._port), "--path", str(self._directory / "chdb")]
-        return Command([sys.executable, *module])
+        return Command([sys.executable, *module], niceness=NICENESS)
 
     def probe(self) -> bool:
         """Whether it answers a query."""
@@ -82,4 +83,4 @@ class ClickHouse:
         path.mkdir(exist_ok=True)
         settings = self._directory / "config.xml"
         settings.write_text(SERVER_SETTINGS.format(port=self._port, path=escape(str(path))))
-        return Command([executable, "server", f"--config-file={settings}"], stop_seconds=20)
+        return Command([executable, "server", f"--config-file={settings}"], niceness=NICENESS, stop_seconds=20)
