@@ -13,16 +13,25 @@ _MOST_KEPT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Younger than ``fresh`` seconds: given as it is. Younger than ``stale``: given, and refreshed meanwhile."""
+    """Younger than ``fresh`` seconds: given as it is. Younger than ``stale``: given, and refreshed meanwhile.
+
+    What took long stays fresh for ``rest`` times as long again, if its refresh is likely to end before it is stale.
+    """
 
     fresh: float = 1.0
     stale: float = 5.0
+    rest: float = 3.0
+
+    def lasts(self, took: float) -> float:
+        """How many seconds after it was begun an answer that took so many is as good as a new one."""
+        return max(self.fresh, min(took * (1 + self.rest), self.stale - 2 * took))
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     answer: Any
     at: float
+    fresh_until: float
 
 
 class FreshAnswers:
@@ -36,11 +45,11 @@ class FreshAnswers:
     async def get(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
         """Raises what ``compute`` raises, when there is nothing fresh enough to give instead."""
         kept = self._kept.get(key)
-        age = None if kept is None else self._clock.monotonic() - kept.at
-        if kept is not None and age is not None and age < self._freshness.fresh:
+        now = self._clock.monotonic()
+        if kept is not None and now < kept.fresh_until:
             return cast(T, kept.answer)
         task = self._refresh(key, compute)
-        if kept is not None and age is not None and age < self._freshness.stale:
+        if kept is not None and now < kept.at + self._freshness.stale:
             return cast(T, kept.answer)
         return cast(T, await asyncio.shield(task))
 
@@ -56,7 +65,8 @@ class FreshAnswers:
         answer = await compute()
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        self._kept[key] = _Kept(answer, began)
+        took = self._clock.monotonic() - began
+        self._kept[key] = _Kept(answer, began, began + self._freshness.lasts(took))
         return answer
 
     def _settled(self, key: Hashable, task: asyncio.Task[Any]) -> None:

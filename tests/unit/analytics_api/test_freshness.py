@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdp_analytics_api.freshness import FreshAnswers
+from cdp_analytics_api.freshness import FreshAnswers, Freshness
 from cdp_runtime.clock import ManualClock
 
 
@@ -32,6 +32,32 @@ async def test_answers_are_shared_then_refreshed_then_awaited() -> None:
     clock.advance(timedelta(seconds=6))
     assert await fresh.get("k", counter) == 3, "too old to be given"
     assert await fresh.get("other", counter) == 4
+
+
+@pytest.mark.parametrize(
+    ("took", "seconds"),
+    [(0.01, 1.0), (0.6, 2.4), (1.0, 3.0), (2.0, 1.0)],
+    ids=["quick", "three times as long again", "refreshed before it is stale", "too long for any rest"],
+)
+def test_an_answer_lasts_the_longer_the_more_it_cost(took: float, seconds: float) -> None:
+    assert Freshness().lasts(took) == pytest.approx(seconds)
+
+
+async def test_a_costly_answer_is_computed_less_often() -> None:
+    clock, counter = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), Counter()
+
+    async def costly() -> int:
+        clock.advance(timedelta(seconds=0.6))
+        return await counter()
+
+    fresh = FreshAnswers(clock)
+    computed = []
+    for _ in range(4):
+        await fresh.get("k", costly)
+        await asyncio.sleep(0.01)
+        computed.append(counter.count)
+        clock.advance(timedelta(seconds=0.7))
+    assert computed == [1, 1, 1, 2], "asked for 0, 1.3, 2.0 and 2.7 seconds after it was begun"
 
 
 async def test_a_failure_reaches_who_waits_and_is_not_kept() -> None:
