@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
+from cdp_devstack.programs import AT_THE_DOOR
 from cdp_runtime import metrics
 from cdp_runtime.configuration import all_settings
 from cdp_runtime.metrics_page import metrics_table
@@ -107,6 +108,11 @@ def test_compose_migrates_after_the_stores_are_healthy() -> None:
     }
     script = migrate["command"][0]
     assert script.index("cdp migrate") < script.index("cdp topics create") < script.index("cdp seed")
+
+
+def test_compose_lets_those_wait_for_busy_processors_that_nobody_waits_for() -> None:
+    behind = {name for name, service in compose()["services"].items() if "cpu_shares" in service}
+    assert behind == {"clickhouse", *service_names()} - set(AT_THE_DOOR)
 
 
 def test_all_processes_of_compose_share_one_image_that_is_built_here() -> None:
