@@ -1,5 +1,6 @@
 """HTTP -> profiles and consent: reads from Postgres, changes as events that the resolver applies like all others."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -111,8 +112,9 @@ class IdentityApi:
             raise _invalid("minLtv", str(error)) from error
         found = await self._reading.search(asked, body.limit, body.offset, after)
         ids = found.ids
-        records = await self._reading.records(who.workspace_id, ids)
-        segments = await _segments(request, who.workspace_id, ids)
+        records, segments = await asyncio.gather(
+            self._reading.records(who.workspace_id, ids), _segments(request, who.workspace_id, ids)
+        )
         sees_pii = "profiles:pii" in who.scopes
         shown = [profile_of(records[one], segments.get(one, []), sees_pii=sees_pii) for one in ids if one in records]
         cursor = profile_ref(ids[-1]) if found.is_more else None
