@@ -26,7 +26,7 @@ from cdp_analytics_api.service import AnalyticsApi
 from cdp_analytics_api.settings import AnalyticsApiSettings
 from cdp_identity.adapters.postgres_reads import ProfileReads
 from cdp_identity.identifiers import Spelling
-from cdp_identity.search import ProfileSearch, conditions
+from cdp_identity.search import ProfileSearch, Query, conditions
 from cdp_ingest.adapters.postgres import PostgresAccepted
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.postgres import Pool, front_door_pool, front_door_statements, lazy_pool
@@ -255,8 +255,18 @@ async def _search(pool: Pool, **asked: Any) -> Any:
 
 
 async def _walk(pool: Pool) -> Any:
-    """What a search does first, and goes on with where many are found."""
-    sql, parameters = conditions(ADA, ProfileSearch(), "USD", Spelling("US", frozenset())).walk(10, None)
+    """What a search goes on with where many are found."""
+    return await _rows(pool, conditions(ADA, ProfileSearch(), "USD", Spelling("US", frozenset())).walk(10, None))
+
+
+async def _first(pool: Pool) -> Any:
+    """What a search in a large workspace asks; no row where there is nobody among the first."""
+    everybody = conditions(ADA, ProfileSearch(), "USD", Spelling("US", frozenset()))
+    return [row for row in await _rows(pool, everybody.first(10, 0, None)) if row[0]]
+
+
+async def _rows(pool: Pool, query: Query) -> list[Any]:
+    sql, parameters = query
     async with pool.connection() as connection:
         return await (await connection.execute(cast(Any, sql), parameters)).fetchall()
 
@@ -291,6 +301,7 @@ QUESTIONS: Final[dict[str, Call]] = {
     "search by an address": lambda pool: _search(pool, email="x.exam"),
     "search by nothing": _search,
     "walk": _walk,
+    "first profiles": _first,
 }
 
 

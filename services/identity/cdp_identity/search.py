@@ -96,7 +96,7 @@ class Probed:
         """Whether a walk from here on is likely to find as many, and they are too many to be counted."""
         met = len(self.ids)
         is_common = met < wanted and met * _PASSED >= _PROBED
-        return is_common and is_beyond(estimate(met, self.ids[-1], after))
+        return self.last is not None and is_common and is_beyond(estimate(met, self.ids[-1], after))
 
     def is_of_many(self, after: UUID | None) -> bool:
         """Whether the workspace is so large that its first profiles tell enough, and there are such after ``after``."""
@@ -136,7 +136,7 @@ class Conditions:
         self._workspace_id = workspace_id
         self._sql = ["p.workspace_id = %s AND p.version > 0"]
         self._parameters: list[Any] = [workspace_id]
-        self._amounts: list[str] = []
+        self._amounts: list[tuple[str, int]] = []
 
     def add(self, sql: str, *parameters: Any) -> None:
         self._sql.append(sql)
@@ -144,7 +144,7 @@ class Conditions:
 
     def add_amount(self, comparison: str, minor: int) -> None:
         """Compares the revenue that a profile has brought, in minor units."""
-        self._amounts.append(f"{comparison} {minor:d}")
+        self._amounts.append((comparison, minor))
 
     def probe(self, after: UUID | None) -> Query:
         """One row: ids of all that are found among the next profiles in the order of the ids, and the last of these."""
@@ -168,24 +168,24 @@ class Conditions:
         The sum is what the small index of the first profiles' amounts is over, and no large one.
         """
         ids = f"{self._ids(amount='p.ltv_minor + 0')} AND p.profile_id < '{FIRST_END}' AND p.profile_id > %s"
-        return self._counted(ids, [*self._parameters, after or _START], limit, offset, after)
+        return self._counted(ids, [*self._bound(), after or _START], limit, offset, after)
 
     def some(self, limit: int, offset: int, after: UUID | None) -> Query:
         """One row: how many there are, counted no further than one beyond the bound, and the page that these make.
 
         The page is right when that is all of them; they are taken in whatever order is quickest.
         """
-        return self._counted(f"{self._ids()} LIMIT %s", [*self._parameters, TOTAL_BOUND + 1], limit, offset, after)
+        return self._counted(f"{self._ids()} LIMIT %s", [*self._bound(), TOTAL_BOUND + 1], limit, offset, after)
 
     def page(self, limit: int, offset: int, after: UUID | None) -> Query:
         """Ids of one page, in the order of the ids; one more than the page shows whether there is a next one."""
         return (
             f"{self._ids()} AND p.profile_id > %s ORDER BY p.profile_id LIMIT %s OFFSET %s",
-            [*self._parameters, after or _START, limit + 1, offset],
+            [*self._bound(), after or _START, limit + 1, offset],
         )
 
     def _walk(self, after: UUID | None, passed: int, wanted: int) -> Query:
-        parameters = [self._workspace_id, after or _START, passed, *self._parameters, wanted]
+        parameters = [self._workspace_id, after or _START, passed, *self._bound(), wanted]
         return f"{self._ids(_NEXT)} ORDER BY p.profile_id LIMIT %s", parameters
 
     def _counted(self, found: str, parameters: list[Any], limit: int, offset: int, after: UUID | None) -> Query:
@@ -196,8 +196,11 @@ class Conditions:
         )
 
     def _ids(self, source: str = "identity.workspace_profiles", amount: str = "p.ltv_minor") -> str:
-        which = " AND ".join([*self._sql, *(f"{amount} {comparison}" for comparison in self._amounts)])
+        which = " AND ".join([*self._sql, *(f"{amount} {comparison} %s" for comparison, _ in self._amounts)])
         return f"SELECT p.profile_id FROM {source} AS p WHERE {which}"  # noqa: S608 -- own constants
+
+    def _bound(self) -> list[Any]:
+        return [*self._parameters, *(minor for _, minor in self._amounts)]
 
 
 def conditions(workspace_id: str, search: ProfileSearch, currency: str, spelling: Spelling) -> Conditions:

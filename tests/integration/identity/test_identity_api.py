@@ -203,7 +203,11 @@ async def test_search_finds_by_every_condition_and_pages(api: httpx.AsyncClient,
     assert await found(email="ada@shop.io") == ["ada"]
     assert await found(email="%") == []
     assert await found(country="GB") == ["ada", "joan"]
+    assert await found(country="GB", attributes={"country": "US"}) == []
+    assert await found(country="GB", attributes={"country": "GB"}, emailConsent=True) == ["ada"]
     assert await found(tags=["vip"], emailConsent=True) == ["ada"]
+    assert await found(tags=["vip"], attributes={"tags": ["vip"]}) == ["ada"]
+    assert await found(tags=["vip"], attributes={"tags": ["old"]}) == []
     assert await found(emailConsent=False) == ["grace", "joan"]
     assert await found(minLtv=250.5) == ["grace"]
     assert await found(maxLtv=100) == ["ada", "joan"]
@@ -220,7 +224,7 @@ async def test_search_finds_by_every_condition_and_pages(api: httpx.AsyncClient,
 
 @pytest.mark.parametrize(
     ("passed", "large", "limit"),
-    [(100, 100_000, 300), (1, 0, 100), (1, 100_000, 300)],
+    [(100, 100_000, 320), (1, 0, 100), (1, 100_000, 300)],
     ids=["found on the way", "found among the first", "found by sorting"],
 )
 async def test_the_pages_of_a_search_beyond_the_bound_hold_everybody_once_and_tell_about_how_many(
