@@ -30,7 +30,7 @@ class Program:
 def cdp(*arguments: str) -> list[str]:
     """The command line of the program `cdp` of this very Python."""
     script = Path(sys.executable).with_name("cdp")
-    program = [str(script)] if script.is_file() else ["-m", "cdp_runtime.cli"]
+    program = [str(script)] if script.is_file() else ["-m", "cdp_runtime.start"]
     return [sys.executable, *program, *arguments]
 
 

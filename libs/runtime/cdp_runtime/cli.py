@@ -11,7 +11,6 @@ from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cdp_runtime.commands import CommandRefused
 from cdp_runtime.run import UnknownService, run, service_names
@@ -25,7 +24,6 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(no_args_is_help=True, help="The topics of the log, from their cards.")
 app.add_typer(topics_app, name="topics")
-console = Console(soft_wrap=True)
 
 
 @app.command("run")
@@ -34,7 +32,7 @@ def run_command(
 ) -> None:
     """Runs one service in this process, until SIGTERM or Ctrl-C."""
     if not name:
-        console.print("\n".join(service_names()))
+        typer.echo("\n".join(service_names()))
         return
     raise typer.Exit(run(name))
 
@@ -61,7 +59,7 @@ def migrate(
         return
     heads = asyncio.run(migrations.migrate_postgres(settings.postgres_url))
     files = asyncio.run(migrations.migrate_clickhouse(settings.clickhouse_url))
-    console.print(f"Postgres is at {', '.join(heads)}; ClickHouse: {', '.join(files) or 'nothing new'}.")
+    typer.echo(f"Postgres is at {', '.join(heads)}; ClickHouse: {', '.join(files) or 'nothing new'}.")
 
 
 @app.command()
@@ -107,7 +105,7 @@ def topics_create(
         created = asyncio.run(create_topics(bootstrap, replication=replication))
     except TopicMismatch as fault:
         raise BadSettings(str(fault)) from fault
-    console.print(f"Created {', '.join(created)}." if created else "All topics are there.")
+    typer.echo(f"Created {', '.join(created)}." if created else "All topics are there.")
 
 
 def main() -> None:
@@ -144,7 +142,7 @@ _DEPENDENCIES = {
 
 
 def _give_up(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(sentence, markup=False, highlight=False)
+    typer.echo(sentence, err=True)
     raise SystemExit(1) from None
 
 

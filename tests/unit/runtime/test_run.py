@@ -14,6 +14,20 @@ from cdp_runtime import run
 from cdp_runtime.admin import AdminServer
 from cdp_runtime.settings import ServiceSettings
 
+# `cdp run` alone lists the services; then one is imported with all that it needs
+IMPORTED = """
+import sys
+from importlib.metadata import entry_points
+from cdp_runtime.start import main
+
+name = sys.argv.pop()
+try:
+    main()
+except SystemExit:
+    next(iter(entry_points(group="cdp.services", name=name))).load()
+    print([one for one, module in sys.modules.items() if module and one.startswith("rich")])
+"""
+
 
 class Working:
     """A service that is ready once told so."""
@@ -98,3 +112,11 @@ async def test_readiness_names_the_dependency_that_is_missing() -> None:
 def test_an_unknown_service_is_answered_with_the_names() -> None:
     with pytest.raises(run.UnknownService, match=r"analytics-api, ingest, recorder, resolver, segmenter"):
         run.build("nothing")
+
+
+@pytest.mark.parametrize("name", run.service_names())
+def test_a_service_does_without_what_only_terminals_need(name: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", IMPORTED, "run", name], capture_output=True, text=True, check=True
+    ).stdout
+    assert told.splitlines()[-1] == "[]"

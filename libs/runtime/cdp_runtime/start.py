@@ -1,0 +1,17 @@
+"""The command line -> the program ``cdp``, for a service without what only terminals need."""
+
+import sys
+
+
+def main() -> None:
+    """Entry point."""
+    if sys.argv[1:2] == ["run"]:
+        # structlog and httpx take it along where it is installed: four megabytes of each process that prints nothing
+        sys.modules["rich"] = None  # type: ignore[assignment]
+    from cdp_runtime.cli import main as cdp
+
+    cdp()
+
+
+if __name__ == "__main__":
+    main()
