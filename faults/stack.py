@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -119,16 +120,17 @@ class Stack:
         if name != PLATFORMS and name not in self._admin:
             self._admin[name] = free_ports(1)[0]
         environment = {**self._environment(name, CDP_FAULT=fault, **settings), **_code_of(release)}
-        process = self._process(name, environment, isolated=release is not None or name in self.wrapped)
+        process = self._process(name, environment, release)
         process.start()
         self._processes[name] = process
 
-    def _process(self, name: str, environment: Mapping[str, str], *, isolated: bool) -> Process | Child:
+    def _process(self, name: str, environment: Mapping[str, str], release: Path | None) -> Process | Child:
         arguments = ["run-local" if name == PLATFORMS else "run", name.partition("~")[0]]
         log = self.log(name)
-        if self._nursery is not None and not isolated and name != PLATFORMS:
+        isolated = release is not None or name in self.wrapped or name == PLATFORMS
+        if self._nursery is not None and not isolated:
             return Child(self._nursery, arguments, environment, log)
-        argv = [*self.wrapped.get(name, ()), *cdp(*arguments)]
+        argv = [*self.wrapped.get(name, ()), *_program(release, *arguments)]
         return Process(name, Command(argv, environment, stop_seconds=40), log)
 
     def need(self, *names: str) -> None:
@@ -246,7 +248,7 @@ class Stack:
     def step(self, *arguments: str, release: Path | None = None) -> None:
         """One command of ``cdp`` that ends. Raises NotInTime when it fails."""
         done = subprocess.run(
-            cdp(*arguments),
+            _program(release, *arguments),
             env={**os.environ, **self._environment("setup"), **_code_of(release)},
             capture_output=True,
             text=True,
@@ -292,6 +294,11 @@ class OnDemand:
     def close(self) -> None:
         if self._made is not None:
             self._made.close()
+
+
+def _program(release: Path | None, *arguments: str) -> list[str]:
+    """The program ``cdp``. The script that is installed is this release's and begins with a module that others lack."""
+    return cdp(*arguments) if release is None else [sys.executable, "-m", "cdp_runtime.cli", *arguments]
 
 
 def _code_of(release: Path | None) -> dict[str, str]:
