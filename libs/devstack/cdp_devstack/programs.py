@@ -5,15 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from cdp_devstack.process import Command
+from cdp_devstack.process import BEHIND_THE_DOOR, Command
 
 ORDER = ("ingest", "resolver", "recorder", "segmenter", "activation", "analytics-api")
 AT_THE_DOOR = ("ingest", "analytics-api")  # somebody waits for their answers
-BEHIND_THE_DOOR = 10  # the niceness of all others: they catch up whenever nobody asks
 DRAIN_SECONDS = 40.0  # a service gives its own work 30 s and a little
 
 
@@ -43,7 +42,7 @@ def service_names() -> list[str]:
 def services(environment: Mapping[str, str], admin_ports: list[int]) -> list[Program]:
     """One program per service, each with an admin port."""
     return [
-        Program(name, _service(name, {**environment, "CDP_ADMIN_PORT": str(port)}), port)
+        Program(name, _ours(["run", name], {**environment, "CDP_ADMIN_PORT": str(port)}, _niceness(name)), port)
         for name, port in zip(service_names(), admin_ports, strict=False)
     ]
 
@@ -54,11 +53,12 @@ def local_processes(environment: Mapping[str, str]) -> list[Program]:
     return [Program(name, _ours(["run-local", name], environment)) for name in names]
 
 
-def _service(name: str, environment: Mapping[str, str]) -> Command:
-    niceness = 0 if name in AT_THE_DOOR else BEHIND_THE_DOOR
-    return replace(_ours(["run", name], environment), niceness=niceness)
+def _niceness(name: str) -> int:
+    return 0 if name in AT_THE_DOOR else BEHIND_THE_DOOR
 
 
-def _ours(arguments: list[str], environment: Mapping[str, str]) -> Command:
+def _ours(arguments: list[str], environment: Mapping[str, str], niceness: int = 0) -> Command:
     # SIGTERM, not SIGKILL, when the parent is gone: the gateway has workers of its own to take along.
-    return Command(cdp(*arguments), environment, stop_seconds=DRAIN_SECONDS, death_signal=signal.SIGTERM)
+    return Command(
+        cdp(*arguments), environment, stop_seconds=DRAIN_SECONDS, death_signal=signal.SIGTERM, niceness=niceness
+    )

@@ -11,10 +11,9 @@ from xml.sax.saxutils import escape
 import httpx
 
 from cdp_devstack.errors import PartUnavailable
-from cdp_devstack.process import Command
+from cdp_devstack.process import BEHIND_THE_DOOR, Command
 
 DATABASE = "cdp"
-NICENESS = 10  # nobody waits for most of what it does: merging, and evaluating whom events changed
 
 SERVER_SETTINGS = """\
 <clickhouse>
@@ -62,7 +61,7 @@ class ClickHouse:
         if importlib.util.find_spec("chdb") is None:
             raise PartUnavailable("There is no ClickHouse: `pip install chdb`, or set CDP_CLICKHOUSE_URL.")
         module = ["-m", "cdp_devstack.clickhouse", "--port", str(self._port), "--path", str(self._directory / "chdb")]
-        return Command([sys.executable, *module], niceness=NICENESS)
+        return Command([sys.executable, *module], niceness=BEHIND_THE_DOOR)
 
     def probe(self) -> bool:
         """Whether it answers a query."""
@@ -83,4 +82,5 @@ class ClickHouse:
         path.mkdir(exist_ok=True)
         settings = self._directory / "config.xml"
         settings.write_text(SERVER_SETTINGS.format(port=self._port, path=escape(str(path))))
-        return Command([executable, "server", f"--config-file={settings}"], niceness=NICENESS, stop_seconds=20)
+        server = [executable, "server", f"--config-file={settings}"]
+        return Command(server, niceness=BEHIND_THE_DOOR, stop_seconds=20)

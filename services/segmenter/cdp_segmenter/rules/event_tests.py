@@ -22,16 +22,16 @@ class CountTests:
 
     def __init__(self, columns: Columns) -> None:
         self.leaves = [leaf for leaf in columns.counted if leaf.aggregate == "count"]
-        # equal sets of codes are one sum: (codes, [(place, comparison)])
-        sums: dict[frozenset[int], list[int]] = {}
+        # equal sets of codes are one sum
+        sums: dict[frozenset[int], list[tuple[int, Comparison]]] = {}
         for place, leaf in enumerate(self.leaves):
-            sums.setdefault(columns.codes(leaf), []).append(place)
-        self._places = list(sums.values())
+            sums.setdefault(columns.codes(leaf), []).append((place, leaf.comparison))
+        self._tests = list(sums.values())
         self._sums_of: dict[int, list[int]] = {}
         for index, codes in enumerate(sums):
             for code in codes:
                 self._sums_of.setdefault(code, []).append(index)
-        self._all_same_from = [_all_same_from(leaf.comparison for leaf in self._at(places)) for places in self._places]
+        self._all_same_from = [_all_same_from(comparison for _, comparison in tests) for tests in self._tests]
         self._held: list[dict[int, int]] = [{} for _ in sums]
         self._without = [self._holding(index, 0) for index in range(len(sums))]
         self.of_nothing = sum(self._without)
@@ -66,12 +66,8 @@ class CountTests:
         if total not in known:
             if len(known) >= REMEMBERED:
                 known.clear()
-            tests = zip(self._places[index], self._at(self._places[index]), strict=True)
-            known[total] = sum(1 << place for place, leaf in tests if satisfied(leaf.comparison, float(total), None))
+            known[total] = sum(1 << place for place, test in self._tests[index] if satisfied(test, float(total), None))
         return known[total]
-
-    def _at(self, places: Iterable[int]) -> list[EventCondition]:
-        return [self.leaves[place] for place in places]
 
 
 class EventTests:
