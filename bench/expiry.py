@@ -15,9 +15,8 @@ from bench.openloop import percentile
 from bench.report import Row
 from bench.target import Target, at_most
 from bench.whole import BATCH, Whole
-from cdp_schemas.codec import Codec
 from cdp_schemas.nodes import node_id
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
 
 P15 = Target(
@@ -77,8 +76,7 @@ def _requests(event: str, due: list[float]) -> list[bytes]:
 
 
 async def _watch(consumer: AIOKafkaConsumer, segment: str, exited: dict[UUID, float]) -> None:
-    codec = Codec(MembershipChanged)
     async for message in consumer:
-        change = codec.decode(message.value)
-        if change.segment_id == segment and change.change == "exited":
-            exited.setdefault(change.profile_id, time.time())
+        for change in read_memberships(message.value).each():
+            if change.segment_id == segment and change.change == "exited":
+                exited.setdefault(change.profile_id, time.time())

@@ -12,9 +12,8 @@ import httpx
 from aiokafka import AIOKafkaConsumer
 
 from bench.whole import Whole
-from cdp_schemas.codec import Codec
 from cdp_schemas.nodes import node_id
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
 
 EVENT = "Probe Sent"
@@ -76,12 +75,11 @@ class Probes:
             await asyncio.sleep(0.05)
 
     async def _watch_segment(self, consumer: AIOKafkaConsumer) -> None:
-        codec = Codec(MembershipChanged)
         async for message in consumer:
-            change = codec.decode(message.value)
-            probe = self._known.get(change.profile_id)
-            if probe and change.segment_id == self.segment and change.change == "entered":
-                probe.entered = min(probe.entered, time.monotonic())
+            for change in read_memberships(message.value).each():
+                probe = self._known.get(change.profile_id)
+                if probe and change.segment_id == self.segment and change.change == "entered":
+                    probe.entered = min(probe.entered, time.monotonic())
 
     async def _watch_counters(self) -> None:
         """Asks for the newest alone: what was seen is not asked for again."""

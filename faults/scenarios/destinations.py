@@ -12,8 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from cdp_activation.standin.app import ACCESS_TOKEN
 from cdp_devstack.parts import Part
-from cdp_schemas.codec import Codec
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, all_topics
 from faults.proxy import Trouble
 from faults.scenarios.crashes import points
@@ -129,7 +128,7 @@ async def _steps(bootstrap: str, segment: str) -> list[str]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     consumer.assign(partitions)
     await consumer.start()
-    codec, told = Codec(MembershipChanged), defaultdict[Any, set[int]](set)
+    told = defaultdict[Any, set[int]](set)
     try:
         ends = await consumer.end_offsets(partitions)
         for partition in partitions:
@@ -137,9 +136,9 @@ async def _steps(bootstrap: str, segment: str) -> list[str]:
         while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
             for messages in (await consumer.getmany(timeout_ms=500)).values():
                 for message in messages:
-                    change = codec.decode(message.value)
-                    if change.segment_id == segment:
-                        told[change.profile_id].add(change.sequence)
+                    for change in read_memberships(message.value).each():
+                        if change.segment_id == segment:
+                            told[change.profile_id].add(change.sequence)
     finally:
         await consumer.stop()
     return [f"{who} was told {sorted(n)}" for who, n in told.items() if n != set(range(1, max(n) + 1))]

@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cdp_devstack.parts import Part
-from cdp_schemas.codec import Codec
 from cdp_schemas.profiles import profile_ref
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
 from cdp_verify.stores import LogReads
 from faults.scenarios.destinations import made
@@ -20,7 +19,6 @@ from faults.trial import Trial, fault
 _PLANS = 4
 _PEOPLE = 40
 _AT_ONCE = 8
-_CODEC = Codec(MembershipChanged)
 
 
 @fault("F24", "rules edited, deleted and led in circles while they are evaluated, hundreds saved at once", *ALL)
@@ -164,4 +162,5 @@ def _building(stack: Stack) -> int:
 
 async def _told(stack: Stack) -> list[MembershipChanged]:
     log = LogReads(stack.urls[Part.KAFKA])
-    return [_CODEC.decode(record.value) async for record in log.records(MEMBERSHIPS_CHANGED) if record.value]
+    messages = [read_memberships(record.value) async for record in log.records(MEMBERSHIPS_CHANGED) if record.value]
+    return [change for message in messages for change in message.each()]

@@ -1,12 +1,15 @@
 """Hand-written fakes of the activation service's ports."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from typing import Final
 from uuid import UUID
 
 from cdp_activation.ledger import ConnectionKey, Followed
 from cdp_activation.profile import Profile
 from cdp_activation.projection import MembershipFact, ProfileFact
+
+FOLLOWED: Final[Mapping[str, Set[str]]] = {"demo": frozenset({"vip"})}
 
 
 class FakeProfileReader:
@@ -25,12 +28,12 @@ class FakeProfileReader:
 class FakeProjection:
     """What was applied; ``changed`` is how much of the ledger each batch is said to change."""
 
-    def __init__(self, changed: int = 0, followed: frozenset[bytes] = frozenset({b"demo|vip"})) -> None:
+    def __init__(self, changed: int = 0, followed: Mapping[str, Set[str]] = FOLLOWED) -> None:
         self.changed, self.segments = changed, followed
         self.memberships: list[MembershipFact] = []
         self.profiles: list[ProfileFact] = []
 
-    async def followed(self) -> frozenset[bytes]:
+    async def followed(self) -> Mapping[str, Set[str]]:
         return self.segments
 
     async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:

@@ -12,7 +12,8 @@ VALUES (%(workspace)s, %(segment)s, %(segment)s, 'manual', 'ready') ON CONFLICT 
 _HOLD: Final = """
 INSERT INTO segmenter.profile_segments
     (workspace_id, profile_id, bucket, revision, segments, sequences, changed_ms)
-SELECT %(workspace)s, %(profile)s, %(bucket)s, 1, array_agg(number), array_agg(sequence), array_agg(0)
+SELECT %(workspace)s, %(profile)s, %(bucket)s, 1, array_agg(number), array_agg(sequence),
+       array_agg((extract(epoch FROM now()) * 1000)::bigint)
 FROM (
     SELECT number, max(sequence) AS sequence FROM (
         SELECT held.number, held.sequence

@@ -6,7 +6,7 @@ from cdp_schemas.codec import Codec
 from cdp_schemas.deliveries import DeliveryReported
 from cdp_schemas.events import IdentifiedEvent, ReceivedEvent, RefusedEvent
 from cdp_schemas.profiles import NodeMoved, ProfilesRecorded, ProfileUpdated
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipChanged, MembershipsChanged
 
 MESSAGES: Final[dict[str, type[Any]]] = {
     message.__name__: message
@@ -18,6 +18,7 @@ MESSAGES: Final[dict[str, type[Any]]] = {
         NodeMoved,
         ProfilesRecorded,
         MembershipChanged,
+        MembershipsChanged,
         DeliveryReported,
     )
 }

@@ -1,21 +1,62 @@
-"""The message about segment memberships."""
+"""The messages about segment memberships."""
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
+
+from cdp_schemas.codec import Codec, InvalidMessage
 
 Change = Literal["entered", "exited"]
 Cause = Literal["event", "clock", "definition", "merge", "erased", "manual"]
 
 
-class MembershipChanged(Struct, rename="camel", frozen=True, gc=False):
-    """A profile entered or exited a segment, on ``memberships-changed``. Key: workspace, segment and profile.
+class SegmentChange(Struct, rename="camel", frozen=True, gc=False):
+    """What happened to a profile in one segment.
 
     ``sequence`` counts the changes of this membership from 1: odd is entered, even is exited, so a reader sees gaps
-    and repeats. ``received_at`` is the oldest event behind the change, None when the clock or a definition caused it.
+    and repeats.
     """
+
+    segment_id: str
+    segment_version: int
+    change: Change
+    sequence: int
+
+
+class MembershipsChanged(Struct, rename="camel", frozen=True):
+    """A profile entered or exited segments, on ``memberships-changed``. Key: workspace and profile.
+
+    ``received_at`` is the oldest event behind the changes, None when the clock or a definition caused them.
+    """
+
+    workspace_id: str
+    profile_id: UUID
+    at: datetime
+    changes: list[SegmentChange]
+    cause: Cause = "event"
+    received_at: datetime | None = None
+
+    def each(self) -> "Iterator[MembershipChanged]":
+        """The changes one by one."""
+        for one in self.changes:
+            yield MembershipChanged(
+                self.workspace_id,
+                one.segment_id,
+                one.segment_version,
+                self.profile_id,
+                one.change,
+                one.sequence,
+                self.at,
+                self.cause,
+                self.received_at,
+            )
+
+
+class MembershipChanged(Struct, rename="camel", frozen=True, gc=False):
+    """One change of a ``MembershipsChanged``; version 1 of the topic had a message for each, keyed by segment too."""
 
     workspace_id: str
     segment_id: str
@@ -26,3 +67,23 @@ class MembershipChanged(Struct, rename="camel", frozen=True, gc=False):
     at: datetime
     cause: Cause = "event"
     received_at: datetime | None = None
+
+    def alone(self) -> MembershipsChanged:
+        """The same as a message of its own."""
+        change = SegmentChange(self.segment_id, self.segment_version, self.change, self.sequence)
+        return MembershipsChanged(self.workspace_id, self.profile_id, self.at, [change], self.cause, self.received_at)
+
+
+_codec: Final = Codec(MembershipsChanged)
+_earlier: Final = Codec(MembershipChanged)
+
+
+def read_memberships(value: bytes) -> MembershipsChanged:
+    """A message of ``memberships-changed`` in any of its versions. Raises InvalidMessage."""
+    try:
+        return _codec.decode(value)
+    except InvalidMessage as reason:
+        try:
+            return _earlier.decode(value).alone()
+        except InvalidMessage:
+            raise reason from None

@@ -27,7 +27,10 @@ EXAMPLES_DIR: Final = Path(__file__).parent / "examples"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic card. ``retention_hours`` None means for ever (then it is compacted)."""
+    """One topic card. ``retention_hours`` None means for ever (then it is compacted).
+
+    ``earlier``: the messages of earlier versions where those were others than ``message``, from version 1 on.
+    """
 
     name: str
     description: str
@@ -40,6 +43,7 @@ class Topic:
     retention_hours: int | None
     compacted: bool
     max_message_bytes: int
+    earlier: tuple[str, ...] = ()
 
     @property
     def config(self) -> dict[str, str]:
@@ -64,5 +68,5 @@ def all_topics() -> dict[str, Topic]:
 
 
 def _topic(card: dict[str, Any]) -> Topic:
-    card = {**card, "producers": tuple(card["producers"]), "consumers": tuple(card["consumers"])}
-    return Topic(**{**card, "versions": tuple(card["versions"])})
+    lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
+    return Topic(**{**card, **lists})

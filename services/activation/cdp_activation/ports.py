@@ -110,8 +110,8 @@ class Ledger(Protocol):
 class Projection(Protocol):
     """What is known of memberships and profiles, and what the ledger desires because of it."""
 
-    async def followed(self) -> Set[bytes]:
-        """The segments whose memberships are kept at this moment, each as its messages' keys begin."""
+    async def followed(self) -> Mapping[str, Set[str]]:
+        """Workspace -> the segments whose memberships are kept at this moment; no workspace without any."""
 
     async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
         """Keeps changes with a higher sequence than the known one; returns how many members the ledger now wants or
@@ -125,7 +125,10 @@ class Following(Protocol):
     """The segments that audiences use: only their memberships are kept."""
 
     async def follow(self) -> Sequence[Followed]:
-        """Follows what audiences use and nothing else; returns those whose members are not loaded yet."""
+        """Follows what audiences use and nothing else; returns those whose members are to be loaded.
+
+        All that are not loaded yet, and after them one whose load was long ago.
+        """
 
     async def load(self, followed: Followed) -> None:
         """Loads the members as the segmenter has them now; their audiences wait for it, and are reconciled then."""

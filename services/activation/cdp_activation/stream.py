@@ -1,23 +1,24 @@
 """memberships-changed and profiles-updated -> the projection and the desired state of the ledger."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import structlog
 
 from cdp_activation.ports import Projection
-from cdp_activation.projection import MembershipFact, ProfileFact
+from cdp_activation.projection import ProfileFact, memberships
 from cdp_eventlog.log import Partition, RangeReader, Record
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.metrics import ACTIVATION_UNREADABLE
 from cdp_runtime.patience import Patience
 from cdp_schemas.codec import Codec, InvalidMessage
+from cdp_schemas.segments import read_memberships
 
 _log = structlog.get_logger(__name__)
-_memberships: Final = Codec(MembershipFact)
 _profiles: Final = Codec(ProfileFact)
 _BACKOFF: Final = Backoff(base=0.2, cap=5.0)
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
+M = TypeVar("M")
 
 
 class Planner:
@@ -27,16 +28,17 @@ class Planner:
         self._projection, self._wake = projection, wake
 
     async def memberships(self, records: Sequence[Record]) -> None:
-        """A batch of memberships-changed; of segments that are not followed not even the messages are read."""
+        """A batch of memberships-changed; of workspaces without audiences not even the messages are read."""
         # asked after the batch was read, for each anew: what is skipped was told, so committed, before the answer
         followed = await self._projection.followed()
-        changes = _decoded(_memberships, [one for one in records if _segment(one) in followed])
+        messages = _decoded(read_memberships, [one for one in records if _workspace(one) in followed])
+        changes = [fact for one in messages for fact in memberships(one, followed.get(one.workspace_id, ()))]
         if changes and await self._projection.apply_memberships(changes):
             self._wake()
 
     async def profiles(self, records: Sequence[Record]) -> None:
         """A batch of profiles-updated."""
-        facts = _decoded(_profiles, records)
+        facts = _decoded(_profiles.decode, records)
         if facts and await self._projection.apply_profiles(facts):
             self._wake()
 
@@ -73,18 +75,19 @@ class PatientStream:
         return None
 
 
-def _segment(record: Record) -> bytes:
-    return (record.key or b"").rpartition(b"|")[0]
+def _workspace(record: Record) -> str:
+    """Both versions of the key begin with it."""
+    return (record.key or b"").partition(b"|")[0].decode(errors="replace")
 
 
-def _decoded(codec: Codec[Any], records: Sequence[Record]) -> list[Any]:
+def _decoded(decode: Callable[[bytes], M], records: Sequence[Record]) -> list[M]:
     """Messages of our own services; one that cannot be read is counted and left, the sweep makes up for it."""
     messages = []
     for record in records:
         if not record.value:
             continue
         try:
-            messages.append(codec.decode(record.value))
+            messages.append(decode(record.value))
         except InvalidMessage as error:
             ACTIVATION_UNREADABLE.labels(record.partition.topic).inc()
             place = f"{record.partition.topic}/{record.partition.number}@{record.offset}"

@@ -19,9 +19,9 @@ from cdp_runtime.metrics import (
     SEGMENTER_EVALUATION_SECONDS,
     SEGMENTER_PROFILES,
 )
-from cdp_schemas.segments import Cause, MembershipChanged
+from cdp_schemas.segments import Cause, MembershipsChanged
 from cdp_segmenter.definitions import Definition, Definitions
-from cdp_segmenter.membership import Place, Reason, changes, is_member, turns
+from cdp_segmenter.membership import Place, Reason, changes, count, is_member, turns
 from cdp_segmenter.ports import Crowd, Ledger, Session
 from cdp_segmenter.rules.columns import Columns
 from cdp_segmenter.rules.decide import Decider
@@ -98,11 +98,11 @@ class Evaluator:
         SEGMENTER_PROFILES.inc(len(touched.profiles))
         if touched.received_at is not None:
             FRESHNESS.labels("membership").observe(max((self._clock.now() - touched.received_at).total_seconds(), 0))
-        return len(found)
+        return count(found)
 
     async def _changed(
         self, session: Session, definitions: Definitions, scope: Scope, touched: Touched
-    ) -> list[MembershipChanged]:
+    ) -> list[MembershipsChanged]:
         """The changes of these profiles, applied; who is about to turn by time alone gets a reminder."""
         segment_ids, decider = self._decider(scope.workspace_id, definitions)
         if not segment_ids:
@@ -139,7 +139,7 @@ class Evaluator:
 
     async def _gone(
         self, session: Session, definitions: Definitions, touched: Touched, now: datetime
-    ) -> list[MembershipChanged]:
+    ) -> list[MembershipsChanged]:
         """Those who went leave every segment; a manual membership goes on with the profile they were merged into."""
         before = await session.of_profiles(sorted(touched.gone))
         survivors = await self._crowd.survivors(touched.workspace_id, sorted(touched.gone))
@@ -156,10 +156,11 @@ class Evaluator:
         reason = Reason(now, cause, touched.received_at)
         return changes({**before, **inherited}, heirs, versions, reason, touched.workspace_id)
 
-    def _measure(self, kind: str, started: float, found: Sequence[MembershipChanged]) -> None:
+    def _measure(self, kind: str, started: float, found: Sequence[MembershipsChanged]) -> None:
         SEGMENTER_EVALUATION_SECONDS.labels(kind).observe(self._clock.monotonic() - started)
-        for (change, cause), count in Counter((one.change, one.cause) for one in found).items():
-            SEGMENTER_CHANGES.labels(change, cause).inc(count)
+        changed = Counter((turned.change, one.cause) for one in found for turned in one.changes)
+        for (change, cause), number in changed.items():
+            SEGMENTER_CHANGES.labels(change, cause).inc(number)
 
 
 def _manual(definitions: Definitions, before: dict[Place, int]) -> dict[str, list[UUID]]:

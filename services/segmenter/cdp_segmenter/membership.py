@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from operator import attrgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from cdp_schemas.segments import Cause, MembershipChanged
+from cdp_schemas.segments import Cause, Change, MembershipsChanged, SegmentChange
+
+_PER_MESSAGE: Final = 1000  # changes, about a hundred kilobytes
+_OTHER: Final[tuple[Change, Change]] = ("entered", "exited")  # what happens to one that is not, or is a member
 
 
 class Place(NamedTuple):
@@ -34,7 +36,7 @@ def is_member(sequence: int) -> bool:
 
 def changes(
     before: Mapping[Place, int], after: Iterable[Place], versions: Mapping[str, int], reason: Reason, workspace_id: str
-) -> list[MembershipChanged]:
+) -> list[MembershipsChanged]:
     """What happened to the segments of ``versions`` between two looks at the same profiles.
 
     ``before`` holds the sequence of every place that ever had one, ``after`` the places of those who are members now.
@@ -49,33 +51,45 @@ def changes(
 
 def turns(
     places: Iterable[tuple[Place, int]], versions: Mapping[str, int], reason: Reason, workspace_id: str
-) -> list[MembershipChanged]:
-    """Each place goes to its other state; beside it is the sequence that it had, 0 for none. A profile's are best side
-    by side: then they are written and told together."""
-    return [
-        MembershipChanged(
-            workspace_id=workspace_id,
-            segment_id=segment_id,
-            segment_version=versions[segment_id],
-            profile_id=profile_id,
-            change="exited" if is_member(sequence) else "entered",
-            sequence=sequence + 1,
-            at=reason.at,
-            cause=reason.cause,
-            received_at=reason.received_at,
-        )
-        for (segment_id, profile_id), sequence in places
-    ]
+) -> list[MembershipsChanged]:
+    """Each place goes to its other state; beside it is the sequence that it had, 0 for none.
+
+    A profile's are side by side: then they are written and told together.
+    """
+    found: list[MembershipsChanged] = []
+    for profile_id, some in groupby(places, _profile):
+        turned = [
+            SegmentChange(place.segment_id, versions[place.segment_id], _OTHER[is_member(sequence)], sequence + 1)
+            for place, sequence in some
+        ]
+        found += [
+            MembershipsChanged(
+                workspace_id,
+                profile_id,
+                reason.at,
+                turned[start : start + _PER_MESSAGE],
+                reason.cause,
+                reason.received_at,
+            )
+            for start in range(0, len(turned), _PER_MESSAGE)
+        ]
+    return found
+
+
+def keyed(messages: Iterable[MembershipsChanged]) -> Iterator[tuple[bytes, MembershipsChanged]]:
+    """Messages with the keys that keep those of one profile in order."""
+    return ((f"{one.workspace_id}|{one.profile_id}".encode(), one) for one in messages)
+
+
+def count(messages: Iterable[MembershipsChanged]) -> int:
+    """How many memberships changed."""
+    return sum(len(one.changes) for one in messages)
+
+
+def _profile(found: tuple[Place, int]) -> UUID:
+    return found[0].profile_id
 
 
 def _by_profile(found: tuple[Place, int]) -> tuple[int, str]:
     (segment_id, profile_id), _ = found
     return profile_id.int, segment_id
-
-
-def keyed(changes: Iterable[MembershipChanged]) -> Iterator[tuple[bytes, MembershipChanged]]:
-    """Changes with the keys that keep those of one membership in order; a profile's are best side by side."""
-    for profile_id, some in groupby(changes, attrgetter("profile_id")):
-        name = str(profile_id)
-        for change in some:
-            yield f"{change.workspace_id}|{change.segment_id}|{name}".encode(), change

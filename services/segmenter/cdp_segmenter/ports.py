@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cdp_clickhouse.statement import Statement
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipsChanged
 from cdp_segmenter.definitions import Definitions
 from cdp_segmenter.membership import Place
 from cdp_segmenter.rules.ast import Rule
@@ -37,7 +37,7 @@ class Session(Protocol):
     async def of_segment(self, segment_id: str, limit: int) -> dict[Place, int]:
         """Some members of one segment."""
 
-    async def apply(self, changes: Sequence[MembershipChanged]) -> None:
+    async def apply(self, changes: Sequence[MembershipsChanged]) -> None:
         """Records the changes and puts them into the outbox. Raises OutOfStep when one does not follow the last."""
 
     async def remind(self, moments: Mapping[UUID, datetime]) -> None:

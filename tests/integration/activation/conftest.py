@@ -35,7 +35,6 @@ from cdp_activation.ledger import Connection, DestinationKey
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.ports import Calls
 from cdp_activation.profile import Profile, profile_of
-from cdp_activation.projection import segment_key
 from cdp_activation.retry import RetryPolicy
 from cdp_activation.ssrf import TargetPolicy
 from cdp_activation.standin.app import ACCESS_TOKEN, WEBHOOK_SECRET, create_app
@@ -140,9 +139,9 @@ def records(topic: str, messages: Sequence[Any]) -> list[Record]:
 
 def told_of(changes: Sequence[MembershipChanged]) -> list[Record]:
     """The changes as they are read from memberships-changed."""
-    keys = [segment_key(one.workspace_id, one.segment_id) + f"|{one.profile_id}".encode() for one in changes]
-    pairs = zip(records(MEMBERSHIPS_CHANGED, changes), keys, strict=True)
-    return [record._replace(key=key) for record, key in pairs]
+    keyed = [(f"{one.workspace_id}|{one.profile_id}".encode(), one.alone()) for one in changes]
+    read = zip(records(MEMBERSHIPS_CHANGED, [message for _, message in keyed]), keyed, strict=True)
+    return [record._replace(key=key) for record, (key, _) in read]
 
 
 @dataclass

@@ -46,7 +46,7 @@ class Interrupted(PostgresProjection):
         super().__init__(world.pool)
         self._meanwhile = meanwhile
 
-    async def followed(self) -> frozenset[bytes]:
+    async def followed(self) -> dict[str, frozenset[str]]:
         known = await super().followed()
         await self._meanwhile()
         return known
@@ -118,6 +118,20 @@ async def test_what_was_loaded_before_a_segment_was_left_does_not_count_when_it_
     assert [row["loaded"] for row in loaded] == [False]
     await world.upkeep().reconcile(flagged=True)
     assert await wanted(world) == {"ada"}
+
+
+async def test_what_no_message_told_is_found_within_a_day(world: World) -> None:
+    """As when activation was away for longer than the log keeps messages, or could not read one."""
+    await world.audience(await world.destination())
+    await world.enter(world.person("ada"), world.person("bob"))
+    await world.upkeep().reconcile(flagged=True)
+    await world.commit(change(world, "ada", 2), change(world, "cyd", 1))
+    await world.upkeep().reconcile(flagged=True)
+    assert await wanted(world) == {"ada", "bob"}
+    await world.execute("UPDATE activation.followed_segments SET loaded_at = now() - interval '25 hours'", [])
+    await world.upkeep().reconcile(flagged=True)
+    assert await wanted(world) == {"bob", "cyd"}
+    assert world.workspace not in {one.workspace_id for one in await PostgresFollowing(world.pool).follow()}
 
 
 async def test_a_segment_that_was_deleted_meanwhile_has_no_members(world: World) -> None:

@@ -88,7 +88,7 @@ async def store_profiles(url: str, workspace: str, ids: list[UUID]) -> None:
 
 def entered(workspace: str, profile_id: UUID) -> Outgoing:
     message = MembershipChanged(workspace, "segment-p", 1, profile_id, "entered", 1, datetime.now(UTC))
-    return Outgoing(MEMBERSHIPS_CHANGED, f"{workspace}|segment-p|{profile_id}".encode(), encode(message))
+    return Outgoing(MEMBERSHIPS_CHANGED, f"{workspace}|{profile_id}".encode(), encode(message.alone()))
 
 
 async def commit(pool: Pool, workspace: str, ids: list[UUID]) -> None:

@@ -15,8 +15,7 @@ from cdp_runtime.clock import ManualClock
 from cdp_runtime.migrate import migrate_clickhouse
 from cdp_runtime.postgres import Pool, front_door_statements, open_pool
 from cdp_runtime.tenancy import enter_workspace
-from cdp_schemas.codec import Codec
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_segmenter.adapters.clickhouse_crowd import ClickHouseCrowd
 from cdp_segmenter.adapters.postgres_agenda import PostgresAgenda
 from cdp_segmenter.adapters.postgres_catalogue import PostgresCatalogue
@@ -27,8 +26,6 @@ from cdp_segmenter.desk import Desk
 from cdp_segmenter.evaluate import Evaluator, Touched
 from cdp_segmenter.rules.facts import Facts
 from cdp_segmenter.sweep import Sweep
-
-_codec = Codec(MembershipChanged)
 
 
 @pytest.fixture(scope="session")
@@ -118,8 +115,8 @@ class Room:
             rows = await (
                 await connection.execute("SELECT messages FROM segmenter.outbox_batches ORDER BY batch_id")
             ).fetchall()
-        told = [_codec.decode(message) for row in rows for _, message in msgpack.decode(row[0])]
-        return [change for change in told if change.workspace_id == self.workspace]
+        told = [read_memberships(message) for row in rows for _, message in msgpack.decode(row[0])]
+        return [change for message in told for change in message.each() if change.workspace_id == self.workspace]
 
     async def move(self, one: UUID, to: UUID) -> None:
         """A merge: whatever the one profile was known by is the other's from now on."""

@@ -212,7 +212,7 @@ async def test_a_worker_that_is_out_of_step_writes_nothing(room: Room) -> None:
     (entered,) = await room.told()
     with pytest.raises(OutOfStep):
         async with room.ledger.session(room.workspace) as session:
-            await session.apply([entered])
+            await session.apply([entered.alone()])
     assert len(await room.told()) == 1
     assert await room.members(segment_id) == {ADA.profile_id}
 

@@ -14,9 +14,9 @@ from tests.fakes.segmenter import profile
 from cdp_eventlog.log import LogUnavailable, Outgoing
 from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
-from cdp_schemas.codec import Codec, encode
+from cdp_schemas.codec import encode
 from cdp_schemas.profiles import ProfilesRecorded
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_RECORDED
 from cdp_segmenter.adapters.postgres_outbox import PostgresOutbox
 from cdp_segmenter.catalogue import Draft
@@ -48,9 +48,9 @@ async def changes_of(kafka_url: str, workspace: str, count: int) -> list[Members
         async with asyncio.timeout(60):
             while len(found) < count:
                 record = await consumer.getone()
-                change = Codec(MembershipChanged).decode(record.value)
-                if change.workspace_id == workspace:
-                    found.append(change)
+                message = read_memberships(record.value)
+                if message.workspace_id == workspace:
+                    found += message.each()
     finally:
         await consumer.stop()
     return found
@@ -134,8 +134,8 @@ async def test_changes_wait_in_their_order_until_the_log_has_them(room: Room) ->
         await outbox.publish_some()
     assert await outbox.size() == 3
     assert await outbox.publish_some() == 3
-    told = [Codec(MembershipChanged).decode(message.value) for message in producer.published]
-    assert [change.sequence for change in told] == [1, 2, 3]
+    told = [read_memberships(message.value) for message in producer.published]
+    assert [change.sequence for message in told for change in message.changes] == [1, 2, 3]
     assert len({message.key for message in producer.published}) == 1
     assert await outbox.size() == 0
 
@@ -151,5 +151,6 @@ async def test_what_an_older_release_left_is_told_before_what_came_after_it(room
     assert await outbox.size() == 2
     assert await outbox.publish_some() == 2
     assert producer.published[0].key == b"older"
-    assert Codec(MembershipChanged).decode(producer.published[1].value).segment_id == "segment-rich"
+    (change,) = read_memberships(producer.published[1].value).each()
+    assert change.segment_id == "segment-rich"
     assert await outbox.size() == 0

@@ -99,7 +99,7 @@ async def build(folder: Path, clickhouse: ClickHouse, postgres_url: str) -> Worl
     log.received = len(stored)
     log.topics[EVENTS_RECEIVED_DLQ] = [_letter(entry) for entry in journal.entries() if entry.is_faulty]
     log.topics[MEMBERSHIPS_CHANGED] = [
-        encode(MembershipChanged(workspace, segment, 1, profile, "entered", 1, NOW))
+        encode(MembershipChanged(workspace, segment, 1, profile, "entered", 1, NOW).alone())
         for workspace, segment, profile in members
     ]
     return World(Stores(clickhouse, PostgresReads(postgres_url), log), postgres_url, journal, log)

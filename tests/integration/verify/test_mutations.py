@@ -80,6 +80,14 @@ async def test_memberships_part_by_part_change_nothing(world: World) -> None:
         world.log.topics[MEMBERSHIPS_CHANGED] = kept
 
 
+async def test_what_the_log_has_forgotten_in_its_time_is_no_fault(world: World) -> None:
+    await a_change_untold(world)
+    await world.postgres(
+        "UPDATE segmenter.profile_segments SET changed_ms = array_fill(0::bigint, ARRAY[cardinality(changed_ms)])"
+    )
+    assert broken(await prove(world.stores, Question(world.journal))) == {}
+
+
 async def drop_one(world: World) -> None:
     message = message_with(world, Answer.ACCEPTED)
     await world.clickhouse(f"DELETE FROM events WHERE message_id = '{message}'")
@@ -225,7 +233,7 @@ async def a_member_that_should_not_be_one(world: World) -> None:
         "UPDATE segmenter.segments SET size = size + 1 WHERE (workspace_id, segment_id) = ('north', 'buyers')"
     )
     change = MembershipChanged("north", "buyers", 1, profile, "entered", 1, NOW)
-    world.log.topics[MEMBERSHIPS_CHANGED].append(encode(change))
+    world.log.topics[MEMBERSHIPS_CHANGED].append(encode(change.alone()))
 
 
 async def an_unacknowledged_member(world: World) -> None:

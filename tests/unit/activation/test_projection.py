@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 
 from cdp_activation.profile import fingerprint, profile_of
-from cdp_activation.projection import MembershipFact, ProfileFact
+from cdp_activation.projection import MembershipFact, ProfileFact, memberships
 from cdp_schemas.codec import Codec, InvalidMessage, encode
 from cdp_schemas.profiles import ProfileUpdated
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipChanged, MembershipsChanged, SegmentChange, read_memberships
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ADA = UUID(int=7)
@@ -24,14 +24,22 @@ def fact_of(**fields: Any) -> ProfileFact:
 
 @pytest.mark.parametrize("received", [None, NOW])
 def test_a_membership_keeps_what_its_row_needs(received: datetime | None) -> None:
-    message = MembershipChanged("demo", "vip", 2, ADA, "exited", 6, NOW, "clock", received)
-    assert Codec(MembershipFact).decode(encode(message)) == MembershipFact("demo", "vip", ADA, "exited", 6, received)
+    changes = [SegmentChange("vip", 2, "exited", 6), SegmentChange("unused", 1, "entered", 1)]
+    message = MembershipsChanged("demo", ADA, NOW, changes, "clock", received)
+    facts = memberships(read_memberships(encode(message)), {"vip"})
+    assert list(facts) == [MembershipFact("demo", "vip", ADA, False, 6, received)]
 
 
-def test_a_profile_id_that_is_none_is_refused_before_it_can_stop_a_batch() -> None:
-    wire = encode(MembershipChanged("demo", "vip", 2, ADA, "entered", 1, NOW)).replace(str(ADA).encode(), b"nobody")
-    with pytest.raises(InvalidMessage, match="profileId"):
-        Codec(MembershipFact).decode(wire)
+def test_a_message_of_the_release_before_is_read_as_one_of_one_change() -> None:
+    message = MembershipChanged("demo", "vip", 2, ADA, "entered", 5, NOW, "clock", NOW)
+    assert list(read_memberships(encode(message)).each()) == [message]
+
+
+@pytest.mark.parametrize("write", [MembershipChanged.alone, lambda message: message])
+def test_a_profile_id_that_is_none_is_refused_before_it_can_stop_a_batch(write: Any) -> None:
+    message = MembershipChanged("demo", "vip", 2, ADA, "entered", 1, NOW)
+    with pytest.raises(InvalidMessage):
+        read_memberships(encode(write(message)).replace(str(ADA).encode(), b"nobody"))
 
 
 def test_the_fingerprint_is_that_of_the_profile_in_the_column_store() -> None:

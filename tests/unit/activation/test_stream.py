@@ -13,7 +13,7 @@ from cdp_runtime.backoff import Backoff
 from cdp_runtime.metrics import ACTIVATION_UNREADABLE
 from cdp_runtime.patience import Stopping
 from cdp_schemas.codec import encode
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipChanged, MembershipsChanged, SegmentChange
 from tests.fakes.activation import FakeProjection
 
 ONE, OTHER = Partition("memberships-changed", 0), Partition("memberships-changed", 1)
@@ -21,16 +21,17 @@ AT_ONCE = Backoff(base=0.001, cap=0.001)
 
 
 def record(partition: Partition, value: bytes, offset: int = 0) -> Record:
-    return Record(partition, offset, b"demo|vip|somebody", value, 0)
+    return Record(partition, offset, b"demo|somebody", value, 0)
 
 
-def of_another_segment(value: bytes) -> Record:
-    return Record(ONE, 0, b"demo|vip|others|somebody", value, 0)
+def of_another_workspace(value: bytes) -> Record:
+    return Record(ONE, 0, b"others|somebody", value, 0)
 
 
-def entered(number: int) -> bytes:
+def entered(number: int, *segments: str) -> bytes:
     now = datetime(2026, 11, 20, tzinfo=UTC)
-    return encode(MembershipChanged("demo", "vip", 1, UUID(int=number), "entered", 1, now))
+    changes = [SegmentChange(segment, 1, "entered", 1) for segment in segments or ("vip",)]
+    return encode(MembershipsChanged("demo", UUID(int=number), now, changes))
 
 
 async def test_a_batch_that_fails_is_repeated_whole_and_the_reason_is_told_meanwhile() -> None:
@@ -77,14 +78,23 @@ async def test_the_worker_is_woken_only_when_the_ledger_changed() -> None:
     assert woken == [True]
 
 
-async def test_messages_of_segments_that_no_audience_uses_are_not_even_read() -> None:
+async def test_segments_that_no_audience_uses_are_left_and_of_workspaces_without_any_nothing_is_read() -> None:
     projection = FakeProjection()
     planner = Planner(projection, lambda: None)
     unreadable = ACTIVATION_UNREADABLE.labels(ONE.topic)
     before = unreadable._value.get()
-    await planner.memberships([of_another_segment(b"{"), record(ONE, entered(1)), of_another_segment(entered(2))])
-    assert [fact.profile_id.int for fact in projection.memberships] == [1]
+    some = [of_another_workspace(b"{"), record(ONE, entered(1, "unused", "vip")), record(ONE, entered(2, "unused"))]
+    await planner.memberships(some)
+    assert [(fact.profile_id.int, fact.segment_id) for fact in projection.memberships] == [(1, "vip")]
     assert unreadable._value.get() == before
+
+
+async def test_a_message_of_the_release_before_arrives_by_its_longer_key() -> None:
+    projection = FakeProjection()
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    message = encode(MembershipChanged("demo", "vip", 1, UUID(int=3), "exited", 2, now))
+    await Planner(projection, lambda: None).memberships([Record(ONE, 0, b"demo|vip|somebody", message, 0)])
+    assert [(fact.profile_id.int, fact.member) for fact in projection.memberships] == [(3, False)]
 
 
 async def test_what_is_no_message_is_left_and_its_neighbours_arrive() -> None:

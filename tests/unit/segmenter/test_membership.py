@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp_segmenter.membership import Place, Reason, changes, is_member, keyed
+from cdp_segmenter.membership import Place, Reason, changes, count, is_member, keyed
 
 AT = Reason(datetime(2026, 11, 20, tzinfo=UTC), "event")
 PLACES = st.builds(Place, st.sampled_from(["s1", "s2"]), st.integers(0, 3).map(lambda number: UUID(int=number)))
@@ -17,7 +17,10 @@ def test_changes_alternate_and_replay_to_the_last_sight(sights: list[frozenset[P
     ledger: dict[Place, int] = {}
     log: dict[Place, list[str]] = {}
     for seen in sights:
-        for change in changes(ledger, seen, {"s1": 1, "s2": 1}, AT, "w"):
+        messages = changes(ledger, seen, {"s1": 1, "s2": 1}, AT, "w")
+        assert count(messages) == len([change for message in messages for change in message.each()])
+        assert len({message.profile_id for message in messages}) == len(messages), "one message a profile"
+        for change in (change for message in messages for change in message.each()):
             place = Place(change.segment_id, change.profile_id)
             assert change.sequence == ledger.get(place, 0) + 1
             assert (change.change == "entered") is is_member(change.sequence)
@@ -36,6 +39,15 @@ def test_the_same_sight_again_changes_nothing(seen: frozenset[Place]) -> None:
 
 def test_segments_that_were_not_looked_at_stay_as_they_are() -> None:
     ledger = {Place("s1", UUID(int=1)): 1, Place("other", UUID(int=1)): 3}
-    (change,) = changes(ledger, (), {"s1": 4}, AT, "w")
+    (message,) = changes(ledger, (), {"s1": 4}, AT, "w")
+    (change,) = message.changes
     assert (change.segment_id, change.segment_version, change.change, change.sequence) == ("s1", 4, "exited", 2)
-    assert [key for key, _ in keyed([change])] == [b"w|s1|00000000-0000-0000-0000-000000000001"]
+    assert [key for key, _ in keyed([message])] == [b"w|00000000-0000-0000-0000-000000000001"]
+
+
+def test_somebody_in_thousands_of_segments_is_told_of_in_bounded_messages() -> None:
+    names = [f"s{number:05}" for number in range(2500)]
+    seen = [Place(name, UUID(int=1)) for name in names]
+    messages = changes({}, seen, dict.fromkeys(names, 1), AT, "w")
+    assert [len(message.changes) for message in messages] == [1000, 1000, 500]
+    assert [change.segment_id for message in messages for change in message.changes] == names

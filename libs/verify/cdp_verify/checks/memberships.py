@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from cdp_schemas.codec import Codec, InvalidMessage
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.codec import InvalidMessage
+from cdp_schemas.segments import MembershipsChanged, read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
 from cdp_verify.buckets import Spill, buckets_for
 from cdp_verify.findings import Finding, finding
@@ -18,14 +18,13 @@ from cdp_verify.stores import LogReads, Row, Stores
 from cdp_verify.times import milliseconds
 
 _JUDGED: Final = 500  # profiles whose facts are in memory at once
-_PER_PART: Final = 1_000_000  # changes of memberships that are in memory at once, about 500 MB
+_PER_PART: Final = 100_000  # messages that are in memory at once: of ten changes each, about 500 MB
 _BUCKETS: Final = 256  # equal parts of all profiles, as the segmenter's table has them
 _EDGE: Final = timedelta(seconds=5)
-_COMPACTED_AFTER: Final = timedelta(days=6)  # the topic keeps every message for seven days
-_CODEC: Final = Codec(MembershipChanged)
+_KEPT: Final = timedelta(days=6)  # the topic keeps every message for seven days
 _WORKSPACE: Final = "(%(workspace)s::text IS NULL OR workspace_id = %(workspace)s)"
 _TABLE: Final = f"""
-SELECT workspace_id, segment_id, profile_id, sequence FROM segmenter.memberships
+SELECT workspace_id, segment_id, profile_id, sequence, changed_at FROM segmenter.memberships
 WHERE {_WORKSPACE} AND bucket >= %(first)s AND bucket < %(after)s
 """  # noqa: S608 - a constant
 _SEGMENTS: Final = f"""
@@ -73,7 +72,7 @@ class _Judging:
 async def check_memberships(stores: Stores, now: datetime, *, per_part: int = _PER_PART) -> Finding:
     """I8. ``now`` is the moment that rules are judged at; who moves within seconds of it is left out.
 
-    ``per_part``: about how many changes are in memory at once.
+    ``per_part``: about how many messages are in memory at once.
     """
     result = finding("I8")
     untold = (await stores.postgres.rows(_UNTOLD))[0]["n"]
@@ -104,37 +103,42 @@ async def _replay(stores: Stores, now: datetime, result: Finding, per_part: int)
     messages = 0
     told = sum((await stores.log.ends(MEMBERSHIPS_CHANGED)).values())
     parts = min(buckets_for(told, per_part), _BUCKETS)
-    with Spill(parts, MembershipChanged) as spill:
-        async for change in _told(stores.log, result):
-            if stores.scope.workspace_id in (None, change.workspace_id):
+    with Spill(parts, MembershipsChanged) as spill:
+        async for message in _told(stores.log, result):
+            if stores.scope.workspace_id in (None, message.workspace_id):
                 messages += 1
-                spill.put(_bucket_of(change.profile_id) * parts // _BUCKETS, change)
-        for number, changes in enumerate(spill.parts()):
+                spill.put(_bucket_of(message.profile_id) * parts // _BUCKETS, message)
+        for number, part in enumerate(spill.parts()):
             last: dict[Key, tuple[int, datetime]] = {}
-            for change in changes:
-                result.all_wrong(alternation(change, last, now))
+            for message in part:
+                result.all_wrong(alternation(message, last, now))
             ends = (-(-edge * _BUCKETS // parts) for edge in (number, number + 1))
-            await _against_the_table(stores, last, ends, result)
+            await _against_the_table(stores, last, ends, now - _KEPT, result)
     return messages
 
 
-async def _told(log: LogReads, result: Finding) -> AsyncIterator[MembershipChanged]:
+async def _told(log: LogReads, result: Finding) -> AsyncIterator[MembershipsChanged]:
     async for record in log.records(MEMBERSHIPS_CHANGED):
         try:
-            yield _CODEC.decode(record.value)
+            yield read_memberships(record.value)
         except InvalidMessage as error:
             if record.value:
                 result.wrong(f"{MEMBERSHIPS_CHANGED}[{record.partition.number}] {record.offset}: {error}")
 
 
 async def _against_the_table(
-    stores: Stores, last: Mapping[Key, tuple[int, datetime]], ends: Iterable[int], result: Finding
+    stores: Stores, last: Mapping[Key, tuple[int, datetime]], ends: Iterable[int], since: datetime, result: Finding
 ) -> None:
-    """``ends``: the first bucket of profiles, and the first that is none of them any more."""
+    """``ends``: the first bucket of profiles, and the first that is none of them any more.
+
+    The log may have forgotten what happened before ``since``.
+    """
     first, after = ends
     asked = {"workspace": stores.scope.workspace_id, "first": first, "after": after}
     async for row in stores.postgres.stream(_TABLE, asked):
         key = (row["workspace_id"], row["segment_id"], row["profile_id"])
+        if key not in last and row["changed_at"] < since:
+            continue
         sequence = last[key][0] if key in last else 0
         if sequence != row["sequence"]:
             result.wrong(f"{_of(key)} has sequence {row['sequence']} in the table, and {sequence} in the messages")
@@ -145,20 +149,21 @@ def _bucket_of(profile: UUID) -> int:
     return profile.int >> 56 & 0xFF
 
 
-def alternation(change: MembershipChanged, last: dict[Key, tuple[int, datetime]], now: datetime) -> list[str]:
+def alternation(message: MembershipsChanged, last: dict[Key, tuple[int, datetime]], now: datetime) -> list[str]:
     """What is wrong with the next message, given the last sequence of each membership; brings ``last`` up to date.
 
-    A repeated message is none of the faults, nor a gap that compaction may have made.
+    A repeated change is none of the faults, nor a gap behind one that the log may have forgotten its successors of.
     """
-    key = (change.workspace_id, change.segment_id, change.profile_id)
     found = []
-    if (change.change == "entered") != (change.sequence % 2 == 1):
-        found.append(f"{_of(key)}: change {change.sequence} says {change.change}")
-    before, at = last.get(key, (0, datetime.min.replace(tzinfo=UTC)))
-    if change.sequence > before + 1 and before and at > now - _COMPACTED_AFTER:
-        found.append(f"{_of(key)}: change {change.sequence} follows {before}")
-    if change.sequence > before:
-        last[key] = (change.sequence, change.at)
+    for change in message.changes:
+        key = (message.workspace_id, change.segment_id, message.profile_id)
+        if (change.change == "entered") != (change.sequence % 2 == 1):
+            found.append(f"{_of(key)}: change {change.sequence} says {change.change}")
+        before, at = last.get(key, (0, datetime.min.replace(tzinfo=UTC)))
+        if change.sequence > before + 1 and before and at > now - _KEPT:
+            found.append(f"{_of(key)}: change {change.sequence} follows {before}")
+        if change.sequence > before:
+            last[key] = (change.sequence, message.at)
     return found
 
 

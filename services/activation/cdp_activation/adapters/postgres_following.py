@@ -1,5 +1,6 @@
 """Audiences and the segmenter's memberships -> which segments are followed, and their members as of now."""
 
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,9 +25,15 @@ _LEAVE: Final = f"""
 DELETE FROM activation.followed_segments f WHERE NOT EXISTS (
     SELECT FROM ({_WANTED}) AS w WHERE w.workspace_id = f.workspace_id AND w.segment_id = f.segment_id)
 """  # noqa: S608 - constants
-_UNLOADED: Final = """
-SELECT follow_id, workspace_id, segment_id FROM activation.followed_segments WHERE NOT loaded ORDER BY follow_id
+# the new ones, for which audiences wait, and then one of those that were loaded longest ago: it heals what a message
+# that could not be read, or that the log no longer had after a long outage, would have told
+_TO_LOAD: Final = """
+(SELECT follow_id, workspace_id, segment_id FROM activation.followed_segments WHERE NOT loaded ORDER BY follow_id)
+UNION ALL
+(SELECT follow_id, workspace_id, segment_id FROM activation.followed_segments
+ WHERE loaded AND coalesce(loaded_at, '-infinity') < now() - %s ORDER BY loaded_at NULLS FIRST LIMIT 1)
 """
+_LOAD_AGAIN: Final = timedelta(days=1)
 # in the order of an index of the segmenter's; written in the order in which the stream locks rows
 _LOAD: Final = """
 WITH page AS MATERIALIZED (
@@ -51,7 +58,7 @@ WHERE m.workspace_id = %(workspace)s AND m.segment_id = %(segment)s AND m.member
 """
 _LOADED: Final = """
 WITH loaded AS (
-    UPDATE activation.followed_segments SET loaded = true WHERE follow_id = %(follow)s
+    UPDATE activation.followed_segments SET loaded = true, loaded_at = now() WHERE follow_id = %(follow)s
     RETURNING workspace_id, segment_id
 )
 UPDATE activation.connections c SET reconcile = true
@@ -76,7 +83,7 @@ class PostgresFollowing:
         async with self._pool.connection() as connection:
             await connection.execute(_FOLLOW)
             await connection.execute(_LEAVE)
-            return [Followed(*row) for row in await (await connection.execute(_UNLOADED)).fetchall()]
+            return [Followed(*row) for row in await (await connection.execute(_TO_LOAD, [_LOAD_AGAIN])).fetchall()]
 
     async def load(self, followed: Followed) -> None:
         names = {"workspace": followed.workspace_id, "segment": followed.segment_id}

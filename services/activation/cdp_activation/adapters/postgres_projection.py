@@ -11,11 +11,11 @@ from psycopg.rows import dict_row
 
 from cdp_activation.adapters.postgres_ledger import reconcile_in
 from cdp_activation.ledger import ConnectionKey
-from cdp_activation.projection import MembershipFact, ProfileFact, segment_key
+from cdp_activation.projection import MembershipFact, ProfileFact
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, arrays, booleans, numbers, octets, texts, times, uuids
 
-_FOLLOWED: Final = "SELECT workspace_id, segment_id FROM activation.followed_segments"
+_FOLLOWED: Final = "SELECT workspace_id, array_agg(segment_id) FROM activation.followed_segments GROUP BY workspace_id"
 # the sequence makes a repeat a no-op; the answer names the connections that want what changed: mostly none
 _MEMBERSHIPS: Final = """
 WITH changed AS (
@@ -100,10 +100,10 @@ class PostgresProjection:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def followed(self) -> frozenset[bytes]:
+    async def followed(self) -> dict[str, frozenset[str]]:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(_FOLLOWED)).fetchall()
-        return frozenset(segment_key(*row) for row in rows)
+        return {workspace_id: frozenset(segment_ids) for workspace_id, segment_ids in rows}
 
     async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
         async with self._pool.connection() as connection:
@@ -150,7 +150,7 @@ async def _make_pending(connection: AsyncConnection[Any], facts: Sequence[Profil
 
 def _members(changes: Sequence[MembershipFact]) -> dict[str, str]:
     rows = [
-        (one.workspace_id, one.segment_id, one.profile_id.hex, one.sequence, one.change == "entered", one.received_at)
+        (one.workspace_id, one.segment_id, one.profile_id.hex, one.sequence, one.member, one.received_at)
         for one in changes
     ]
     # one order everywhere, so that two workers never wait for one another in a circle; the last of a name is the newest

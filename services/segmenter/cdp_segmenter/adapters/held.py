@@ -20,19 +20,28 @@ class Held:
 
     def sequence(self, number: int) -> int:
         """0 when it never was in."""
-        return self.sequences[self.segments.index(number)] if number in self.segments else 0
+        place = self._place(number)
+        return self.sequences[place] if place is not None else 0
 
     def put(self, number: int, sequence: int, at_ms: int) -> None:
         """The next change. Raises OutOfStep for one that does not follow the last."""
-        if sequence != self.sequence(number) + 1:
-            raise OutOfStep(f"change {sequence} of segment {number} follows {self.sequence(number)}")
-        if sequence == 1:
+        place = self._place(number)
+        last = self.sequences[place] if place is not None else 0
+        if sequence != last + 1:
+            raise OutOfStep(f"change {sequence} of segment {number} follows {last}")
+        if place is None:
             self.segments.append(number)
             self.sequences.append(1)
             self.changed_ms.append(at_ms)
         else:
-            place = self.segments.index(number)
             self.sequences[place], self.changed_ms[place] = sequence, at_ms
+
+    def _place(self, number: int) -> int | None:
+        """Looked for once: a person may have been in hundreds of segments."""
+        try:
+            return self.segments.index(number)
+        except ValueError:
+            return None
 
     def forget_others(self, known: Container[int]) -> None:
         """Only segments that are known stay."""

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import compress, groupby
-from operator import attrgetter
+from itertools import compress
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
@@ -15,7 +14,7 @@ import structlog
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, arrays, numbers, times, uuids
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipsChanged
 from cdp_segmenter.adapters.held import Held, columns
 from cdp_segmenter.adapters.postgres_outbox import put
 from cdp_segmenter.definitions import Definition, Definitions, rule_of
@@ -164,18 +163,18 @@ class PostgresSession:
         number = self._numbers.get(segment_id)  # none when another process has emptied it meanwhile
         return self._places(await self._rows(_OF_SEGMENT, [self._workspace, number, number, limit]))
 
-    async def apply(self, changes: Sequence[MembershipChanged]) -> None:
+    async def apply(self, changes: Sequence[MembershipsChanged]) -> None:
         if not changes:
             return
-        held = await self._held({change.profile_id for change in changes})
+        held = await self._held({one.profile_id for one in changes})
         written: dict[UUID, Held] = {}
-        for profile_id, some in groupby(changes, attrgetter("profile_id")):
-            row = written[profile_id] = held[profile_id]
-            for change in some:
-                row.put(self._numbers[change.segment_id], change.sequence, epoch_ms(change.at))
         sizes: Counter[str] = Counter()
-        for change in changes:
-            sizes[change.segment_id] += 1 if is_member(change.sequence) else -1
+        for one in changes:
+            row, at_ms = held[one.profile_id], epoch_ms(one.at)
+            written[one.profile_id] = row
+            for turned in one.changes:
+                row.put(self._numbers[turned.segment_id], turned.sequence, at_ms)
+                sizes[turned.segment_id] += 1 if is_member(turned.sequence) else -1
         await self._write(written)
         await put(self._connection, changes)
         await self._connection.execute(_SIZES, [list(sizes), list(sizes.values()), self._workspace])

@@ -11,11 +11,11 @@ from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, numbers
 from cdp_schemas.codec import encode
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipsChanged
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
-from cdp_segmenter.membership import keyed
+from cdp_segmenter.membership import count, keyed
 
-_CHANGES_PER_BATCH, _BATCHES, _SINGLES = 2000, 4, 2000
+_PROFILES_PER_BATCH, _BATCHES, _SINGLES = 250, 4, 2000
 _PUT: Final = "INSERT INTO segmenter.outbox_batches (changes, messages) VALUES (%s, %b)"
 # without SKIP LOCKED: a second publisher waits for the first one's rows, so no later change overtakes an earlier one
 _OLDEST: Final = "SELECT batch_id, messages FROM segmenter.outbox_batches ORDER BY batch_id LIMIT %s FOR UPDATE"
@@ -30,12 +30,12 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 
 
-async def put(connection: psycopg.AsyncConnection[Any], changes: Sequence[MembershipChanged]) -> None:
-    """Has these changes told after the commit of the caller's transaction, in their order."""
-    for start in range(0, len(changes), _CHANGES_PER_BATCH):
-        some = changes[start : start + _CHANGES_PER_BATCH]
-        messages = _encoder.encode([(key, encode(change)) for key, change in keyed(some)])
-        await connection.execute(_PUT, [len(some), messages])
+async def put(connection: psycopg.AsyncConnection[Any], messages: Sequence[MembershipsChanged]) -> None:
+    """Has these told after the commit of the caller's transaction, in their order."""
+    for start in range(0, len(messages), _PROFILES_PER_BATCH):
+        some = messages[start : start + _PROFILES_PER_BATCH]
+        encoded = _encoder.encode([(key, encode(message)) for key, message in keyed(some)])
+        await connection.execute(_PUT, [count(some), encoded])
 
 
 class PostgresOutbox:
@@ -45,7 +45,7 @@ class PostgresOutbox:
         self._pool, self._producer = pool, producer
 
     async def publish_some(self) -> int:
-        """Changes published. Raises LogUnavailable: then nothing left the table and the same come again."""
+        """Messages published. Raises LogUnavailable: then nothing left the table and the same come again."""
         async with self._pool.connection() as connection:
             batches = await (await connection.execute(_OLDEST, [_BATCHES], binary=True)).fetchall()
             # read after the batches, so that it shows every single change that came before one of them
