@@ -30,6 +30,9 @@ BLOCKED: Final = frozenset(
     """.split()
 )
 _ZEROS: Final = re.compile(r"[0-]+|f{8}(-?f{4}){3}-?f{12}|9774d56d682e549c")  # the last: one Android id of many phones
+# local parts that are their own spelling, and valid before any domain that is
+_PLAIN: Final = re.compile(r"[a-z0-9]+([._+\-][a-z0-9]+)*")
+_SHORT: Final = 64  # no part of an address that is no longer can be too long
 _KIND: Final = re.compile(r"[a-z][a-z0-9_.\-]{0,63}")
 _ALIASES: Final = {
     "userid": USER_ID,
@@ -112,8 +115,23 @@ def external_ids(entries: Any) -> Iterator[tuple[str, Any]]:
 
 @lru_cache(maxsize=65536)
 def _email(text: str) -> str | None:
+    local, at, domain = text.lower().rpartition("@")
+    if len(text) <= _SHORT and text.isascii() and _PLAIN.fullmatch(local):
+        known = _domain(domain)
+        return known and f"{local}@{known}"
+    return _validated(f"{local}{at}{domain}")
+
+
+@lru_cache(maxsize=4096)
+def _domain(domain: str) -> str | None:
+    """A domain as it is in a valid address: there are far fewer of them than addresses."""
+    found = _validated(f"a@{domain}")
+    return found and found.removeprefix("a@")
+
+
+def _validated(address: str) -> str | None:
     try:
-        found = validate_email(text.lower(), check_deliverability=False, test_environment=True)
+        found = validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         return None
     return found.normalized.lower()

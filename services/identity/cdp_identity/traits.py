@@ -89,8 +89,8 @@ class Register:
             latest = sorted(self.said, key=lambda one: (max(last for _, last in self.said[one].values()), one))
             for forgotten in latest[: len(self.said) - EMITTERS_KEPT]:
                 del self.said[forgotten]
-        holding = {_current(one, spans)[0] for one, spans in self.said.items()}
-        if len(holding) != len(self.values):
+        if len(self.values) > 1:  # somebody holds the only one
+            holding = {_current(one, spans)[0] for one, spans in self.said.items()}
             self.values = {key: value for key, value in self.values.items() if key in holding}
 
 
@@ -130,6 +130,9 @@ def fitting(held: Mapping[str, Any], space: int) -> dict[str, Any]:
 
 def _current(emitter: int, spans: Mapping[int, Span]) -> tuple[int, int]:
     """What an emitter holds, as value key, and since when."""
+    if len(spans) == 1:
+        ((key, (first, last)),) = spans.items()
+        return key, last if emitter == EXPLICIT else first
     key, (first, last) = max(spans.items(), key=lambda item: (item[1][1], item[0]))
     if emitter == EXPLICIT:
         return key, last

@@ -1,10 +1,33 @@
 """Identifiers have one spelling, and values that mean nobody are none."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cdp_identity.identifiers import BLOCKED, Spelling, canonical_kind, external_ids, identifier, normalise
+from cdp_identity import identifiers
+from cdp_identity.identifiers import (
+    BLOCKED,
+    Spelling,
+    canonical_kind,
+    external_ids,
+    identifier,
+    is_blocked,
+    normalise,
+)
 
 US = Spelling()
+
+
+DOMAINS = ["x.com", "example.org", "EXAMPLE.com", "a.b.co.uk", "bücher.de", "xn--bcher-kva.de", "x.test", "x.com.", ""]
+NO_DOMAINS = ["localhost", "x.invalid", "x.local", "1.2.3.4", "[1.2.3.4]", "-x.com", "x..com", "x_y.com", "x.com>", "x"]
+LOCALS = st.one_of(st.text("ab0._+-A", min_size=0, max_size=70), st.text(max_size=8))
+
+
+@given(LOCALS, st.sampled_from([*DOMAINS, *NO_DOMAINS, "a" * 63 + ".com", ".".join(["a" * 60] * 4) + ".com"]))
+def test_an_address_whose_domain_is_known_is_read_as_every_other(local: str, domain: str) -> None:
+    text = f"{local}@{domain}".strip()
+    blocked = is_blocked(text, US)
+    assert normalise("email", text, US) == (None if blocked else identifiers._validated(text.lower()))
 
 
 @pytest.mark.parametrize(

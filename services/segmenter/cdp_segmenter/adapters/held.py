@@ -17,6 +17,7 @@ class Held:
     segments: list[int] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
     changed_ms: list[int] = field(default_factory=list)
+    _places: dict[int, int] = field(default_factory=dict, repr=False, compare=False)  # segment -> its place
 
     def sequence(self, number: int) -> int:
         """0 when it never was in."""
@@ -30,6 +31,7 @@ class Held:
         if sequence != last + 1:
             raise OutOfStep(f"change {sequence} of segment {number} follows {last}")
         if place is None:
+            self._places[number] = len(self.segments)
             self.segments.append(number)
             self.sequences.append(1)
             self.changed_ms.append(at_ms)
@@ -37,11 +39,9 @@ class Held:
             self.sequences[place], self.changed_ms[place] = sequence, at_ms
 
     def _place(self, number: int) -> int | None:
-        """Looked for once: a person may have been in hundreds of segments."""
-        try:
-            return self.segments.index(number)
-        except ValueError:
-            return None
+        if len(self._places) != len(self.segments):
+            self._places = {segment: place for place, segment in enumerate(self.segments)}
+        return self._places.get(number)
 
     def forget_others(self, known: Container[int]) -> None:
         """Only segments that are known stay."""
@@ -50,6 +50,7 @@ class Held:
             return
         for column in (self.segments, self.sequences, self.changed_ms):
             column[:] = compress(column, stays)
+        self._places.clear()
 
 
 def columns(rows: Collection[Held]) -> list[str]:
