@@ -13,7 +13,7 @@ from bench.whole import Whole
 _HOW = "60 single events under a steady load of 70 % of P5's rate, from the answer 200 until {}"
 P11 = Target(
     "P11", "acknowledged → visible in counters, p99 at 70 % load", "s", release=at_most(2, "s"), floor=at_most(5, "s"),
-    how=_HOW.format("ClickHouse's counters, asked every 50 ms, have it"),
+    how=_HOW.format("ClickHouse's counters, asked every 200 ms, have it"),
 )  # fmt: skip
 P14 = Target(
     "P14", "acknowledged → entered visible, p99 at 70 % load", "s", release=at_most(1, "s"), floor=at_most(5, "s"),

@@ -17,7 +17,7 @@ from cdp_schemas.segments import read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
 
 EVENT = "Probe Sent"
-_LOOK_EVERY = 0.05
+_LOOK_EVERY = 0.2  # each look costs the store as much as a small evaluation: more would slow what they watch
 NEVER = float("inf")
 
 
@@ -76,10 +76,10 @@ class Probes:
 
     async def _watch_segment(self, consumer: AIOKafkaConsumer) -> None:
         async for message in consumer:
-            for change in read_memberships(message.value).each():
-                probe = self._known.get(change.profile_id)
-                if probe and change.segment_id == self.segment and change.change == "entered":
-                    probe.entered = min(probe.entered, time.monotonic())
+            told = read_memberships(message.value)
+            probe = self._known.get(told.profile_id)
+            if probe and any(one.segment_id == self.segment and one.change == "entered" for one in told.changes):
+                probe.entered = min(probe.entered, time.monotonic())
 
     async def _watch_counters(self) -> None:
         """Asks for the newest alone: what was seen is not asked for again."""
