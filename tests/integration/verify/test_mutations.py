@@ -1,9 +1,11 @@
 """The proof itself is proved: each way of breaking the platform that it is there for, the right invariant must see."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from tests.fakes.memberships import hold
@@ -12,7 +14,7 @@ from tests.integration.verify.faultless import NOW, World, build
 from cdp_clickhouse.client import ClickHouse
 from cdp_schemas.codec import encode
 from cdp_schemas.events import RefusedEvent
-from cdp_schemas.segments import MembershipChanged
+from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
 from cdp_verify.checks.arrivals import check_arrivals
 from cdp_verify.checks.memberships import check_memberships
@@ -78,6 +80,24 @@ async def test_memberships_part_by_part_change_nothing(world: World) -> None:
         whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 1)]
         assert parts.violations == whole.violations != [], damage.__name__
         world.log.topics[MEMBERSHIPS_CHANGED] = kept
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_what_the_release_before_told_may_lie_before_and_behind_the_rest(world: World, is_first: bool) -> None:
+    """It had other keys, so it is in other partitions."""
+    told = world.log.topics[MEMBERSHIPS_CHANGED]
+    times = Counter(read_memberships(value).profile_id for value in told)
+    of_one = next(value for value in told if times[read_memberships(value).profile_id] == 1)
+    (entered,) = read_memberships(of_one).each()
+    exited = msgspec.structs.replace(entered, change="exited", sequence=2)
+    back = msgspec.structs.replace(entered, sequence=3)
+    told.remove(of_one)
+    earlier, now = [encode(entered), encode(exited)], [encode(back.alone())]
+    told += [*earlier, *now] if is_first else [*now, *earlier]
+    await world.postgres(
+        f"UPDATE segmenter.profile_segments SET sequences = ARRAY[3] WHERE profile_id = '{entered.profile_id}'"
+    )
+    assert (await check_memberships(world.stores, NOW)).violations == []
 
 
 async def test_what_the_log_has_forgotten_in_its_time_is_no_fault(world: World) -> None:
