@@ -31,6 +31,7 @@ class FakeProjection:
     def __init__(self, changed: int = 0, followed: Mapping[str, Set[str]] = FOLLOWED) -> None:
         self.changed, self.segments = changed, followed
         self.memberships: list[MembershipFact] = []
+        self.parts: list[int] = []  # how many came at once
         self.profiles: list[ProfileFact] = []
 
     async def followed(self) -> Mapping[str, Set[str]]:
@@ -38,6 +39,7 @@ class FakeProjection:
 
     async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
         self.memberships.extend(changes)
+        self.parts.append(len(changes))
         return self.changed
 
     async def apply_profiles(self, facts: Sequence[ProfileFact]) -> int:

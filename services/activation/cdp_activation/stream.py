@@ -17,6 +17,7 @@ from cdp_schemas.segments import read_memberships
 _log = structlog.get_logger(__name__)
 _profiles: Final = Codec(ProfileFact)
 _BACKOFF: Final = Backoff(base=0.2, cap=5.0)
+_CHANGES_AT_ONCE: Final = 4000  # a message of one profile may tell of a thousand
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
 M = TypeVar("M")
 
@@ -33,8 +34,9 @@ class Planner:
         followed = await self._projection.followed()
         messages = _decoded(read_memberships, [one for one in records if _workspace(one) in followed])
         changes = [fact for one in messages for fact in memberships(one, followed.get(one.workspace_id, ()))]
-        if changes and await self._projection.apply_memberships(changes):
-            self._wake()
+        for start in range(0, len(changes), _CHANGES_AT_ONCE):
+            if await self._projection.apply_memberships(changes[start : start + _CHANGES_AT_ONCE]):
+                self._wake()
 
     async def profiles(self, records: Sequence[Record]) -> None:
         """A batch of profiles-updated."""

@@ -89,6 +89,13 @@ async def test_segments_that_no_audience_uses_are_left_and_of_workspaces_without
     assert unreadable._value.get() == before
 
 
+async def test_many_changes_are_written_in_parts() -> None:
+    names = [f"s{number}" for number in range(1000)]
+    projection = FakeProjection(followed={"demo": frozenset(names)})
+    await Planner(projection, lambda: None).memberships([record(ONE, entered(n, *names), n) for n in range(9)])
+    assert projection.parts == [4000, 4000, 1000]
+
+
 async def test_a_message_of_the_release_before_arrives_by_its_longer_key() -> None:
     projection = FakeProjection()
     now = datetime(2026, 11, 20, tzinfo=UTC)
