@@ -16,11 +16,15 @@ class Freshness:
     """Younger than ``fresh`` seconds: given as it is. Younger than ``stale``: given, and refreshed meanwhile.
 
     What took long stays fresh for ``rest`` times as long again, if its refresh is likely to end before it is stale.
+    Where the refresh of a stale one takes longer than ``patience``, it is given until it is ``oldest``: an answer that
+    says of when it is serves better than a late one.
     """
 
     fresh: float = 1.0
     stale: float = 5.0
     rest: float = 3.0
+    patience: float = 0.1
+    oldest: float = 30.0
 
     def lasts(self, took: float) -> float:
         """How many seconds after it was begun an answer that took so many is as good as a new one."""
@@ -51,6 +55,10 @@ class FreshAnswers:
         task = self._refresh(key, compute)
         if kept is not None and now < kept.at + self._freshness.stale:
             return cast(T, kept.answer)
+        if kept is not None and now < kept.at + self._freshness.oldest:
+            done, _ = await asyncio.wait({task}, timeout=self._freshness.patience)
+            if not done:
+                return cast(T, kept.answer)
         return cast(T, await asyncio.shield(task))
 
     def _refresh(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> asyncio.Task[Any]:

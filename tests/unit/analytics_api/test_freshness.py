@@ -60,6 +60,28 @@ async def test_a_costly_answer_is_computed_less_often() -> None:
     assert computed == [1, 1, 1, 2], "asked for 0, 1.3, 2.0 and 2.7 seconds after it was begun"
 
 
+async def test_nobody_waits_long_for_what_is_computed_slowly_until_the_old_answer_is_too_old() -> None:
+    clock, may_end = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), asyncio.Event()
+    fresh = FreshAnswers(clock, Freshness(patience=0.01))
+
+    async def slow() -> str:
+        await may_end.wait()
+        return "new"
+
+    async def first() -> str:
+        return "old"
+
+    assert await fresh.get("k", first) == "old"
+    clock.advance(timedelta(seconds=20))
+    assert await fresh.get("k", slow) == "old"
+    clock.advance(timedelta(seconds=11))
+    waiting = asyncio.create_task(fresh.get("k", slow))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    may_end.set()
+    assert await waiting == "new"
+
+
 async def test_a_failure_reaches_who_waits_and_is_not_kept() -> None:
     fresh = FreshAnswers(ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
 
