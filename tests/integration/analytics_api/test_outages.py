@@ -81,12 +81,12 @@ async def test_an_open_stream_does_not_hold_up_the_end(urls: dict[str, str], mon
 
 
 async def test_a_token_that_asks_too_often_is_told_when_to_come_back(urls: dict[str, str]) -> None:
-    async with running({**urls, "api_rate_per_minute": 1, "api_rate_burst": 3}) as (_, client):
+    async with running({**urls, "api_rate_per_minute": 60, "api_rate_burst": 3}) as (_, client):
         headers = {"Authorization": "Bearer nothing"}
         answers = [await client.get("/stats", headers=headers) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [403, 403, 403, 429, 429]
         assert answers[-1].json()["code"] == "rate_limited"
-        assert 30 < int(answers[-1].headers["Retry-After"]) <= 60
+        assert answers[-1].headers["Retry-After"] == "1"
         assert (await client.get("/stats")).status_code == 200, "another token has its own allowance"
 
 
