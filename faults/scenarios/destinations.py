@@ -3,17 +3,17 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from cdp_activation.standin.app import ACCESS_TOKEN
 from cdp_devstack.parts import Part
-from cdp_schemas.segments import read_memberships
-from cdp_schemas.topics import MEMBERSHIPS_CHANGED, all_topics
+from cdp_schemas.segments import MembershipChanged, read_memberships
+from cdp_schemas.topics import MEMBERSHIPS_CHANGED
+from cdp_verify.stores import LogReads
 from faults.proxy import Trouble
 from faults.scenarios.crashes import points
 from faults.stack import ALL, HTTP, PLATFORMS, NotInTime, Stack, until
@@ -72,7 +72,8 @@ def compare(trial: Trial, audience: Audience) -> None:
     there, acknowledged = audience.there(), audience.acknowledged()
     trial.demand(told, f"I9: the platform has {there} people, {len(acknowledged)} are acknowledged")
     trial.demand(acknowledged <= kept, f"I9: {len(acknowledged - kept)} acknowledged people are no members")
-    for sentence in asyncio.run(_steps(trial.stack.urls[Part.KAFKA], audience.segment)):
+    changes = asyncio.run(memberships_told(trial.stack))
+    for sentence in skipped(change for change in changes if change.segment_id == audience.segment):
         trial.demand(False, f"I8: {sentence}")
     trial.notes.append(f"{len(kept)} members, {there} at the platform")
 
@@ -122,26 +123,19 @@ def too_early(calls: Sequence[Mapping[str, Any]], pause: float) -> int:
     return sum(any(at < call["at"] < at + pause for at in throttled) for call in calls)
 
 
-async def _steps(bootstrap: str, segment: str) -> list[str]:
-    """Sequence numbers of one segment's memberships that were skipped in what was told."""
-    partitions = [TopicPartition(MEMBERSHIPS_CHANGED, n) for n in range(all_topics()[MEMBERSHIPS_CHANGED].partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    consumer.assign(partitions)
-    await consumer.start()
-    told = defaultdict[Any, set[int]](set)
-    try:
-        ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            await consumer.seek_to_beginning(partition)
-        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-            for messages in (await consumer.getmany(timeout_ms=500)).values():
-                for message in messages:
-                    for change in read_memberships(message.value).each():
-                        if change.segment_id == segment:
-                            told[change.profile_id].add(change.sequence)
-    finally:
-        await consumer.stop()
-    return [f"{who} was told {sorted(n)}" for who, n in told.items() if n != set(range(1, max(n) + 1))]
+async def memberships_told(stack: Stack) -> list[MembershipChanged]:
+    """Every change of a membership that the log holds, in order for each."""
+    log = LogReads(stack.urls[Part.KAFKA])
+    messages = [read_memberships(record.value) async for record in log.records(MEMBERSHIPS_CHANGED) if record.value]
+    return [change for message in messages for change in message.each()]
+
+
+def skipped(told: Iterable[MembershipChanged]) -> list[str]:
+    """Who was told of changes of one segment with some sequence numbers missing."""
+    numbers = defaultdict[Any, set[int]](set)
+    for change in told:
+        numbers[change.profile_id].add(change.sequence)
+    return [f"{who} was told {sorted(n)}" for who, n in numbers.items() if n != set(range(1, max(n) + 1))]
 
 
 def _segment(trial: Trial, name: str, rules: dict[str, Any] | None = None) -> str:

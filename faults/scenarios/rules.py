@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from cdp_devstack.parts import Part
 from cdp_schemas.profiles import profile_ref
-from cdp_schemas.segments import MembershipChanged, read_memberships
-from cdp_schemas.topics import MEMBERSHIPS_CHANGED
-from cdp_verify.stores import LogReads
-from faults.scenarios.destinations import made
+from cdp_schemas.segments import MembershipChanged
+from faults.scenarios.destinations import made, memberships_told
 from faults.scenarios.inputs import event
 from faults.stack import ALL, Stack, until
 from faults.trial import Trial, fault
@@ -34,7 +31,7 @@ def rules_move(trial: Trial) -> None:
         trial.kill("segmenter")
     trial.stack.need(*ALL)
     until("every segment is built", lambda: _building(trial.stack) == 0, 120)
-    messages = asyncio.run(_told(trial.stack))
+    messages = asyncio.run(memberships_told(trial.stack))
     for sentence in contradictions([one for one in messages if one.segment_id == edited], versions, plans):
         trial.demand(False, f"I8: {sentence}")
     inside = {one.profile_id: one.change for one in messages if one.segment_id == doomed}
@@ -158,9 +155,3 @@ def _building(stack: Stack) -> int:
         cursor = data["nextCursor"]
         if not cursor:
             return found
-
-
-async def _told(stack: Stack) -> list[MembershipChanged]:
-    log = LogReads(stack.urls[Part.KAFKA])
-    messages = [read_memberships(record.value) async for record in log.records(MEMBERSHIPS_CHANGED) if record.value]
-    return [change for message in messages for change in message.each()]
