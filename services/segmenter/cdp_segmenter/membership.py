@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from cdp_schemas.events import routing_key
 from cdp_schemas.segments import Cause, Change, MembershipsChanged, SegmentChange
 
 _PER_MESSAGE: Final = 1000  # changes, about a hundred kilobytes
@@ -78,7 +79,7 @@ def turns(
 
 def keyed(messages: Iterable[MembershipsChanged]) -> Iterator[tuple[bytes, MembershipsChanged]]:
     """Messages with the keys that keep those of one profile in order."""
-    return ((f"{one.workspace_id}|{one.profile_id}".encode(), one) for one in messages)
+    return ((routing_key(one.workspace_id, str(one.profile_id)), one) for one in messages)
 
 
 def count(messages: Iterable[MembershipsChanged]) -> int:

@@ -46,6 +46,7 @@ from cdp_runtime.migrate import migrate_postgres
 from cdp_runtime.postgres import Pool, open_pool
 from cdp_runtime.secrets import SecretBox
 from cdp_schemas.codec import encode
+from cdp_schemas.events import routing_key
 from cdp_schemas.profiles import ProfileUpdated
 from cdp_schemas.segments import MembershipChanged
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
@@ -139,9 +140,8 @@ def records(topic: str, messages: Sequence[Any]) -> list[Record]:
 
 def told_of(changes: Sequence[MembershipChanged]) -> list[Record]:
     """The changes as they are read from memberships-changed."""
-    keyed = [(f"{one.workspace_id}|{one.profile_id}".encode(), one.alone()) for one in changes]
-    read = zip(records(MEMBERSHIPS_CHANGED, [message for _, message in keyed]), keyed, strict=True)
-    return [record._replace(key=key) for record, (key, _) in read]
+    read = zip(records(MEMBERSHIPS_CHANGED, [one.alone() for one in changes]), changes, strict=True)
+    return [record._replace(key=routing_key(one.workspace_id, str(one.profile_id))) for record, one in read]
 
 
 @dataclass
