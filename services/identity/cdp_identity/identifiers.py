@@ -115,11 +115,12 @@ def external_ids(entries: Any) -> Iterator[tuple[str, Any]]:
 
 @lru_cache(maxsize=65536)
 def _email(text: str) -> str | None:
-    local, at, domain = text.lower().rpartition("@")
+    lowered = text.lower()
+    local, _, domain = lowered.rpartition("@")
     if len(text) <= _SHORT and text.isascii() and _PLAIN.fullmatch(local):
         known = _domain(domain)
         return known and f"{local}@{known}"
-    return _validated(f"{local}{at}{domain}")
+    return _validated(lowered)
 
 
 @lru_cache(maxsize=4096)
