@@ -77,6 +77,6 @@ def _requests(event: str, due: list[float]) -> list[bytes]:
 
 async def _watch(consumer: AIOKafkaConsumer, segment: str, exited: dict[UUID, float]) -> None:
     async for message in consumer:
-        for change in read_memberships(message.value).each():
-            if change.segment_id == segment and change.change == "exited":
+        for change in read_memberships(message.value).each({segment}):
+            if change.change == "exited":
                 exited.setdefault(change.profile_id, time.time())

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from cdp_activation.ledger import ConnectionKey, Followed
 from cdp_activation.profile import Profile
-from cdp_activation.projection import MembershipFact, ProfileFact
+from cdp_activation.projection import ProfileFact
+from cdp_schemas.segments import MembershipChanged
 
 FOLLOWED: Final[Mapping[str, Set[str]]] = {"demo": frozenset({"vip"})}
 
@@ -30,14 +31,14 @@ class FakeProjection:
 
     def __init__(self, changed: int = 0, followed: Mapping[str, Set[str]] = FOLLOWED) -> None:
         self.changed, self.segments = changed, followed
-        self.memberships: list[MembershipFact] = []
+        self.memberships: list[MembershipChanged] = []
         self.parts: list[int] = []  # how many came at once
         self.profiles: list[ProfileFact] = []
 
     async def followed(self) -> Mapping[str, Set[str]]:
         return self.segments
 
-    async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
+    async def apply_memberships(self, changes: Sequence[MembershipChanged]) -> int:
         self.memberships.extend(changes)
         self.parts.append(len(changes))
         return self.changed

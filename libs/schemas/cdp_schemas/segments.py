@@ -1,6 +1,6 @@
 """The messages about segment memberships."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
@@ -39,20 +39,21 @@ class MembershipsChanged(Struct, rename="camel", frozen=True):
     cause: Cause = "event"
     received_at: datetime | None = None
 
-    def each(self) -> "Iterator[MembershipChanged]":
-        """The changes one by one."""
+    def each(self, segments: Container[str] | None = None) -> "Iterator[MembershipChanged]":
+        """The changes one by one, or those of some segments."""
         for one in self.changes:
-            yield MembershipChanged(
-                self.workspace_id,
-                one.segment_id,
-                one.segment_version,
-                self.profile_id,
-                one.change,
-                one.sequence,
-                self.at,
-                self.cause,
-                self.received_at,
-            )
+            if segments is None or one.segment_id in segments:
+                yield MembershipChanged(
+                    self.workspace_id,
+                    one.segment_id,
+                    one.segment_version,
+                    self.profile_id,
+                    one.change,
+                    one.sequence,
+                    self.at,
+                    self.cause,
+                    self.received_at,
+                )
 
 
 class MembershipChanged(Struct, rename="camel", frozen=True, gc=False):

@@ -19,8 +19,9 @@ from cdp_activation.ledger import (
     Result,
 )
 from cdp_activation.profile import Profile
-from cdp_activation.projection import MembershipFact, ProfileFact
+from cdp_activation.projection import ProfileFact
 from cdp_schemas.deliveries import DeliveryReported
+from cdp_schemas.segments import MembershipChanged
 
 
 class CallFailed(Exception):
@@ -113,7 +114,7 @@ class Projection(Protocol):
     async def followed(self) -> Mapping[str, Set[str]]:
         """Workspace -> the segments whose memberships are kept at this moment; no workspace without any."""
 
-    async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
+    async def apply_memberships(self, changes: Sequence[MembershipChanged]) -> int:
         """Keeps changes with a higher sequence than the known one; returns how many members the ledger now wants or
         wants no more because of them."""
 

@@ -1,43 +1,15 @@
-"""Messages -> the little of them that the projection keeps; the rest of their fields is not even read. Pure."""
+"""Messages about profiles -> the little that the projection keeps; the rest of their fields is not even read. Pure."""
 
-from collections.abc import Container, Iterator
-from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from cdp_activation.profile import fingerprint, profile_of
-from cdp_schemas.segments import MembershipsChanged
 
 _EMPTY: Final = msgspec.Raw(b"{}")
 _identifiers: Final = msgspec.json.Decoder(dict[str, list[str]])
 _traits: Final = msgspec.json.Decoder(dict[str, Any])
-
-
-class MembershipFact(NamedTuple):
-    """What memberships-changed says of one membership."""
-
-    workspace_id: str
-    segment_id: str
-    profile_id: UUID
-    member: bool
-    sequence: int
-    received_at: datetime | None = None
-
-
-def memberships(message: MembershipsChanged, segments: Container[str]) -> Iterator[MembershipFact]:
-    """What a message says of these segments."""
-    for one in message.changes:
-        if one.segment_id in segments:
-            yield MembershipFact(
-                message.workspace_id,
-                one.segment_id,
-                message.profile_id,
-                one.change == "entered",
-                one.sequence,
-                message.received_at,
-            )
 
 
 class ProfileFact(msgspec.Struct, rename="camel", frozen=True):

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import structlog
 
 from cdp_activation.ports import Projection
-from cdp_activation.projection import ProfileFact, memberships
+from cdp_activation.projection import ProfileFact
 from cdp_eventlog.log import Partition, RangeReader, Record
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.metrics import ACTIVATION_UNREADABLE
@@ -33,7 +33,7 @@ class Planner:
         # asked after the batch was read, for each anew: what is skipped was told, so committed, before the answer
         followed = await self._projection.followed()
         messages = _decoded(read_memberships, [one for one in records if _workspace(one) in followed])
-        changes = [fact for one in messages for fact in memberships(one, followed.get(one.workspace_id, ()))]
+        changes = [one for message in messages for one in message.each(followed.get(message.workspace_id, ()))]
         for start in range(0, len(changes), _CHANGES_AT_ONCE):
             if await self._projection.apply_memberships(changes[start : start + _CHANGES_AT_ONCE]):
                 self._wake()
@@ -83,7 +83,7 @@ def _workspace(record: Record) -> str:
 
 
 def _decoded(decode: Callable[[bytes], M], records: Sequence[Record]) -> list[M]:
-    """Messages of our own services; one that cannot be read is counted and left, the sweep makes up for it."""
+    """Messages of our own services; one that cannot be read is counted and left, later looks make up for it."""
     messages = []
     for record in records:
         if not record.value:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from cdp_activation.profile import fingerprint, profile_of
-from cdp_activation.projection import MembershipFact, ProfileFact, memberships
+from cdp_activation.projection import ProfileFact
 from cdp_schemas.codec import Codec, InvalidMessage, encode
 from cdp_schemas.profiles import ProfileUpdated
 from cdp_schemas.segments import MembershipChanged, MembershipsChanged, SegmentChange, read_memberships
@@ -26,8 +26,8 @@ def fact_of(**fields: Any) -> ProfileFact:
 def test_a_membership_keeps_what_its_row_needs(received: datetime | None) -> None:
     changes = [SegmentChange("vip", 2, "exited", 6), SegmentChange("unused", 1, "entered", 1)]
     message = MembershipsChanged("demo", ADA, NOW, changes, "clock", received)
-    facts = memberships(read_memberships(encode(message)), {"vip"})
-    assert list(facts) == [MembershipFact("demo", "vip", ADA, False, 6, received)]
+    of_vip = read_memberships(encode(message)).each({"vip"})
+    assert list(of_vip) == [MembershipChanged("demo", "vip", 2, ADA, "exited", 6, NOW, "clock", received)]
 
 
 def test_a_message_of_the_release_before_is_read_as_one_of_one_change() -> None:

@@ -101,7 +101,7 @@ async def test_a_message_of_the_release_before_arrives_by_its_longer_key() -> No
     now = datetime(2026, 11, 20, tzinfo=UTC)
     message = encode(MembershipChanged("demo", "vip", 1, UUID(int=3), "exited", 2, now))
     await Planner(projection, lambda: None).memberships([Record(ONE, 0, b"demo|vip|somebody", message, 0)])
-    assert [(fact.profile_id.int, fact.member) for fact in projection.memberships] == [(3, False)]
+    assert [(fact.profile_id.int, fact.change) for fact in projection.memberships] == [(3, "exited")]
 
 
 async def test_what_is_no_message_is_left_and_its_neighbours_arrive() -> None:

@@ -11,9 +11,10 @@ from psycopg.rows import dict_row
 
 from cdp_activation.adapters.postgres_ledger import reconcile_in
 from cdp_activation.ledger import ConnectionKey
-from cdp_activation.projection import MembershipFact, ProfileFact
+from cdp_activation.projection import ProfileFact
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, arrays, booleans, numbers, octets, texts, times, uuids
+from cdp_schemas.segments import MembershipChanged
 
 _FOLLOWED: Final = "SELECT workspace_id, array_agg(segment_id) FROM activation.followed_segments GROUP BY workspace_id"
 # the sequence makes a repeat a no-op; the answer names the connections that want what changed: mostly none
@@ -105,7 +106,7 @@ class PostgresProjection:
             rows = await (await connection.execute(_FOLLOWED)).fetchall()
         return {workspace_id: frozenset(segment_ids) for workspace_id, segment_ids in rows}
 
-    async def apply_memberships(self, changes: Sequence[MembershipFact]) -> int:
+    async def apply_memberships(self, changes: Sequence[MembershipChanged]) -> int:
         async with self._pool.connection() as connection:
             wanting = {_key(row): row["profiles"] for row in await _rows(connection, _MEMBERSHIPS, _members(changes))}
             return sum([await _reconcile(connection, key, wanting[key]) for key in sorted(wanting)])
@@ -148,9 +149,9 @@ async def _make_pending(connection: AsyncConnection[Any], facts: Sequence[Profil
     return (await connection.execute(_CHANGED, columns)).rowcount
 
 
-def _members(changes: Sequence[MembershipFact]) -> dict[str, str]:
+def _members(changes: Sequence[MembershipChanged]) -> dict[str, str]:
     rows = [
-        (one.workspace_id, one.segment_id, one.profile_id.hex, one.sequence, one.member, one.received_at)
+        (one.workspace_id, one.segment_id, one.profile_id.hex, one.sequence, one.change == "entered", one.received_at)
         for one in changes
     ]
     # one order everywhere, so that two workers never wait for one another in a circle; the last of a name is the newest
