@@ -17,13 +17,12 @@ from cdp_segmenter.rules.ast import And, Condition, EventCondition, Field, InSeg
 from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.fact_columns import fact_columns
 from cdp_segmenter.rules.leaves import event_aggregate, ltv_micros, reads_properties, stored_names, trait_condition
-from cdp_segmenter.rules.nodes import Nodes, events_sql
+from cdp_segmenter.rules.nodes import MS, Nodes, events_sql, name_sql, number_sql, of_nodes_sql
 from cdp_segmenter.rules.rewrite import simplified
 from cdp_segmenter.rules.rows_sql import ScopeRows
 from cdp_segmenter.rules.scope import Scope
 from cdp_segmenter.rules.times import epoch_ms, whole_ms
 
-NEVER_MS: Final = 1 << 62  # later than any instant plus any window, and no overflow
 _MS: Final = timedelta(milliseconds=1)
 
 
@@ -31,7 +30,8 @@ class Columns:
     """Which facts the rules need. A fact is a column of ``profiles``; ``verdicts`` are decided by the store itself.
 
     An event is counted under its name (1 is the first of ``names``) and its age: how many of ``windows``, longest
-    first, it is young enough for. ``aggregates`` are the conditions that read properties, each a column of its own.
+    first, it is young enough for. Both are one number, its code. ``aggregates`` are the conditions that read
+    properties, each a column of its own.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -52,14 +52,20 @@ class Columns:
         self.names = tuple(sorted({name for leaf in timed for name in stored_names(leaf)}))
         windows = {leaf.window for leaf in timed if leaf.window is not None}
         self.windows: tuple[timedelta, ...] = tuple(sorted(windows, reverse=True))
+        self.ages = len(self.windows) + 1
         self.span = any(leaf.aggregate in ("first", "last") for leaf in self.counted)
+
+    def stays_ms(self, code: int) -> int | None:
+        """How long after it happened an event of this code leaves the shortest window that it is in; None: it is in
+        none."""
+        age = code % self.ages
+        return self.windows[age - 1] // _MS if age else None
 
     def codes(self, leaf: EventCondition) -> frozenset[int]:
         """The codes of the events that a counted condition counts."""
         youngest = 0 if leaf.window is None else self.windows.index(leaf.window) + 1
-        width = len(self.windows) + 1
         numbers = [self.names.index(name) + 1 for name in stored_names(leaf)]
-        return frozenset(number * width + age for number in numbers for age in range(youngest, width))
+        return frozenset(number * self.ages + age for number in numbers for age in range(youngest, self.ages))
 
     @property
     def reads_events(self) -> bool:
@@ -81,25 +87,23 @@ class Columns:
         return bound.statement(f"{micros}SELECT {', '.join(shown)} {ScopeRows(bound, scope).profiles()}")
 
     def events(self, nodes: Nodes, at: datetime) -> Statement | None:
-        """Rows ``number`` of a profile as ``nodes`` have it; lists side by side ``codes, counts[, firsts, lasts]``;
-        ``leaves_at``: when the next leaves a window, in ms. None where no rule asks."""
+        """Rows ``number`` of a profile as ``nodes`` have it, ``code`` of a name and an age, ``many`` events of it,
+        ``first[, last]`` of them in ms. None where no rule asks.
+
+        Nothing is asked within another question: each level would be analysed, which takes longer than the rows do.
+        """
         if not self.names:
             return None
         bound, now = Bound(), whole_ms(at)
         windowed = all(leaf.window is not None for leaf in self.counted)
-        rows = events_sql(bound, nodes, self.names, now - self.windows[0] if windowed else None)
         ends = bound("Array(Int64)", tuple(epoch_ms(now - window) for window in self.windows))
-        lengths = bound("Array(Int64)", (NEVER_MS, *(window // _MS for window in self.windows)))
-        aged = f"SELECT number, name, ms, arrayCount(ends -> ms > ends, {ends}) AS age FROM ({rows})"
-        span = ("min(ms) AS first, max(ms) AS last, ", ", groupArray(first) AS firsts, groupArray(last) AS lasts")
-        coded = (
-            f"SELECT number, toUInt32(name * {len(self.windows) + 1} + age) AS code, count() AS many, "
-            f"{span[0] if self.span else ''}min(ms + {lengths}[age + 1]) AS leaves "
-            f"FROM ({aged}) GROUP BY number, code"
-        )
+        age = f"arrayCount(ends -> {MS} > ends, {ends})"
         return bound.statement(
-            f"SELECT number, groupArray(code) AS codes, groupArray(many) AS counts{span[1] if self.span else ''}, "
-            f"min(leaves) AS leaves_at FROM ({coded}) GROUP BY number"
+            f"SELECT {number_sql(bound, nodes)} AS number, "
+            f"toUInt32({name_sql(bound, self.names)} * {self.ages} + {age}) AS code, count() AS many, "
+            f"min({MS}) AS first{f', max({MS}) AS last' if self.span else ''} "
+            f"{of_nodes_sql(bound, nodes, self.names, now - self.windows[0] if windowed else None)} "
+            "GROUP BY number, code"
         )
 
     def totals(self, nodes: Nodes, at: datetime) -> Statement | None:

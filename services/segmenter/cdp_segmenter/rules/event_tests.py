@@ -1,12 +1,13 @@
 """Counts of events by name and age, or aggregates of them -> for each condition the profiles that satisfy it."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from cdp_segmenter.rules.ast import Aggregate, Comparison, EventCondition
-from cdp_segmenter.rules.columns import NEVER_MS, Columns
+from cdp_segmenter.rules.columns import Columns
 from cdp_segmenter.rules.compare import satisfied
 from cdp_segmenter.rules.fact_columns import instant_of_ms
 from cdp_segmenter.rules.look import REMEMBERED, Answer, Look
@@ -75,6 +76,8 @@ class EventTests:
 
     def __init__(self, columns: Columns) -> None:
         self._counts = CountTests(columns)
+        every = range(columns.ages * (len(columns.names) + 1))
+        self._stays = [columns.stays_ms(code) for code in every]
         self._spans = [leaf for leaf in columns.counted if leaf.aggregate != "count"]
         self._codes = [columns.codes(leaf) for leaf in self._spans]
         self._aggregates = columns.aggregates
@@ -96,29 +99,33 @@ class EventTests:
         return [*self._counted(look, everyone, events), *spans, *filtered]
 
     def _counted(self, look: Look, everyone: Sequence[int], events: Answer) -> list[int]:
-        quiet = set(everyone)
-        found: dict[int, list[int]] = {}
-        numbers = events.get("number", ())
-        rows = zip(numbers, events["codes"], events["counts"], events["leaves_at"], strict=True) if numbers else ()
-        for number, codes, counts, leaves_at in rows:
-            quiet.discard(number)
+        counted: defaultdict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for number, code, many, first in _rows(events, "code", "many", "first"):
+            codes, counts = counted[number]
+            codes.append(code)
+            counts.append(many)
+            if (stays := self._stays[code]) is not None:
+                look.turns_at(number, first + stays)
+        found: dict[int, list[int]] = {self._counts.of_nothing: [one for one in everyone if one not in counted]}
+        for number, (codes, counts) in counted.items():
             found.setdefault(self._counts.held(codes, counts), []).append(number)
-            if leaves_at < NEVER_MS:
-                look.turns_at(number, leaves_at)
-        found.setdefault(self._counts.of_nothing, []).extend(quiet)
         return look.spread(found, len(self._counts.leaves))
 
     def _spanned(self, wanted: frozenset[int], leaf: EventCondition, events: Answer) -> dict[int, int]:
         """Profile -> ms of its first or last event that counts."""
         earliest = leaf.aggregate == "first"
-        seen = {}
-        numbers = events.get("number", ())
-        rows = zip(numbers, events["codes"], events["firsts" if earliest else "lasts"], strict=True) if numbers else ()
-        for number, codes, times in rows:
-            counted = [at for code, at in zip(codes, times, strict=True) if code in wanted]
-            if counted:
-                seen[number] = min(counted) if earliest else max(counted)
+        nearest = min if earliest else max
+        seen: dict[int, int] = {}
+        for number, code, ms in _rows(events, "code", "first" if earliest else "last"):
+            if code in wanted:
+                seen[number] = nearest(seen.get(number, ms), ms)
         return seen
+
+
+def _rows(events: Answer, *names: str) -> Iterator[tuple[int, ...]]:
+    """The profile's number and these columns; nothing where no event was found."""
+    numbers = events.get("number", ())
+    return zip(numbers, *(events[name] for name in names), strict=True) if numbers else iter(())
 
 
 def _holders(look: Look, leaf: EventCondition, everyone: Iterable[int], seen: dict[int, Any]) -> int:

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - every value is bound
 """What profiles are known as -> the nodes that their events stay with -> the SQL of those events, by profile.
 
 A look at some profiles has their golden records before it, and these say all nodes: the table of the nodes that moved,
@@ -16,6 +15,7 @@ from cdp_schemas.nodes import node_id
 from cdp_segmenter.rules.bound import IDS_PER_ARRAY, Bound
 from cdp_segmenter.rules.leaves import instant_sql
 
+MS: Final = "toUnixTimestamp64Milli(timestamp)"
 NODES_PER_QUESTION: Final = 10 * IDS_PER_ARRAY  # or all nodes of one profile, if it has more
 _version = itemgetter(0)
 
@@ -51,29 +51,43 @@ def events_sql(
     bound: Bound, nodes: Nodes, names: tuple[str, ...], since: datetime | None, *, properties: bool = False
 ) -> str:
     """Rows ``number, name, ms[, properties]`` of the nodes' events of these names; ``name`` 1 is the first of them."""
-    ids = bound.arrays("Array(UUID)", nodes.ids)
-    whose = f"{_joined(ids)}, {_joined(bound.arrays('Array(UInt32)', nodes.numbers))}"
-    among = " OR ".join(f"node_id IN {part}" for part in ids)
     return (
-        f"SELECT transform(node_id, {whose}, toUInt32(0)) AS number, {named_sql(bound, names)}"
-        f"{', properties' if properties else ''} FROM events "
-        f"WHERE workspace_id = {bound('String', nodes.workspace_id)}{among_sql(bound, names, since)} AND ({among})"
+        f"SELECT {number_sql(bound, nodes)} AS number, {named_sql(bound, names)}"
+        f"{', properties' if properties else ''} {of_nodes_sql(bound, nodes, names, since)}"
     )
+
+
+def number_sql(bound: Bound, nodes: Nodes) -> str:
+    """The number of the profile that an event of these nodes belongs to."""
+    whose = (_joined(bound.arrays("Array(UUID)", nodes.ids)), _joined(bound.arrays("Array(UInt32)", nodes.numbers)))
+    return f"transform(node_id, {', '.join(whose)}, toUInt32(0))"
+
+
+def of_nodes_sql(bound: Bound, nodes: Nodes, names: tuple[str, ...], since: datetime | None) -> str:
+    """``FROM`` and ``WHERE`` of the nodes' events of these names."""
+    among = " OR ".join(f"node_id IN {part}" for part in bound.arrays("Array(UUID)", nodes.ids))
+    workspace = bound("String", nodes.workspace_id)
+    return f"FROM events WHERE workspace_id = {workspace}{among_sql(bound, names, since)} AND ({among})"
 
 
 def named_sql(bound: Bound, names: tuple[str, ...]) -> str:
     """The columns ``name, ms`` of an event."""
-    numbers = bound("Array(UInt16)", tuple(range(1, len(names) + 1)))
-    return (
-        f"toUInt16(transform(event, {bound('Array(String)', names)}, {numbers}, 0)) AS name, "
-        "toUnixTimestamp64Milli(timestamp) AS ms"
-    )
+    return f"toUInt16({name_sql(bound, names)}) AS name, {MS} AS ms"
+
+
+def name_sql(bound: Bound, names: tuple[str, ...]) -> str:
+    """The number of an event's name, 1 for the first of ``names``."""
+    return f"transform(event, {bound('Array(String)', names)}, {bound('Array(UInt16)', _numbered(names))}, 0)"
 
 
 def among_sql(bound: Bound, names: tuple[str, ...], since: datetime | None) -> str:
     """The condition that an event is one of these, and happened after a moment."""
     after = f" AND timestamp > {instant_sql(bound, since)}" if since is not None else ""
     return f" AND event IN {bound('Array(String)', names)}{after}"
+
+
+def _numbered(names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(range(1, len(names) + 1))
 
 
 def _joined(arrays: Sequence[str]) -> str:
