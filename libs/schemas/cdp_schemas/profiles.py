@@ -63,7 +63,8 @@ class NodeMoved(Struct, rename="camel", frozen=True):
 class ProfilesRecorded(Struct, rename="camel", frozen=True):
     """Profiles whose new facts are now readable in ClickHouse, on ``profiles-recorded``, at most 1,000 a message.
 
-    ``gone`` are profiles that were merged away or erased. ``received_at`` is the oldest arrival behind the change.
+    ``gone`` are profiles that were merged away or erased, and ``merged_into`` tells of the merged where they went.
+    ``received_at`` is the oldest arrival behind the change.
     """
 
     workspace_id: str
@@ -71,6 +72,7 @@ class ProfilesRecorded(Struct, rename="camel", frozen=True):
     recorded_at: datetime
     gone: list[UUID] = field(default_factory=list)
     received_at: datetime | None = None
+    merged_into: dict[UUID, UUID] = field(default_factory=dict)
 
 
 def profile_ref(profile_id: UUID) -> str:

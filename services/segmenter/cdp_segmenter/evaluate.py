@@ -5,8 +5,8 @@ the facts until its changes are committed, so a later commit never carries older
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import attrgetter, is_not
 from typing import Final
@@ -38,13 +38,15 @@ _number = attrgetter("int")  # what a UUID compares by, without a call of Python
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Profiles of one workspace to look at again. ``gone`` were merged away or erased."""
+    """Profiles of one workspace to look at again. ``gone`` were merged away or erased; ``merged_into`` says where
+    the merged went, as far as that was told."""
 
     workspace_id: str
     profiles: frozenset[UUID]
     gone: frozenset[UUID] = frozenset()
     cause: Cause = "event"
     received_at: datetime | None = None
+    merged_into: Mapping[UUID, UUID] = field(default_factory=dict)
 
 
 class Evaluator:
@@ -142,7 +144,7 @@ class Evaluator:
     ) -> list[MembershipsChanged]:
         """Those who went leave every segment; a manual membership goes on with the profile they were merged into."""
         before = await session.of_profiles(sorted(touched.gone))
-        survivors = await self._crowd.survivors(touched.workspace_id, sorted(touched.gone))
+        survivors = await self._survivors(touched)
         manual = definitions.manual()
         heirs = {
             Place(place.segment_id, survivors[place.profile_id])
@@ -151,16 +153,36 @@ class Evaluator:
         }
         known = await session.of_profiles(sorted({heir.profile_id for heir in heirs} - touched.gone))
         inherited = {place: sequence for place, sequence in known.items() if place in heirs}
+        erased = {place: sequence for place, sequence in before.items() if place.profile_id not in survivors}
+        merged = {place: sequence for place, sequence in before.items() if place not in erased}
         versions = definitions.versions(definitions.by_id)
-        cause: Cause = "merge" if survivors else "erased"
-        reason = Reason(now, cause, touched.received_at)
-        return changes({**before, **inherited}, heirs, versions, reason, touched.workspace_id)
+        merge = Reason(now, "merge", touched.received_at)
+        return [
+            *changes({**merged, **inherited}, heirs, versions, merge, touched.workspace_id),
+            *changes(erased, (), versions, replace(merge, cause="erased"), touched.workspace_id),
+        ]
+
+    async def _survivors(self, touched: Touched) -> dict[UUID, UUID]:
+        """Merged profile -> where it lives on in the end. The store is asked for those of whom no message told."""
+        into = {one: touched.merged_into[one] for one in touched.gone if one in touched.merged_into}
+        if untold := sorted(touched.gone - into.keys()):
+            into.update(await self._crowd.survivors(touched.workspace_id, untold))
+        return {one: _end(one, into) for one in into}
 
     def _measure(self, kind: str, started: float, found: Sequence[MembershipsChanged]) -> None:
         SEGMENTER_EVALUATION_SECONDS.labels(kind).observe(self._clock.monotonic() - started)
         changed = Counter((turned.change, one.cause) for one in found for turned in one.changes)
         for (change, cause), number in changed.items():
             SEGMENTER_CHANGES.labels(change, cause).inc(number)
+
+
+def _end(profile: UUID, into: Mapping[UUID, UUID]) -> UUID:
+    """Who was merged may have been merged into somebody who was merged later."""
+    met = {profile}
+    while (further := into.get(profile)) is not None and further not in met:
+        met.add(further)
+        profile = further
+    return profile
 
 
 def _manual(definitions: Definitions, before: dict[Place, int]) -> dict[str, list[UUID]]:

@@ -67,7 +67,7 @@ class Crowd(Protocol):
         """The same for the profiles that the scope names, as bits, at a cost that hardly grows with the rules."""
 
     async def survivors(self, workspace_id: str, gone: Sequence[UUID]) -> Mapping[UUID, UUID]:
-        """Merged profile -> the one it was merged into."""
+        """Those of the gone who were merged -> the profile each of them lives on in."""
 
     async def count(self, workspace_id: str) -> int:
         """Profiles of the workspace."""

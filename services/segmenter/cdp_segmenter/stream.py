@@ -49,12 +49,14 @@ def together(messages: Iterable[ProfilesRecorded]) -> list[Touched]:
     for message in messages:
         known = found.get(message.workspace_id, Touched(message.workspace_id, frozenset()))
         present, gone = frozenset(message.profile_ids), frozenset(message.gone)
+        merged = {one: into for one, into in known.merged_into.items() if one not in present | gone}
         times = [at for at in (known.received_at, message.received_at) if at is not None]
         found[message.workspace_id] = Touched(
             message.workspace_id,
             (known.profiles - gone) | present - gone,
             (known.gone - present) | gone,
             received_at=min(times, default=None),
+            merged_into=merged | message.merged_into,
         )
     return list(found.values())
 

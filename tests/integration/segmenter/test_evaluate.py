@@ -116,18 +116,36 @@ async def test_a_profile_whose_node_moved_away_is_looked_at_without_its_events(r
     assert [await room.members(one) for one in (segment_id, spans, totals)] == [set()] * 3
 
 
-async def test_a_merged_profile_leaves_and_its_manual_memberships_go_on(room: Room) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["told", "asked for"])
+async def test_a_merged_profile_leaves_and_its_manual_memberships_go_on(room: Room, told: bool) -> None:
+    """A recorder of an earlier release does not tell where a profile went: then the store knows."""
     await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
     rich, chosen = await room.segment(RICH), await room.segment(None, type_="manual")
     await room.desk.change_members(room.workspace, chosen, [BOB.profile_id], inside=True)
-    await room.move(BOB.profile_id, ADA.profile_id)
+    if not told:
+        await room.move(BOB.profile_id, ADA.profile_id)
     await room.erase(BOB.profile_id)
-    await room.touch([ADA.profile_id], gone=[BOB.profile_id])
+    into = {BOB.profile_id: ADA.profile_id} if told else {}
+    await room.touch([ADA.profile_id], gone=[BOB.profile_id], merged_into=into)
     assert await room.members(rich) == {ADA.profile_id}
     assert await room.members(chosen) == {ADA.profile_id}
     assert [c.cause for c in await room.told() if c.profile_id == BOB.profile_id and c.change == "exited"] == [
         "merge"
     ] * 2
+
+
+async def test_a_manual_membership_follows_somebody_who_was_merged_twice_while_another_is_erased(room: Room) -> None:
+    await room.knows(ADA, BOB, EVE, profile("zoe"))
+    chosen = await room.segment(None, type_="manual")
+    zoe = profile("zoe").profile_id
+    await room.desk.change_members(room.workspace, chosen, [BOB.profile_id, zoe], inside=True)
+    for one in (BOB.profile_id, EVE.profile_id, zoe):
+        await room.erase(one)
+    into = {BOB.profile_id: EVE.profile_id, EVE.profile_id: ADA.profile_id}
+    await room.touch([ADA.profile_id], gone=[*into, zoe], merged_into=into)
+    assert await room.members(chosen) == {ADA.profile_id}
+    exits = {(c.profile_id, c.cause) for c in await room.told() if c.change == "exited"}
+    assert exits == {(BOB.profile_id, "merge"), (zoe, "erased")}
 
 
 async def test_an_erased_profile_leaves_everything(room: Room) -> None:

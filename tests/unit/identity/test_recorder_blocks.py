@@ -157,7 +157,8 @@ def test_touched_profiles_are_told_in_messages_of_a_thousand_per_workspace():
     touched = Touched()
     for number in range(1001):
         touched.add("w", uuid.UUID(int=number), AT + timedelta(seconds=number))
-    touched.update([ProfileUpdated("v", NODE, 1, AT, received_at=AT), ProfileUpdated("w", OTHER, 2, AT, deleted=True)])
+    gone = ProfileUpdated("w", OTHER, 2, AT, deleted=True, merged_into=NODE)
+    touched.update([ProfileUpdated("v", NODE, 1, AT, received_at=AT), gone])
     messages = list(touched.messages(AT))
     assert [(m.workspace_id, len(m.profile_ids), len(m.gone)) for m in messages] == [
         ("v", 1, 0),
@@ -166,6 +167,14 @@ def test_touched_profiles_are_told_in_messages_of_a_thousand_per_workspace():
     ]
     assert messages[1].received_at == AT
     assert OTHER not in messages[1].profile_ids
+    assert (messages[2].gone, messages[2].merged_into) == ([OTHER], {OTHER: NODE})
+
+
+def test_of_an_erased_profile_no_heir_is_told():
+    touched = Touched()
+    touched.update([ProfileUpdated("w", OTHER, 2, AT, deleted=True)])
+    (message,) = touched.messages(AT)
+    assert (message.gone, message.merged_into) == ([OTHER], {})
 
 
 def test_owners_are_forgotten_after_two_turns():

@@ -13,10 +13,11 @@ MESSAGE_LIMIT: Final = 1000
 
 @dataclass(slots=True)
 class Touched:
-    """Profiles of one flush, by workspace, with the oldest arrival behind their change."""
+    """Profiles of one flush, by workspace: the changed with the oldest arrival behind that, the gone with the profile
+    that they were merged into."""
 
     changed: dict[str, dict[UUID, datetime | None]] = field(default_factory=dict)
-    gone: dict[str, dict[UUID, None]] = field(default_factory=dict)
+    gone: dict[str, dict[UUID, UUID | None]] = field(default_factory=dict)
 
     def add(self, workspace_id: str, profile_id: UUID, received_at: datetime | None) -> None:
         """This profile has new facts; the older arrival counts."""
@@ -28,7 +29,7 @@ class Touched:
         """These golden records were written; the deleted are gone."""
         for update in updates:
             if update.deleted:
-                self.gone.setdefault(update.workspace_id, {})[update.profile_id] = None
+                self.gone.setdefault(update.workspace_id, {})[update.profile_id] = update.merged_into
             else:
                 self.add(update.workspace_id, update.profile_id, update.received_at)
 
@@ -48,4 +49,6 @@ class Touched:
                 oldest = min((at for at in some.values() if at is not None), default=None)
                 yield ProfilesRecorded(workspace_id, list(some), now, received_at=oldest)
             for start in range(0, len(gone), MESSAGE_LIMIT):
-                yield ProfilesRecorded(workspace_id, [], now, gone=list(gone)[start : start + MESSAGE_LIMIT])
+                left = dict(list(gone.items())[start : start + MESSAGE_LIMIT])
+                merged = {profile: into for profile, into in left.items() if into is not None}
+                yield ProfilesRecorded(workspace_id, [], now, gone=list(left), merged_into=merged)
