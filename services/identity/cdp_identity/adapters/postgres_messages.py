@@ -7,6 +7,7 @@ from psycopg import sql
 
 from cdp_identity.maintenance import upkeep
 from cdp_runtime.postgres import Pool
+from cdp_runtime.vacuuming import KNOWN_LONGER, settings
 
 _LOCK: Final = 7_310_002
 _PARTITIONS: Final = """
@@ -31,12 +32,15 @@ async def keep_message_partitions(pool: Pool, now: datetime, window: timedelta) 
 def _make(day: date) -> sql.Composed:
     """A day's partition, with what the catch-all has of that day already."""
     return sql.SQL(
-        "CREATE TABLE {name} (LIKE identity.messages INCLUDING ALL); "
+        "CREATE TABLE {name} (LIKE identity.messages INCLUDING ALL) WITH ({settings}); "
         "WITH moved AS (DELETE FROM identity.messages_other WHERE day = {day} RETURNING *) "
         "INSERT INTO {name} SELECT * FROM moved; "
         "ALTER TABLE identity.messages ATTACH PARTITION {name} FOR VALUES FROM ({day}) TO ({next})"
     ).format(
-        name=sql.Identifier("identity", _name(day)), day=sql.Literal(day), next=sql.Literal(day + timedelta(days=1))
+        name=sql.Identifier("identity", _name(day)),
+        settings=sql.SQL(settings(KNOWN_LONGER)),
+        day=sql.Literal(day),
+        next=sql.Literal(day + timedelta(days=1)),
     )
 
 
