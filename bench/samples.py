@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import psutil
 import psycopg
+from faults.stack import HTTP
 
 from bench import stages
 from bench.stages import SERVICES
@@ -72,7 +73,7 @@ class Sampler:
 
     def _metrics(self, name: str, sample: Sample) -> None:
         try:
-            page = httpx.get(f"http://127.0.0.1:{self._admin[name]}/metrics", timeout=5).text
+            page = HTTP.get(f"http://127.0.0.1:{self._admin[name]}/metrics", timeout=5).text
         except httpx.HTTPError:
             return
         for metric, value in _SAMPLE.findall(page):

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 import psycopg
+from faults.stack import HTTP
 from tests.millrace import Millrace
 
 from bench import load
@@ -106,7 +107,7 @@ class Whole:
 
     def ask(self, sql: str) -> str:
         """ClickHouse's answer, as text."""
-        answer = httpx.post(f"http://127.0.0.1:{self.stack.ports['CLICKHOUSE']}/", content=sql, timeout=60)
+        answer = HTTP.post(f"http://127.0.0.1:{self.stack.ports['CLICKHOUSE']}/", content=sql, timeout=60)
         assert answer.is_success, answer.text
         return answer.text
 

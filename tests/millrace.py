@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 import pytest
+from faults.stack import HTTP
 
 from cdp_devstack.parts import free_ports
 from tests.processes import CDP, environment
@@ -104,12 +105,12 @@ class Millrace:
     def _is_ready(self, name: str) -> bool:
         if name not in self._admin:
             self._admin[name] = self.find(name).environ()["CDP_ADMIN_PORT"]
-        return httpx.get(f"http://127.0.0.1:{self._admin[name]}/readyz", timeout=2).is_success
+        return HTTP.get(f"http://127.0.0.1:{self._admin[name]}/readyz", timeout=2).is_success
 
     def api(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": "Bearer demo-api-token", **options.pop("headers", {})}
         url = f"http://127.0.0.1:{self.ports['API']}/api/cdp{path}"
-        return httpx.request(method, url, headers=headers, timeout=15, **options)
+        return HTTP.request(method, url, headers=headers, timeout=15, **options)
 
     def data(self, path: str, **query: Any) -> Any:
         """The ``data`` of a GET. Raises for an error answer."""
@@ -137,7 +138,7 @@ class Millrace:
 
     def _ready(self) -> bool:
         health = self.api("GET", "/health")
-        gateway = httpx.get(f"{self.gateway}/health", timeout=2)
+        gateway = HTTP.get(f"{self.gateway}/health", timeout=2)
         return (
             health.is_success
             and gateway.status_code < 500
