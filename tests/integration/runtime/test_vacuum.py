@@ -30,3 +30,15 @@ async def test_an_outbox_is_vacuumed_while_it_is_long(postgres_url: str, schema:
                     await asyncio.sleep(0.5)
         finally:
             await connection.execute(f"DELETE FROM {schema}.outbox")
+
+
+LARGE = ("identity.nodes", "identity.links", "identity.profiles", "segmenter.profile_segments")
+
+
+async def test_large_tables_are_learned_anew_when_they_have_doubled(postgres_url: str) -> None:
+    """At the usual tenth ANALYZE takes a third of Postgres while a table grows from nothing."""
+    await migrate_postgres(postgres_url)
+    options = "SELECT coalesce(reloptions, '{}') FROM pg_class WHERE oid = %s::regclass"
+    async with await AsyncConnection.connect(postgres_url) as connection:
+        found = [await (await connection.execute(options, [table])).fetchone() for table in LARGE]
+    assert all(row is not None and "autovacuum_analyze_scale_factor=1" in row[0] for row in found), found
