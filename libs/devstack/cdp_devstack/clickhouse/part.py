@@ -47,6 +47,9 @@ class ClickHouse:
     def __init__(self, directory: Path, port: int) -> None:
         self._directory = directory
         self._port = port
+        # one for every look: a new one reads the machine's certificates; it keeps no connection to a server that ends
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False, limits=limits)
 
     @property
     def url(self) -> str:
@@ -75,7 +78,7 @@ class ClickHouse:
         self._post(f"CREATE DATABASE IF NOT EXISTS {DATABASE}").raise_for_status()
 
     def _post(self, query: str) -> httpx.Response:
-        return httpx.post(f"http://127.0.0.1:{self._port}/", content=query, timeout=10, trust_env=False)
+        return self._http.post("/", content=query)
 
     def _server(self, executable: str) -> Command:
         path = self._directory / "server"
