@@ -267,6 +267,18 @@ async def test_what_every_profile_has_in_common_is_counted_exactly_up_to_the_bou
     assert (page["total"], page["totalIsExact"], len(page["profiles"])) == (1650, True, 2)
 
 
+async def test_a_search_reads_little_of_what_is_new_from_one_end_to_the_other(pool: Pool) -> None:
+    """What is not in order yet costs each search its whole length."""
+    visited = "UPDATE identity.profiles SET traits = traits || jsonb_build_object('visits', %s::int)"
+    async with pool.connection() as connection:
+        await connection.execute(CROWD)
+        for visits in range(10):
+            await connection.execute(visited, [visits])
+        found = await connection.execute("SELECT gin_clean_pending_list('identity.profiles_said')")
+        (pages,) = await found.fetchone() or (None,)
+    assert 0 < pages <= 128 / 8 + 1
+
+
 async def test_consent_has_a_history_and_the_latest_holds(api: httpx.AsyncClient) -> None:
     made = await create(api, email="a@shop.io", consent={"email": True})
     for granted in (False, True):
