@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from cdp_devstack.errors import StackError
 from cdp_devstack.process import Command
+
+_SERVERS: Final = range(15_000, 32_000)  # below what Linux (32768 on) and macOS (49152 on) give to connections
+_chance: Final = random.SystemRandom()  # not the seeded one: two test runs of one seed would draw the same
 
 
 class Part(StrEnum):
@@ -83,15 +87,15 @@ def _port(environment: Mapping[str, str], variable: str, default: object) -> int
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different free ports, held open until all are found."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """So many different free ports, none that the system gives to connections: one would take it before a server does.
+
+    Drawn, so that two stacks that start at once do not find the same ones.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        if is_free(port := _chance.choice(_SERVERS)):
+            found.add(port)
+    return list(found)
 
 
 def is_free(port: int) -> bool:

@@ -39,6 +39,14 @@ def test_free_ports_are_free_and_different() -> None:
     assert all(is_free(port) for port in ports)
 
 
+def test_free_ports_are_none_that_a_connection_takes_meanwhile() -> None:
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if not given.exists():
+        pytest.skip("this system does not say which ports it gives to connections")
+    first = int(given.read_text().split()[0])
+    assert max(free_ports(50)) < first
+
+
 async def test_a_taken_port_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CDP_REDIS_URL", raising=False)
     monkeypatch.setattr("cdp_devstack.stack.PORT_SECONDS", 0.1)
