@@ -13,7 +13,7 @@ from typing import IO
 
 CHILD = Path(__file__).with_name("child.py")
 NOBODY = -1  # the uid that means: stay who you are
-BEHIND_THE_DOOR = 10  # the niceness of what nobody waits for: it catches up whenever nobody asks
+BEHIND_THE_DOOR = 15  # the niceness of what nobody waits for: it catches up whenever nobody asks
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from cdp_devstack.process import Process
 from cdp_devstack.programs import services
 
 
-@pytest.mark.parametrize(("name", "niceness"), [("analytics-api", 0), ("ingest", 0), ("resolver", 10)])
+@pytest.mark.parametrize(("name", "niceness"), [("analytics-api", 0), ("ingest", 0), ("resolver", 15)])
 def test_services_behind_the_doors_leave_busy_processors_to_those_at_the_doors(
     tmp_path: Path, name: str, niceness: int
 ) -> None:
