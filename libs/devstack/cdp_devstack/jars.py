@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
+from zipfile import ZipFile
 
 from cdp_devstack.errors import PartUnavailable, StackError
 
 KAFKA_VERSION = "4.3.0"
 MAVEN_SECONDS = 600
+# how the jar of Zstandard's library calls this machine
+_MACHINES: Final = {
+    ("Linux", "x86_64"): "linux/amd64",
+    ("Linux", "aarch64"): "linux/aarch64",
+    ("Darwin", "arm64"): "darwin/aarch64",
+    ("Darwin", "x86_64"): "darwin/x86_64",
+}
 
 
 def cache_directory() -> Path:
@@ -37,6 +47,25 @@ def kafka_jars(java: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second start waits here for the first one's download
         if not target.is_dir():
             _fetch(maven, java, target)
+    return target
+
+
+def zstandard(jars: Path) -> Path | None:
+    """Zstandard's library beside the jars; None where the JVM has to find the one for this machine.
+
+    It would unpack it for the first batch that needs it, and refuse all of them until it is started again when there
+    was no room on the disk at that moment.
+    """
+    machine = _MACHINES.get((platform.system(), platform.machine()))
+    if machine is None:
+        return None
+    target = jars / "libzstd-jni"
+    if not target.exists():
+        unpacked = jars / f"libzstd-jni.{os.getpid()}"
+        with ZipFile(next(jars.glob("zstd-jni-*.jar"))) as jar:
+            name = next(name for name in jar.namelist() if name.startswith(f"{machine}/libzstd"))
+            unpacked.write_bytes(jar.read(name))
+        unpacked.rename(target)  # all or nothing
     return target
 
 

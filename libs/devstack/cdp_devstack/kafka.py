@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from cdp_devstack.class_archive import class_archive
 from cdp_devstack.errors import PartUnavailable, StackError
-from cdp_devstack.jars import kafka_jars
+from cdp_devstack.jars import kafka_jars, zstandard
 from cdp_devstack.java import java
 from cdp_devstack.parts import free_ports
 from cdp_devstack.process import Command
@@ -92,6 +92,7 @@ class Kafka:
         logging_settings.write_bytes(files("cdp_devstack").joinpath("log4j2.xml").read_bytes())
         temporary = self._empty_temporary()
         run = [*FLAGS, f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={temporary}/hs_err.log"]
+        run += [f"-DZstdNativePath={library}"] if (library := zstandard(jars)) else []
         run += [f"-Dlog4j2.configurationFile={logging_settings}", "-cp", f"{jars}/*"]
         self._format([executable, *_mapped(options), *run], settings)
         return [executable, f"-Xmx{HEAP}", f"-Xms{HEAP}", *options, *run, "kafka.Kafka", str(settings)]
@@ -104,7 +105,7 @@ class Kafka:
         """Nothing to create: topics are made by `cdp topics create`."""
 
     def _empty_temporary(self) -> Path:
-        """Where libraries for lz4, Snappy and Zstandard are unpacked at each start, and stay when it is killed."""
+        """Where libraries for lz4 and Snappy are unpacked at each start, and stay when it is killed."""
         temporary = self._directory / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()

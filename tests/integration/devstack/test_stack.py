@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -13,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from cdp_devstack.background import BackgroundStack
+from cdp_devstack.jars import KAFKA_VERSION, cache_directory
 from cdp_devstack.kafka import Kafka
 from cdp_devstack.parts import Part
 
@@ -56,11 +58,24 @@ def test_kafka_unpacks_libraries_beside_its_data_and_clears_away_what_a_kill_lef
 
 
 @pytest.mark.kafka
+@pytest.mark.skipif(not psutil.LINUX, reason="other systems do not say what a process has loaded")
+async def test_kafka_needs_no_room_for_the_library_of_its_first_compressed_batch(
+    kafka_url: str, local_parts: BackgroundStack
+) -> None:
+    """A JVM that cannot unpack it on a full disk refuses every such batch until it is started again."""
+    await _create("devstack-compressed", kafka_url)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_url, compression_type="zstd")
+    await producer.start()
+    await producer.send_and_wait("devstack-compressed", b"a" * 1000)
+    await producer.stop()
+    mapped = [library.path for library in psutil.Process(local_parts.pid(Part.KAFKA)).memory_maps()]
+    kept = cache_directory() / f"kafka-{KAFKA_VERSION}" / "libzstd-jni"
+    assert [path for path in mapped if "zstd" in path] == [str(kept)]
+
+
+@pytest.mark.kafka
 async def test_kafka_keeps_acknowledged_messages_over_kill_9(kafka_url: str, local_parts: BackgroundStack) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
-    await admin.start()
-    await admin.create_topics([NewTopic("devstack-kept", 1, 1)])
-    await admin.close()
+    await _create("devstack-kept", kafka_url)
     producer = AIOKafkaProducer(bootstrap_servers=kafka_url, acks="all", enable_idempotence=True)
     await producer.start()
     for number in range(500):
@@ -77,3 +92,10 @@ async def test_kafka_keeps_acknowledged_messages_over_kill_9(kafka_url: str, loc
     received = [(await consumer.getone()).value for _ in range(501)]
     await consumer.stop()
     assert received == [str(number).encode() for number in range(501)]
+
+
+async def _create(topic: str, kafka_url: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
