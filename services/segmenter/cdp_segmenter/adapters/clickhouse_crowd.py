@@ -94,7 +94,7 @@ class ClickHouseCrowd:
         events: list[dict[str, Any]] = []
         for nodes in nodes_of(scope.workspace_id, [(0, 0, rows[0]["identifiers"])]) if names else ():
             bound = Bound()
-            sql = events_sql(bound, nodes, tuple(names), None, properties=True)
+            sql = events_sql(bound, nodes, tuple(names))
             events += await self._store.rows(bound.statement(f"{sql} ORDER BY ms"))
         return _facts(profile_id, rows[0], names, events)
 

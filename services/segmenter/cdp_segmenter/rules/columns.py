@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - every value is bound, every name quoted by `identifier`
 """All rules of a workspace -> small questions about some profiles, whose answers `decide` reads in memory.
 
 The profiles' records are asked for first; they say which nodes' events to ask for.
@@ -17,7 +16,7 @@ from cdp_segmenter.rules.ast import And, Condition, EventCondition, Field, InSeg
 from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.fact_columns import fact_columns
 from cdp_segmenter.rules.leaves import event_aggregate, ltv_micros, reads_properties, stored_names, trait_condition
-from cdp_segmenter.rules.nodes import MS, Nodes, events_sql, name_sql, number_sql, of_nodes_sql
+from cdp_segmenter.rules.nodes import MS, Nodes, name_sql, named_sql, number_sql, of_nodes_sql
 from cdp_segmenter.rules.rewrite import simplified
 from cdp_segmenter.rules.rows_sql import ScopeRows
 from cdp_segmenter.rules.scope import Scope
@@ -114,10 +113,12 @@ class Columns:
         names = tuple(sorted({name for leaf in self.aggregates for name in stored_names(leaf)}))
         windows = [leaf.window for leaf in self.aggregates if leaf.window is not None]
         since = now - max(windows) if len(windows) == len(self.aggregates) else None
-        rows = events_sql(bound, nodes, names, since, properties=True)
         totals = [event_aggregate(bound, leaf, names, now) for leaf in self.aggregates]
         shown = ", ".join(f"{total} AS a{index}" for index, total in enumerate(totals))
-        return bound.statement(f"SELECT number, {shown} FROM ({rows}) GROUP BY number")
+        return bound.statement(
+            f"WITH {named_sql(bound, names)} SELECT {number_sql(bound, nodes)} AS number, {shown} "
+            f"{of_nodes_sql(bound, nodes, names, since)} GROUP BY number"
+        )
 
 
 def _leaves(rule: Condition) -> Iterator[Condition]:

@@ -47,14 +47,9 @@ def nodes_of(workspace_id: str, profiles: Iterable[tuple[int, int, Mapping[str, 
     return [part for part in parts if part.ids]
 
 
-def events_sql(
-    bound: Bound, nodes: Nodes, names: tuple[str, ...], since: datetime | None, *, properties: bool = False
-) -> str:
-    """Rows ``number, name, ms[, properties]`` of the nodes' events of these names; ``name`` 1 is the first of them."""
-    return (
-        f"SELECT {number_sql(bound, nodes)} AS number, {named_sql(bound, names)}"
-        f"{', properties' if properties else ''} {of_nodes_sql(bound, nodes, names, since)}"
-    )
+def events_sql(bound: Bound, nodes: Nodes, names: tuple[str, ...]) -> str:
+    """Rows ``name, ms, properties`` of the nodes' events of these names; ``name`` 1 is the first of them."""
+    return f"SELECT {named_sql(bound, names)}, properties {of_nodes_sql(bound, nodes, names, None)}"
 
 
 def number_sql(bound: Bound, nodes: Nodes) -> str:
