@@ -30,7 +30,8 @@ class Millrace:
 
     data_dir: Path
     ports: dict[str, int] = field(default_factory=lambda: dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
-    # a killed process leaves its port free for a moment, which another stack on the machine must not take
+    # a killed process leaves its port free for a moment, which another stack on the machine must not take; those of
+    # free_ports begin above these
     first_admin_port: int = field(default_factory=lambda: random.SystemRandom().randrange(10_000, 15_000, 10))
     process: subprocess.Popen[bytes] | None = None
     _admin: dict[str, str] = field(default_factory=dict)  # process -> its admin port; it stays over restarts

@@ -1,4 +1,7 @@
-"""Kafka's jars: a pom.xml in, a directory of jars in the cache out (fetched by Maven, once also when starts race)."""
+"""Kafka's jars: a pom.xml in, a directory of jars in the cache out (fetched by Maven, once also when starts race).
+
+Beside them, once unpacked, the library that the JVM loads from one of them.
+"""
 
 from __future__ import annotations
 
