@@ -1,10 +1,9 @@
 """URLs -> questions to the four stores and to processes: read only, and none of them needs a service."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Any, Final, LiteralString
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,7 +17,6 @@ from cdp_eventlog.reader import to_record
 from cdp_schemas.topics import all_topics
 
 Row = dict[str, Any]
-T = TypeVar("T")
 _FETCHED: Final = 2000
 
 
@@ -134,10 +132,3 @@ class Stores:
         is_bound = self.scope.workspace_id is not None and "{workspace}" in sql
         bound = {**values, "workspace_id": self.scope.workspace_id} if is_bound else values
         return await self.clickhouse.rows(Statement(sql.replace("{workspace}", condition), bound))
-
-
-def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of at most ``size``."""
-    rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part

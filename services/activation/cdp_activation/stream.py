@@ -10,6 +10,7 @@ from cdp_activation.projection import ProfileFact
 from cdp_eventlog.log import Partition, RangeReader, Record
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.metrics import ACTIVATION_UNREADABLE
+from cdp_runtime.parts import in_parts
 from cdp_runtime.patience import Patience
 from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.segments import read_memberships
@@ -34,8 +35,8 @@ class Planner:
         followed = await self._projection.followed()
         messages = _decoded(read_memberships, [one for one in records if _workspace(one) in followed])
         changes = [one for message in messages for one in message.each(followed.get(message.workspace_id, ()))]
-        for start in range(0, len(changes), _CHANGES_AT_ONCE):
-            if await self._projection.apply_memberships(changes[start : start + _CHANGES_AT_ONCE]):
+        for some in in_parts(changes, _CHANGES_AT_ONCE):
+            if await self._projection.apply_memberships(some):
                 self._wake()
 
     async def profiles(self, records: Sequence[Record]) -> None:

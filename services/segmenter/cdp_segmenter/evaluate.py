@@ -19,6 +19,7 @@ from cdp_runtime.metrics import (
     SEGMENTER_EVALUATION_SECONDS,
     SEGMENTER_PROFILES,
 )
+from cdp_runtime.parts import in_parts
 from cdp_schemas.segments import Cause, MembershipsChanged
 from cdp_segmenter.definitions import Definition, Definitions
 from cdp_segmenter.membership import Place, Reason, changes, count, is_member, turns
@@ -60,8 +61,7 @@ class Evaluator:
         """Looks at these profiles again in every segment; returns how many memberships changed."""
         everyone = sorted(touched.profiles | touched.gone, key=_number)
         changed = 0
-        for start in range(0, len(everyone), IDS_PER_QUERY):
-            some = frozenset(everyone[start : start + IDS_PER_QUERY])
+        for some in map(frozenset, in_parts(everyone, IDS_PER_QUERY)):
             changed += await self._some(replace(touched, profiles=some & touched.profiles, gone=some & touched.gone))
         return changed
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+from cdp_runtime.parts import in_parts
 from cdp_verify.findings import Finding, finding
 from cdp_verify.stores import Row, Stores
 
@@ -150,9 +151,7 @@ async def _compare(stores: Stores, groups: Sequence[Group], result: Finding) -> 
 async def _compare_aliases(stores: Stores, groups: Sequence[Group], result: Finding) -> None:
     workspace = groups[0].workspace_id
     belongs = {node: group.profile_id for group in groups for node in group.nodes}
-    nodes = list(belongs)
-    for start in range(0, len(nodes), _COMPARED):
-        some = nodes[start : start + _COMPARED]
+    for some in in_parts(belongs, _COMPARED):
         rows = await stores.events(_ALIASES, asked=workspace, nodes=some)
         aliases = {row["node_id"]: row["profile_id"] for row in rows}
         for node in some:

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from cdp_runtime.parts import in_parts
 from cdp_schemas.nodes import node_id
 from cdp_verify.buckets import SIZE, buckets_for, split
 from cdp_verify.checks.arrivals import Key
 from cdp_verify.findings import OFF_MINOR, Finding, finding
 from cdp_verify.journal import Answer, Entry, Journal
 from cdp_verify.oracle import Due, Person, person_of, replay
-from cdp_verify.stores import Stores, in_parts
+from cdp_verify.stores import Stores
 
 _ASKED: Final = 2000
 _RECORDS: Final = """

@@ -9,6 +9,7 @@ import msgspec
 from cdp_activation.profile import Profile, profile_of
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
+from cdp_runtime.parts import in_parts
 
 # the server takes parameters of up to 128 KiB
 _CHUNK: Final = 2500
@@ -27,8 +28,7 @@ class ClickHouseProfiles:
 
     async def read(self, workspace_id: str, profile_ids: Sequence[UUID]) -> Mapping[UUID, Profile]:
         found: dict[UUID, Profile] = {}
-        for start in range(0, len(profile_ids), _CHUNK):
-            ids = list(profile_ids[start : start + _CHUNK])
+        for ids in in_parts(profile_ids, _CHUNK):
             for row in await self._store.rows(Statement(_READ, {"workspace": workspace_id, "ids": ids})):
                 traits = msgspec.json.decode(row["traits"])
                 profile = profile_of(row["profile_id"], row["version"], row["identifiers"], traits, row["consent"])

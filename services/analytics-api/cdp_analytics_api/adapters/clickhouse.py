@@ -1,12 +1,15 @@
 """Statements -> rows, read-only and within limits; nodes -> profiles."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from cdp_analytics_api.queries.nodes import profiles_of
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
+from cdp_runtime.parts import in_parts
+
+_NODES_PER_QUESTION: Final = 2000
 
 
 class ClickHouseEventStore:
@@ -36,7 +39,7 @@ class ClickHouseDirectory:
     async def profiles_of(self, workspace_id: str, nodes: Sequence[UUID]) -> Mapping[UUID, UUID]:
         distinct = sorted(set(nodes))
         found = dict(zip(distinct, distinct, strict=True))
-        for first in range(0, len(distinct), 2000):
-            rows = await self._events.rows(profiles_of(workspace_id, distinct[first : first + 2000]))
+        for some in in_parts(distinct, _NODES_PER_QUESTION):
+            rows = await self._events.rows(profiles_of(workspace_id, some))
             found.update({row["node_id"]: row["profile_id"] for row in rows})
         return found

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from cdp_runtime.parts import in_parts
 from cdp_schemas.profiles import NodeMoved, ProfilesRecorded, ProfileUpdated
 
 MESSAGE_LIMIT: Final = 1000
@@ -44,11 +45,9 @@ class Touched:
         for workspace_id in sorted(self.changed.keys() | self.gone.keys()):
             gone = self.gone.get(workspace_id, {})
             changed = {key: at for key, at in self.changed.get(workspace_id, {}).items() if key not in gone}
-            for start in range(0, len(changed), MESSAGE_LIMIT):
-                some = dict(list(changed.items())[start : start + MESSAGE_LIMIT])
-                oldest = min((at for at in some.values() if at is not None), default=None)
-                yield ProfilesRecorded(workspace_id, list(some), now, received_at=oldest)
-            for start in range(0, len(gone), MESSAGE_LIMIT):
-                left = dict(list(gone.items())[start : start + MESSAGE_LIMIT])
-                merged = {profile: into for profile, into in left.items() if into is not None}
-                yield ProfilesRecorded(workspace_id, [], now, gone=list(left), merged_into=merged)
+            for some in in_parts(changed, MESSAGE_LIMIT):
+                oldest = min((at for one in some if (at := changed[one]) is not None), default=None)
+                yield ProfilesRecorded(workspace_id, some, now, received_at=oldest)
+            for left in in_parts(gone, MESSAGE_LIMIT):
+                merged = {one: into for one in left if (into := gone[one]) is not None}
+                yield ProfilesRecorded(workspace_id, [], now, gone=left, merged_into=merged)

@@ -8,6 +8,7 @@ import psycopg
 
 from cdp_eventlog.log import Outgoing, Producer
 from cdp_runtime.faultpoints import reach
+from cdp_runtime.parts import in_parts
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, numbers
 from cdp_schemas.codec import encode
@@ -32,8 +33,7 @@ _decoder = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 
 async def put(connection: psycopg.AsyncConnection[Any], messages: Sequence[MembershipsChanged]) -> None:
     """Has these told after the commit of the caller's transaction, in their order."""
-    for start in range(0, len(messages), _PROFILES_PER_BATCH):
-        some = messages[start : start + _PROFILES_PER_BATCH]
+    for some in in_parts(messages, _PROFILES_PER_BATCH):
         encoded = _encoder.encode([(key, encode(message)) for key, message in keyed(some)])
         await connection.execute(_PUT, [count(some), encoded])
 

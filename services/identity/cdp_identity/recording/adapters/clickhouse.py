@@ -11,6 +11,7 @@ from cdp_clickhouse.statement import Statement
 from cdp_identity.recording.adapters import repair
 from cdp_identity.recording.blocks import Block, milliseconds
 from cdp_identity.recording.protocol import Presence
+from cdp_runtime.parts import in_parts
 from cdp_schemas.tables import EVENT_OUTCOMES, EVENTS, PROFILES
 
 # a trait is stored as it was sent: no date is guessed from a string, a dot in a name is no path, later names win
@@ -98,8 +99,7 @@ class ClickHouseColumns:
             await repair.counters(self._store, block)
 
     async def erase(self, workspace_id: str, nodes: Sequence[UUID], until: datetime) -> None:
-        for start in range(0, len(nodes), _IDS_PER_COMMAND):
-            some = list(nodes[start : start + _IDS_PER_COMMAND])
+        for some in in_parts(nodes, _IDS_PER_COMMAND):
             values = {"workspace": workspace_id, "nodes": some, "until": milliseconds(until)}
             await self._store.command(Statement(_ERASE_EVENTS, values))
             await repair.recount(self._store, workspace_id, some)

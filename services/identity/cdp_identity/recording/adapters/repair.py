@@ -9,9 +9,11 @@ from uuid import UUID
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_identity.recording.blocks import OUTCOME_COLUMNS, Block
+from cdp_runtime.parts import in_parts
 from cdp_schemas.tables import EVENT_OUTCOMES
 
 _NODES_PER_COMMAND: Final = 50
+_NODES_PER_QUESTION: Final = 2000
 _SETTLE_S: Final = 1.0
 _DIFFERING: Final = """
 SELECT node_id FROM (
@@ -54,8 +56,8 @@ async def counters(store: ClickHouse, block: Block) -> None:
 
 async def recount(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -> None:
     """Make the counters of these nodes from their events anew; repeating it changes nothing."""
-    for start in range(0, len(nodes), _NODES_PER_COMMAND):
-        values = {"workspace": workspace_id, "nodes": list(nodes[start : start + _NODES_PER_COMMAND])}
+    for some in in_parts(nodes, _NODES_PER_COMMAND):
+        values = {"workspace": workspace_id, "nodes": some}
         await store.command(Statement(_FORGET, values))
         await store.command(Statement(_RECOUNT, values))
 
@@ -85,7 +87,7 @@ async def _count_stored(store: ClickHouse, block: Block, number: int) -> None:
 
 async def _differing(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -> list[UUID]:
     differing: list[UUID] = []
-    for start in range(0, len(nodes), 2000):
-        values = {"workspace": workspace_id, "nodes": list(nodes[start : start + 2000])}
+    for some in in_parts(nodes, _NODES_PER_QUESTION):
+        values = {"workspace": workspace_id, "nodes": some}
         differing.extend((await store.columns(Statement(_DIFFERING, values)))["node_id"])
     return differing
