@@ -17,7 +17,8 @@ from cdp_schemas.nodes import node_id
 
 Query = tuple[str, list[Any]]
 TOTAL_BOUND: Final = 10_000  # counted one by one no further
-_PROBED: Final = 1_000  # profiles that are looked at first, in the order of their ids
+_PROBED: Final = 250  # profiles that are looked at first, in the order of their ids
+_COMMON: Final = 3  # as many of them satisfy a search for which a walk goes on
 _PASSED: Final = 100  # profiles that a walk looks at for each that it is to find
 _SURE: Final = 10  # ids that say how far they are from one another on the whole
 _LARGE: Final = 100_000  # profiles of a workspace whose first ones are searched before all are
@@ -95,8 +96,9 @@ class Probed:
     def promises(self, wanted: int, after: UUID | None) -> bool:
         """Whether a walk from here on is likely to find as many, and they are too many to be counted."""
         met = len(self.ids)
-        is_common = met < wanted and met * _PASSED >= _PROBED
-        return self.last is not None and is_common and is_beyond(estimate(met, self.ids[-1], after))
+        if self.last is None or not _COMMON <= met < wanted:
+            return False
+        return is_beyond(met * estimate(_PROBED, self.last, after) // _PROBED)
 
     def is_of_many(self, after: UUID | None) -> bool:
         """Whether the workspace is so large that its first profiles tell enough, and there are such after ``after``."""

@@ -20,6 +20,7 @@ from cdp_runtime.auth import SCOPES, Principal
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.envelope import ApiError
 from cdp_runtime.postgres import Pool
+from cdp_runtime.tenancy import enter_workspace
 from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.profiles import profile_ref
 
@@ -223,14 +224,14 @@ async def test_search_finds_by_every_condition_and_pages(api: httpx.AsyncClient,
 
 
 @pytest.mark.parametrize(
-    ("passed", "large", "limit"),
-    [(100, 100_000, 320), (1, 0, 100), (1, 100_000, 300)],
+    ("common", "large", "limit"),
+    [(3, 100_000, 320), (1000, 0, 100), (1000, 100_000, 300)],
     ids=["found on the way", "found among the first", "found by sorting"],
 )
 async def test_the_pages_of_a_search_beyond_the_bound_hold_everybody_once_and_tell_about_how_many(
-    api: httpx.AsyncClient, pool: Pool, passed: int, large: int, limit: int, monkeypatch: pytest.MonkeyPatch
+    api: httpx.AsyncClient, pool: Pool, common: int, large: int, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdp_identity.search._PASSED", passed)
+    monkeypatch.setattr("cdp_identity.search._COMMON", common)
     monkeypatch.setattr("cdp_identity.search._PROBED", 100)
     monkeypatch.setattr("cdp_identity.search.TOTAL_BOUND", 1000)
     monkeypatch.setattr("cdp_identity.search._LARGE", large)
@@ -265,6 +266,17 @@ async def test_what_every_profile_has_in_common_is_counted_exactly_up_to_the_bou
         await connection.execute(CROWD)
     page = (await api.post("/profiles/search", json={"country": "GB", "limit": 2})).json()["data"]
     assert (page["total"], page["totalIsExact"], len(page["profiles"])) == (1650, True, 2)
+
+
+async def test_a_search_is_planned_for_what_it_asks_however_often_it_comes(api: httpx.AsyncClient, door: Pool) -> None:
+    """At a million profiles a plan for all values takes 230 ms instead of 6: any amount is rare to it."""
+    for amount in range(20):
+        answer = await api.post("/profiles/search", json={"country": "GB", "tags": ["vip"], "minLtv": 10 + amount})
+        assert answer.status_code == 200
+    enter_workspace("demo")
+    async with door.connection() as connection:
+        rows = await connection.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%ltv%>=%'")
+        assert await rows.fetchone() == (0,)
 
 
 async def test_a_search_reads_little_of_what_is_new_from_one_end_to_the_other(pool: Pool) -> None:

@@ -157,14 +157,17 @@ class ProfileReads:
 
 async def _row(connection: psycopg.AsyncConnection[Any], statement: Query) -> Any:
     """The one row of a statement that always has one."""
-    return await (await connection.execute(*_typed(statement))).fetchone()
+    return await (await _searched(connection, statement)).fetchone()
 
 
 async def _ids(connection: psycopg.AsyncConnection[Any], statement: Query) -> list[UUID]:
-    rows = await connection.execute(*_typed(statement))
+    rows = await _searched(connection, statement)
     return [one for (one,) in await rows.fetchall()]
 
 
-def _typed(statement: Query) -> tuple[Any, list[Any]]:
+async def _searched(connection: psycopg.AsyncConnection[Any], statement: Query) -> psycopg.AsyncCursor[Any]:
     # psycopg asks for literal SQL; these texts are put together in cdp_identity.search from its own constants
-    return statement
+    sql: Any
+    sql, parameters = statement
+    # planned for its values each time: without them any range of ids or amounts is a narrow one to the planner
+    return await connection.execute(sql, parameters, prepare=False)
