@@ -171,6 +171,7 @@ async def test_manual_members_come_and_go_by_hand(room: Room, door: httpx.AsyncC
     unknown = await door.post(path, json={"profileIds": ["email:nobody@example.com"]})
     assert unknown.json()["error"]["details"][0]["path"] == "profileIds[0]"
     assert (await door.delete(f"{path}/email:ada@example.com")).json()["data"]["size"] == 1
+    assert [row["id"] for row in (await data(door, path))["items"]] == [profile_ref(BOB.profile_id)]
     rules = await made(door, name="Rich", rules=RICH)
     refused = await door.post(f"/segments/{rules['id']}/members", json={"profileIds": ["email:ada@example.com"]})
     assert refused.status_code == 409
