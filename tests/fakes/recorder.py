@@ -68,7 +68,8 @@ class FakeColumns:
         self.tokens = {"events": OrderedDict(), "views": OrderedDict(), "others": OrderedDict()}
         self.blocks = 0
         self.inserts = []
-        self.faults = []  # "refused" before anything, "lost" reply after all, "half": the views missed it
+        # "refused" before anything, "lost" reply after all, "half": the views missed it, "killed": they kept its token
+        self.faults = []
         self.bad_traits = set()
 
     async def insert(self, block):
@@ -76,9 +77,11 @@ class FakeColumns:
         if fault == "refused":
             raise StoreUnavailable("too many parts")
         self.inserts.append(block.token)
+        if fault == "killed":
+            self._new("views", block.token)
         rows = [dict(zip(block.names, row, strict=True)) for row in zip(*block.columns, strict=True)]
         if block.table == "events":
-            self._insert_events(block, rows, views=fault != "half")
+            self._insert_events(block, rows, views=fault not in ("half", "killed"))
         elif self._new("others", block.token):
             self.rows[block.table].extend(rows)
         if fault is not None:

@@ -181,7 +181,7 @@ plans = st.lists(
     st.tuples(
         st.integers(1, 6),
         st.none() | st.integers(0, 11),
-        st.lists(st.sampled_from(["refused", "lost", "half"]), max_size=2),
+        st.lists(st.sampled_from(["refused", "lost", "half", "killed"]), max_size=2),
         st.booleans(),
     ),
     min_size=1,
@@ -265,7 +265,7 @@ shared_plans = st.lists(
     st.tuples(
         st.integers(1, 5),
         st.none() | st.integers(0, 11),
-        st.lists(st.sampled_from(["refused", "lost", "half"]), max_size=2),
+        st.lists(st.sampled_from(["refused", "lost", "half", "killed"]), max_size=2),
         st.booleans(),
     ),
     min_size=1,

@@ -163,7 +163,7 @@ class Flush:
                 ours = [intent.partition for intent in flush.intents if intent.partition in flush.claims]
                 await self._intend([self._claims[partition] for partition in ours], flush.intents)
             settled = await self._settlement.settle(flush.intents, block, in_doubt=in_doubt)
-        if settled is Settled.FOUND:
+        if settled in (Settled.FOUND, Settled.AGAIN):
             found.append(block)
         observe_block(block, settled, self._stores.clock.now())
 

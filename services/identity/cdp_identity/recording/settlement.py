@@ -20,7 +20,7 @@ class Settled(Enum):
     """How a block became durable."""
 
     WRITTEN = "written"  # by a plain insert
-    AGAIN = "again"  # by the same insert once more: the store knows whether it was new
+    AGAIN = "again"  # by the same insert once more: the store knows whether it was new; a view may have lost it
     COMPLETED = "completed"  # by inserting only the rows that were missing, as a new generation
     FOUND = "found"  # it was there already; a view may have missed it
 
@@ -73,9 +73,10 @@ class Settlement:
         return Settled.FOUND
 
     async def repair(self, block: Block) -> None:
-        """Fills what a view missed of a block that was FOUND. Only after all blocks of its flush are settled:
+        """Fills what a view missed or lost of a block that was FOUND or sent AGAIN. Only after all blocks of its flush:
 
-        a repair counts what the table holds, also rows of a neighbouring block that its view is still to get.
+        a repair counts what the table holds, also rows of a neighbouring block that its view is still to get. A store
+        that is killed may keep the token of a part that never came: it then takes the same insert for a repetition.
         """
         await self._patience.until_done(lambda: self._store.repair(block))
 
