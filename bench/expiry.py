@@ -15,6 +15,7 @@ from bench.openloop import percentile
 from bench.report import Row
 from bench.target import Target, at_most
 from bench.whole import BATCH, Whole
+from cdp_runtime.parts import in_parts
 from cdp_schemas.nodes import node_id
 from cdp_schemas.segments import read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
@@ -72,7 +73,7 @@ def _requests(event: str, due: list[float]) -> list[bytes]:
         }
         for number, at in enumerate(due)
     ]
-    return [request("/v1/batch", {"batch": events[at : at + BATCH]}) for at in range(0, len(events), BATCH)]
+    return [request("/v1/batch", {"batch": some}) for some in in_parts(events, BATCH)]
 
 
 async def _watch(consumer: AIOKafkaConsumer, segment: str, exited: dict[UUID, float]) -> None:

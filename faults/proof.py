@@ -18,6 +18,7 @@ import httpx
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_devstack.parts import Part
+from cdp_runtime.parts import in_parts
 from cdp_schemas.codec import encode
 from cdp_verify.checks.texts import check_tenancy
 from cdp_verify.findings import DOUBLED, LOST, OFF_MINOR, Finding
@@ -135,9 +136,8 @@ class Proof:
         sent = [entry for entry in Journal(self._path).entries() if entry.answer is Answer.ACCEPTED]
         taken = 0
         for workspace, key in _KEYS.items():
-            events = [entry.event for entry in sent if entry.workspace_id == workspace]
-            batches = [events[at : at + size] for at in range(0, len(events), size)]
-            taken += sum(len(batch) for batch in batches if self._post(batch, key) == 200)
+            events = (entry.event for entry in sent if entry.workspace_id == workspace)
+            taken += sum(len(batch) for batch in in_parts(events, size) if self._post(batch, key) == 200)
         return taken
 
     def rows(self, sql: str) -> list[Row]:

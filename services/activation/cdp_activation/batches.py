@@ -7,6 +7,7 @@ from uuid import UUID
 from cdp_activation.destinations.destination import Batch, Cells, Operation, Row
 from cdp_activation.ledger import Claimed, ConnectionKey
 from cdp_activation.plan import Entry
+from cdp_runtime.parts import in_parts
 
 Member = tuple[Entry, Cells]
 
@@ -18,11 +19,7 @@ def batches(
     alike: dict[tuple[str, ...], list[Member]] = defaultdict(list)
     for entry, cells in members:
         alike[tuple(cells)].append((entry, cells))
-    return [
-        _batch(key, operation, group[start : start + size], claimed)
-        for group in alike.values()
-        for start in range(0, len(group), size)
-    ]
+    return [_batch(key, operation, some, claimed) for group in alike.values() for some in in_parts(group, size)]
 
 
 def _batch(

@@ -176,12 +176,13 @@ def repeated_offsets(draw):
     return sequence
 
 
+store_faults = st.lists(st.sampled_from(["refused", "lost", "half", "killed"]), max_size=2)
 # (records of a poll, crash after so many steps, faults of the store, the dead worker comes back as a zombie)
 plans = st.lists(
     st.tuples(
         st.integers(1, 6),
         st.none() | st.integers(0, 11),
-        st.lists(st.sampled_from(["refused", "lost", "half", "killed"]), max_size=2),
+        store_faults,
         st.booleans(),
     ),
     min_size=1,
@@ -265,7 +266,7 @@ shared_plans = st.lists(
     st.tuples(
         st.integers(1, 5),
         st.none() | st.integers(0, 11),
-        st.lists(st.sampled_from(["refused", "lost", "half", "killed"]), max_size=2),
+        store_faults,
         st.booleans(),
     ),
     min_size=1,

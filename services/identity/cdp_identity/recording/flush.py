@@ -143,9 +143,9 @@ class Flush:
         if in_doubt:
             await self._erasures.learn(self._stores.clock.now())
         erasures = await self._erasures.save(flush)
-        found: list[Block] = []
-        await _all(self._settle(flush, block, in_doubt, found) for block in flush.blocks)
-        for block in found:
+        doubtful: list[Block] = []
+        await _all(self._settle(flush, block, in_doubt, doubtful) for block in flush.blocks)
+        for block in doubtful:
             await self._settlement.repair(block)
         await self._insert_moves(flush)
         await self._insert_updates(flush)
@@ -156,7 +156,7 @@ class Flush:
         await self._publish(flush, arrivals)
         await self._close(flush)
 
-    async def _settle(self, flush: Draft, block: Block, in_doubt: bool, found: list[Block]) -> None:
+    async def _settle(self, flush: Draft, block: Block, in_doubt: bool, doubtful: list[Block]) -> None:
         async with self._inserting:
             if self._stores.clock.monotonic() - self._intended_at > _LEASE_S:
                 # this process may have stood still while another took over: ask before the token could be forgotten
@@ -164,7 +164,7 @@ class Flush:
                 await self._intend([self._claims[partition] for partition in ours], flush.intents)
             settled = await self._settlement.settle(flush.intents, block, in_doubt=in_doubt)
         if settled in (Settled.FOUND, Settled.AGAIN):
-            found.append(block)
+            doubtful.append(block)
         observe_block(block, settled, self._stores.clock.now())
 
     async def _insert_moves(self, flush: Draft) -> None:
