@@ -65,10 +65,12 @@ class FakeColumns:
         self.rows = {"events": [], "event_outcomes": [], "profiles": [], "profile_aliases": []}
         self.counters = Counter()
         self.stored = Counter()
+        self.viewed = set()
         self.tokens = {"events": OrderedDict(), "views": OrderedDict(), "others": OrderedDict()}
         self.blocks = 0
         self.inserts = []
-        # "refused" before anything, "lost" reply after all, "half": the views missed it, "killed": they kept its token
+        # "refused" before anything, "lost" reply after all, "half": the views missed it; killed after a token was
+        # logged and before its rows were there: "behind" in the views, "ahead" of them in the table itself
         self.faults = []
         self.bad_traits = set()
 
@@ -77,12 +79,12 @@ class FakeColumns:
         if fault == "refused":
             raise StoreUnavailable("too many parts")
         self.inserts.append(block.token)
-        if fault == "killed":
-            self._new("views", block.token)
         rows = [dict(zip(block.names, row, strict=True)) for row in zip(*block.columns, strict=True)]
+        if fault == "ahead":
+            rows = []
         if block.table == "events":
-            self._insert_events(block, rows, views=fault not in ("half", "killed"))
-        elif self._new("others", block.token):
+            self._insert_events(block, rows, fault)
+        elif block.token is None or self._new("others", block.token):
             self.rows[block.table].extend(rows)
         if fault is not None:
             raise StoreUnavailable("connection reset by peer")
@@ -97,10 +99,11 @@ class FakeColumns:
                 for number, offsets in block.offsets().items()
             )
             return Presence(frozenset(block.received) if counted else frozenset(), 1 << 62)
-        mine = {(row["received_partition"], row["received_offset"]): row["_block"] for row in self.rows["events"]}
+        mine = {(row["received_partition"], row["received_offset"]): row for row in self.rows["events"]}
         found = {place: mine[place] for place in block.received if place in mine}
-        since = self.blocks - min(found.values()) if found else 1 << 62
-        return Presence(frozenset(found), since)
+        is_told = found and not any("rewritten" in row for row in found.values())
+        since = self.blocks - min(row["_block"] for row in found.values()) if is_told else 1 << 62
+        return Presence(frozenset(found), since, self.viewed.issuperset(block.received))
 
     async def repair(self, block):
         if block.table != "events":
@@ -108,7 +111,9 @@ class FakeColumns:
         for node in set(block.columns[block.names.index("node_id")]):
             self.counters[node] = sum(row["node_id"] == node for row in self.rows["events"])
         for partition in block.offsets():
-            self.stored[partition] = sum(row["received_partition"] == partition for row in self.rows["events"])
+            there = sum(row["received_partition"] == partition for row in self.rows["events"])
+            self.stored[partition] = max(there, self.stored[partition])  # nothing is taken away
+        self.viewed.update(block.received)
 
     async def erase(self, workspace_id, nodes, until):
         self.rows["events"] = [
@@ -126,14 +131,17 @@ class FakeColumns:
     async def acceptable(self, objects):
         return not any(bad in text for bad in self.bad_traits for text in objects)
 
-    def _insert_events(self, block, rows, *, views):
+    def _insert_events(self, block, rows, fault):
         if self._new("events", block.token):
             self.blocks += 1
             self.rows["events"].extend({**row, "_block": self.blocks} for row in rows)
+        if fault in ("half", "ahead") or "rewritten" in block.names:
+            return
         # like ClickHouse: a block that the table has already still goes to the views, which remember tokens themselves
-        if views and self._new("views", block.token):
+        if self._new("views", block.token) and fault != "behind":
             self.counters.update(row["node_id"] for row in rows)
             self.stored.update(row["received_partition"] for row in rows)
+            self.viewed.update(block.received)
 
     def _new(self, log, token):
         tokens = self.tokens[log]

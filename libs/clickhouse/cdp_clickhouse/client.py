@@ -92,18 +92,20 @@ class ClickHouse:
         column_names: Sequence[str],
         columns: Sequence[Sequence[Any]],
         *,
-        token: str,
+        token: str | None,
         settings: Settings | None = None,
     ) -> None:
         """Insert columns of equal length as one block under a deduplication token.
 
         Times are int64 ticks of the column's scale, UUIDs ``UUID`` or 128-bit ints. The same token with the same rows
         may be sent again after any failure and lands once, within the table's ``non_replicated_deduplication_window``.
-        All rows should lie in one partition of the table: the window counts blocks per partition.
+        All rows should lie in one partition of the table: the window counts blocks per partition. Without a token every
+        attempt lands.
         """
         if not columns or not len(columns[0]):
             return
-        exact = {**(settings or {}), "async_insert": 0, "insert_deduplication_token": token}
+        once = {"insert_deduplicate": 0} if token is None else {"insert_deduplication_token": token}
+        exact = {**(settings or {}), "async_insert": 0, **once}
         try:
             await self._call(lambda client: self._send(client, table, tuple(column_names), columns, exact))
         except StoreRefused:

@@ -242,6 +242,43 @@ async def _forgotten(bench, checkpoint, batches):
     await bench.drain(bench.worker(window=3))
 
 
+VIEWS = {"counters_from_events": "counters", "stored_outcomes_from_events": "event_outcomes"}
+
+
+@pytest.mark.parametrize("checkpoint", ["after-insert", "before-close"])
+@pytest.mark.parametrize("views", ["missed it", "counted it", "lost it too"])
+async def test_what_the_store_lost_of_a_block_although_it_kept_its_token_is_written_again(bench, checkpoint, views):
+    """As when it is killed between the two; a deleted row leaves the token behind as well."""
+    await bench.events(11)
+    await bench.events(6, partition=1)
+    if views == "missed it":
+        for view in VIEWS:
+            await bench.store.command(Statement(f"DETACH TABLE {view}"))
+    with pytest.raises(Crash):
+        await bench.drain(bench.worker(crash_at=checkpoint), count=20)
+    for table in ["events", *VIEWS.values()] if views == "lost it too" else ["events"]:
+        await bench.store.command(Statement(f"DELETE FROM {table} WHERE true"))
+    if views == "missed it":
+        for view in VIEWS:
+            await bench.store.command(Statement(f"ATTACH TABLE {view}"))
+    await bench.drain(bench.worker(), count=4)
+    await bench.assert_exact()
+    again = await bench.rows("SELECT countIf(rewritten) AS n FROM events")
+    assert again[0]["n"] > 0
+
+
+async def test_a_crash_after_rows_were_written_again_leaves_every_row_once(bench):
+    await bench.events(8)
+    for crash_at in ("after-insert", "before-close"):
+        with pytest.raises(Crash):
+            await bench.drain(bench.worker(crash_at=crash_at), count=20)
+        await bench.store.command(Statement("DELETE FROM events WHERE true"))
+    with pytest.raises(Crash):
+        await bench.drain(bench.worker(crash_at="before-close"), count=20)
+    await bench.drain(bench.worker(), count=4)
+    await bench.assert_exact()
+
+
 async def test_repeats_of_the_resolver_are_skipped(bench):
     await bench.events(6)
     for event in bench.sent[2:6]:

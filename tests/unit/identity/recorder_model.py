@@ -1,14 +1,15 @@
 """The recorder's protocol as a graph of states: every interleaving of two workers, within small bounds, is in it.
 
 The workers are production's own code; only the stores are modelled: a ledger with epochs, a table that takes a block
-as a whole and remembers the tokens of its last ones, a view of that table, messages told. A worker may be killed before
-each of its calls, the reply may be lost, and another may take over some or all of its partitions while it stands still.
-It is taken for granted that a block is sent soon after the question that it depends on: nobody fills the whole window
-in between.
+as a whole and remembers the tokens of its last ones, a view that counts what the table gets, messages told. A worker
+may be killed before each of its calls, the reply may be lost, and another may take over some or all of its partitions
+while it stands still. The store may be killed when it has logged a token, in the table or in the view, and the rows are
+not there yet. It is taken for granted that a block is sent soon after the question that it depends on: nobody fills the
+whole window in between, nor pushes out of it the token that the answer was about.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, count, product
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class Faults(NamedTuple):
     lost: int  # replies
     takeovers: int  # of a living worker's partitions
     forgotten: int  # times that others' blocks fill the window
+    kept: int = 0  # tokens without their rows
 
 
 class Bounds(NamedTuple):
@@ -47,11 +49,12 @@ class Bounds(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """One block in the table. ``is_viewed``: the view has counted it."""
+    """One block that the table took. ``is_there``: and not its token alone."""
 
     token: str
     places: frozenset[Place]
-    is_viewed: bool
+    is_rewritten: bool
+    is_there: bool = True
     is_forgotten: bool = False
 
 
@@ -61,6 +64,8 @@ class State(NamedTuple):
     workers: tuple[Worker, ...]
     faults: Faults
     blocks: frozenset[Stored] = frozenset()
+    viewed: frozenset[str] = frozenset()  # tokens that the view remembers
+    counted: tuple[Place, ...] = ()  # by the view, in order
     told: frozenset[Place] = frozenset()
     in_flight: Call | None = None  # an insert of a worker that was killed: the table may still take it
 
@@ -122,17 +127,25 @@ class Model:
 
     def _fault_of(self, state: State) -> str | None:
         """What must never be, in any state."""
-        rows = [place for block in state.blocks for place in block.places]
+        rows = [place for block in state.blocks if block.is_there for place in block.places]
         if len(rows) != len(set(rows)):
             return "an event is stored twice"
-        durable = {(n, offset) for n, offset in self._events if offset < state.ledger[n].next_received_offset}
+        acknowledged = {(n, offset) for n, offset in self._events if offset < state.ledger[n].next_received_offset}
+        # what shared a flush with a range that is still open is settled again by whoever closes that one
+        durable = acknowledged - {place for intents in state.open for one in intents for place in self._places(one)}
         if not durable <= set(rows):
             return "an acknowledged event is lost"
         if not durable <= state.told:
             return "an acknowledged event was never told"
-        if any(not block.is_viewed and durable & block.places for block in state.blocks):
+        if len(state.counted) != len(set(state.counted)):
+            return "the view counted an event twice"
+        if not durable <= set(state.counted):
             return "the view missed an acknowledged event"
         return None
+
+    def _places(self, intent: Intent) -> Iterator[Place]:
+        number = intent.partition.number
+        return ((number, offset) for offset in self._bounds.received[number][intent.first : intent.last + 1])
 
     def _is_done(self, state: State) -> bool:
         return all(
@@ -152,7 +165,7 @@ class Model:
                     if following.call is not None:
                         yield from self._answered(started, worker, following, following.call)
         if state.in_flight is not None:
-            yield _inserted(state, state.in_flight, views=True)._replace(in_flight=None)
+            yield _viewed(_inserted(state, state.in_flight), state.in_flight)._replace(in_flight=None)
         if state.faults.forgotten and state.blocks and not any(map(_is_sure, state.workers)):
             yield self._others_insert(state)
 
@@ -196,7 +209,7 @@ class Model:
             self._workers.stood_still(worker) if _trusts_its_lease(worker) else worker for worker in state.workers
         ]
         workers.sort(key=lambda worker: worker.number)
-        return state._replace(blocks=blocks, workers=tuple(workers), in_flight=None)
+        return state._replace(blocks=blocks, viewed=frozenset(), workers=tuple(workers), in_flight=None)
 
 
 def _all_lead_to(done: list[int], before: list[list[int]]) -> bool:
@@ -212,7 +225,11 @@ def _all_lead_to(done: list[int], before: list[list[int]]) -> bool:
 
 
 def _is_sure(worker: Worker) -> bool:
-    return worker.call is not None and worker.call.name == "insert" and worker.told_of == "look"
+    """Whether it acts upon what the store has just told it: what it saw there, or that a block was taken."""
+    if worker.call is None:
+        return False
+    step = worker.told_of, worker.call.name
+    return step == ("look", "insert") or (step == ("insert", "look") and not worker.replies[-1].error)
 
 
 def _trusts_its_lease(worker: Worker) -> bool:
@@ -246,19 +263,23 @@ def _outcomes(state: State, call: Call) -> Iterator[tuple[State, Reply]]:
                 ledger[claim.partition.number] = claim
             done = _with_open(state._replace(ledger=tuple(ledger)), claims, ())
         case "insert":
-            done = _inserted(state, call, views=True)
+            done = _viewed(_inserted(state, call), call)
         case "publish":
             done = state._replace(told=state.told | call.about)
         case "repair":
-            mended = {block: block._replace(is_viewed=True) for block in state.blocks if block.places & call.about}
-            done = state._replace(blocks=frozenset(mended.get(block, block) for block in state.blocks))
+            there = {place for block in state.blocks if block.is_there for place in block.places & call.about}
+            done = _counted(state, there.difference(state.counted))
     yield done, Reply()
     if state.faults.lost and call.name in LOST:
         happened = [done]
         if call.name == "insert":
-            happened += [state, _inserted(state, call, views=False)]
+            happened += [state, _inserted(state, call)]
         for after in set(happened):
             yield after.with_one_less("lost"), Reply(error=LOST[call.name])
+    if state.faults.kept and call.name == "insert":
+        behind = _viewed(_inserted(state, call), call, is_counted=False)
+        for after in {_inserted(state, call, is_there=False), behind} - {state, done}:
+            yield after.with_one_less("kept")._replace(in_flight=None), Reply(error=LOST["insert"])
 
 
 def fenced(state: State, claims: Sequence[Claim]) -> frozenset[Partition]:
@@ -280,18 +301,28 @@ def _with_open(state: State, claims: Sequence[Claim], intents: tuple[Intent, ...
     return state._replace(open=tuple(intents if n in mine else before for n, before in enumerate(state.open)))
 
 
-def _inserted(state: State, insert: Call, *, views: bool) -> State:
-    """A token that is remembered counts once; the view remembers tokens by itself."""
-    token, places = insert.about
-    for block in state.blocks:
-        if block.token == token and not block.is_forgotten:
-            seen = block._replace(is_viewed=block.is_viewed or views)
-            return state._replace(blocks=state.blocks - {block} | {seen})
-    return state._replace(blocks=state.blocks | {Stored(token, places, views)})
+def _inserted(state: State, insert: Call, *, is_there: bool = True) -> State:
+    """What the table makes of it: a token that is remembered counts once."""
+    if any(block.token == insert.about.token and not block.is_forgotten for block in state.blocks):
+        return state
+    return state._replace(blocks=state.blocks | {Stored(*insert.about, is_there)})
+
+
+def _viewed(state: State, insert: Call, *, is_counted: bool = True) -> State:
+    """What the view makes of it, also of what the table had already: it remembers tokens by itself."""
+    token, places, is_rewritten = insert.about
+    if is_rewritten or token in state.viewed:
+        return state
+    return _counted(state._replace(viewed=state.viewed | {token}), places if is_counted else ())
+
+
+def _counted(state: State, places: Iterable[Place]) -> State:
+    return state._replace(counted=tuple(sorted((*state.counted, *places))))
 
 
 def _presence(state: State, wanted: frozenset[Place]) -> Presence:
-    found = [block for block in state.blocks if block.places & wanted]
+    found = [block for block in state.blocks if block.is_there and block.places & wanted]
     places = frozenset(place for block in found for place in block.places & wanted)
-    since = FORGOTTEN if not found else max(WINDOW if block.is_forgotten else 0 for block in found)
-    return Presence(places, since)
+    is_told = found and not any(block.is_rewritten for block in found)
+    since = max(WINDOW if block.is_forgotten else 0 for block in found) if is_told else FORGOTTEN
+    return Presence(places, since, wanted.issubset(state.counted))

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from cdp_eventlog.log import Outgoing, Partition
 from cdp_eventlog.memory import MemoryLog
-from cdp_identity.recording.blocks import Block
+from cdp_identity.recording.blocks import REWRITTEN, Block
 from cdp_identity.recording.flush import Flush, Stores
 from cdp_identity.recording.ports import WAITED_FOR, Fenced
 from cdp_identity.recording.protocol import Claim, Place, Presence
@@ -36,6 +36,14 @@ class Call(NamedTuple):
 
     name: str
     about: Any
+
+
+class Written(NamedTuple):
+    """What is inserted: a token and places; ``is_rewritten``: the views are to pass over it."""
+
+    token: str
+    places: frozenset[Place]
+    is_rewritten: bool
 
 
 class Reply(NamedTuple):
@@ -102,7 +110,7 @@ class Outside:
         await self.ask("close", tuple(claims))
 
     async def insert(self, block: Block) -> None:
-        await self.ask("insert", (block.token, frozenset(block.received)))
+        await self.ask("insert", Written(str(block.token), frozenset(block.received), REWRITTEN in block.names))
 
     async def presence(self, block: Block) -> Presence:
         found: Presence = await self.ask("look", frozenset(block.received))

@@ -12,7 +12,7 @@ from cdp_identity.recording.blocks import OUTCOME_COLUMNS, event_blocks, millise
 from cdp_identity.recording.draft import draft, erased_nodes, erased_profiles
 from cdp_identity.recording.erasure import standing
 from cdp_identity.recording.owners import RecentOwners
-from cdp_identity.recording.profiles import newest_moves, newest_updates, profile_block, range_token
+from cdp_identity.recording.profiles import newest_moves, newest_updates, profile_block
 from cdp_identity.recording.protocol import Claim, Intent
 from cdp_identity.recording.touched import Touched
 from cdp_schemas.codec import encode
@@ -114,7 +114,7 @@ def test_the_newest_version_of_each_profile_wins_and_tombstones_are_passed_over(
 
 
 def test_a_deleted_profile_keeps_only_key_and_version():
-    block = profile_block([update(1, 5, deleted=True)], "t")
+    block = profile_block([update(1, 5, deleted=True)])
     row = dict(zip(PROFILES.columns, next(zip(*block.columns, strict=True)), strict=True))
     assert (row["version"], row["deleted"], row["traits"], row["identifiers"]) == (5, 1, "{}", {})
     assert row["first_order_at"] is None
@@ -133,7 +133,6 @@ def test_a_draft_holds_three_topics_and_the_claims_that_follow():
     assert [i.partition for i in made.intents] == [PARTITION]
     assert made.claims[PARTITION].next_received_offset == 12
     assert {claim.next_offset for claim in made.claims.values()} == {102, 101}
-    assert made.update_token == range_token("profiles", [(0, 100, 101)], 1) == "profiles:0:100-101:g1"
     assert [u.profile_id for u in erased_profiles(made.updates)] == [NODE]  # a merged profile is not erased
     assert [e.node_id for e in erased_nodes(made.moves)] == [OTHER]
 

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdp_identity.recording import blocks, flush, protocol, settlement
+from cdp_identity.recording.blocks import Block
 from cdp_identity.recording.flush import Flush
 from cdp_identity.recording.protocol import Presence, Verdict
 from cdp_identity.recording.settlement import Settled, Settlement
@@ -19,12 +21,15 @@ from tests.unit.identity.recorder_worker import Outside
 
 # three events, one of them told again after a crash of the resolver
 ALONE = Bounds(((0, 1, 1, 2),), (2, 3), Faults(crashes=2, lost=1, takeovers=1, forgotten=1))
+KEPT = Bounds(((0, 1),), (2,), Faults(crashes=1, lost=0, takeovers=1, forgotten=1, kept=2))
 SHARED = ((0,), (0,))
 BOUNDS = {
     "one partition": ALONE,
     "two partitions, a lost reply": Bounds(SHARED, (1,), Faults(crashes=0, lost=1, takeovers=1, forgotten=1)),
     "two partitions, a crash": Bounds(SHARED, (1,), Faults(crashes=1, lost=0, takeovers=1, forgotten=1)),
     "two partitions, two crashes": Bounds(((0, 1), (0,)), (1,), Faults(crashes=2, lost=0, takeovers=0, forgotten=1)),
+    "one partition, two tokens kept": KEPT,
+    "two partitions, a token kept": Bounds(SHARED, (1,), Faults(crashes=0, lost=0, takeovers=1, forgotten=1, kept=1)),
 }
 Patch = tuple[Any, str, Any]
 DRAFTED, FINISH, PUBLISH, CLOSE, INTEND = Flush._intended, Flush._finish, Flush._publish, Flush._close, Flush._intend
@@ -78,9 +83,9 @@ async def lease_from_the_reply(self: Flush, claims: Any, intents: Any) -> None:
     self._intended_at = self._stores.clock.monotonic()
 
 
-async def write_until_done(self: Settlement, intents: Any, block: Any, *, in_doubt: bool) -> Settled:
+async def write_until_done(self: Settlement, block: Any, *, in_doubt: bool) -> Settled:
     write: Callable[[], Awaitable[Settled]] = (
-        (lambda: self._resettle(intents, block)) if in_doubt else lambda: self._write(block)
+        (lambda: self._resettle(block)) if in_doubt else lambda: self._write(block)
     )
     return await self._patience.until_done(write)
 
@@ -110,6 +115,26 @@ BUGS: dict[str, list[Patch]] = {
     "no question after standing still": [(flush, "_LEASE_S", math.inf)],
     "the lease begins with the reply": [(Flush, "_intend", lease_from_the_reply)],
     "no repair of the view": [(Settlement, "repair", nothing)],
+}
+
+
+def look_without(**told: Any) -> Patch:
+    async def presence(self: Outside, block: Any) -> Presence:
+        return replace(await self.ask("look", frozenset(block.received)), **told)
+
+    return Outside, "presence", presence
+
+
+def in_full_view(self: Block, positions: Any, new_token: str) -> Block:
+    return self.only(positions, new_token)
+
+
+BUGS_OF_KEPT_TOKENS: dict[str, list[Patch]] = {
+    "what was sent again is believed": [(Settlement, "_rewrite_lost", nothing)],
+    "what is rewritten is counted once more": [(Block, "rewritten", in_full_view)],
+    "what was rewritten is sent again": [look_without(blocks_since=0)],
+    "what the views have alone is sent again": [look_without(is_viewed=False)],
+    "no repair of what was sent again": [(flush, "_DOUBTFUL", (Settled.FOUND,))],
 }
 BUGS_OF_SHARING: dict[str, list[Patch]] = {
     "presence asked per partition": [(Outside, "presence", ask_per_partition)],
@@ -148,6 +173,14 @@ def test_known_bugs_are_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None
     for patch in BUGS[bug]:
         monkeypatch.setattr(*patch)
     fault, _ = explored(ALONE)
+    assert fault is not None
+
+
+@pytest.mark.parametrize("bug", BUGS_OF_KEPT_TOKENS)
+def test_known_bugs_are_found_where_the_store_keeps_a_token_alone(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for patch in BUGS_OF_KEPT_TOKENS[bug]:
+        monkeypatch.setattr(*patch)
+    fault, _ = explored(KEPT)
     assert fault is not None
 
 

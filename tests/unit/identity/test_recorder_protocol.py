@@ -176,7 +176,7 @@ def repeated_offsets(draw):
     return sequence
 
 
-store_faults = st.lists(st.sampled_from(["refused", "lost", "half", "killed"]), max_size=2)
+store_faults = st.lists(st.sampled_from(["refused", "lost", "half", "behind", "ahead"]), max_size=3)
 # (records of a poll, crash after so many steps, faults of the store, the dead worker comes back as a zombie)
 plans = st.lists(
     st.tuples(

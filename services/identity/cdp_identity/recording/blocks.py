@@ -6,7 +6,7 @@ share their blocks.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -25,16 +25,21 @@ _MINUTE_S: Final = 60
 Arrivals = dict[str, dict[UUID, datetime]]  # workspace -> node -> arrival
 # beside what readers use: the place in events-received up to which a partition was counted
 OUTCOME_COLUMNS: Final = (*EVENT_OUTCOMES.columns, "received_partition", "last_offset")
+# beside what readers use: whether the views of the events table pass over the row
+REWRITTEN: Final = "rewritten"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One insert: columns of equal length under a token. ``received`` are the places that prove it, if it has any."""
+    """One insert: columns of equal length under a token. ``received`` are the places that prove it, if it has any.
+
+    Without a token its rows carry versions: writing them twice changes nothing.
+    """
 
     table: str
     names: tuple[str, ...]
     columns: Sequence[Sequence[Any]]
-    token: str
+    token: str | None = None
     received: Sequence[Place] = ()
 
     @property
@@ -45,6 +50,13 @@ class Block:
         """These rows alone, under another token."""
         columns = [[column[position] for position in positions] for column in self.columns]
         return Block(self.table, self.names, columns, new_token, [self.received[position] for position in positions])
+
+    def rewritten(self, positions: Sequence[int], new_token: str) -> "Block":
+        """These rows, which the store has lost after its views had counted them, under another token past the views."""
+        if self.table != EVENTS.name:
+            return replace(self, token=new_token)  # no view reads it, and its rows are there as a whole or not at all
+        rows = self.only(positions, new_token)
+        return replace(rows, names=(*rows.names, REWRITTEN), columns=[*rows.columns, [True] * rows.rows])
 
     def offsets(self) -> dict[int, list[int]]:
         """Partition of events-received -> the offsets that prove the block."""

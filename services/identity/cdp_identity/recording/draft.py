@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from cdp_eventlog.log import Partition, Record
 from cdp_identity.recording.blocks import Block, Reading, event_blocks, read_events
 from cdp_identity.recording.ports import Erasure
-from cdp_identity.recording.profiles import Moves, Updates, newest_moves, newest_updates, range_token
+from cdp_identity.recording.profiles import Moves, Updates, newest_moves, newest_updates
 from cdp_identity.recording.protocol import Claim, Intent, advanced, intent_for
 from cdp_schemas.profiles import NodeMoved, ProfileUpdated
-from cdp_schemas.tables import PROFILE_ALIASES, PROFILES
 from cdp_schemas.topics import EVENTS_IDENTIFIED, PROFILES_MERGED, PROFILES_UPDATED
 
 Batch = Mapping[Partition, Sequence[Record]]
@@ -25,8 +24,6 @@ class Draft:
     readings: list[Reading] = field(default_factory=list)
     updates: Updates = field(default_factory=dict)
     moves: Moves = field(default_factory=dict)
-    update_token: str = ""
-    move_token: str = ""
     records: int = 0
     unreadable: int = 0
 
@@ -61,13 +58,6 @@ def _add_profiles(result: Draft, batch: Batch, claims: Mapping[Partition, Claim]
     result.unreadable += broken_updates + broken_moves
     for partition, records in {**updated, **moved}.items():
         result.claims[partition] = advanced(claims[partition], records[-1].offset)
-    result.update_token = _shared_token(PROFILES.name, updated, claims)
-    result.move_token = _shared_token(PROFILE_ALIASES.name, moved, claims)
-
-
-def _shared_token(table: str, batch: Batch, claims: Mapping[Partition, Claim]) -> str:
-    ranges = [(partition.number, records[0].offset, records[-1].offset) for partition, records in batch.items()]
-    return range_token(table, ranges, max((claims[partition].generation for partition in batch), default=1))
 
 
 def erased_profiles(updates: Updates) -> list[ProfileUpdated]:

@@ -41,6 +41,7 @@ CHECKPOINTS: Final = (
 )
 _CONCURRENT_INSERTS: Final = 2
 _LEASE_S: Final = 30.0
+_DOUBTFUL: Final = (Settled.FOUND, Settled.AGAIN)  # a view may have missed the block, or lost it
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +163,14 @@ class Flush:
                 # this process may have stood still while another took over: ask before the token could be forgotten
                 ours = [intent.partition for intent in flush.intents if intent.partition in flush.claims]
                 await self._intend([self._claims[partition] for partition in ours], flush.intents)
-            settled = await self._settlement.settle(flush.intents, block, in_doubt=in_doubt)
-        if settled in (Settled.FOUND, Settled.AGAIN):
+            settled = await self._settlement.settle(block, in_doubt=in_doubt)
+        if settled in _DOUBTFUL:
             doubtful.append(block)
         observe_block(block, settled, self._stores.clock.now())
 
     async def _insert_moves(self, flush: Draft) -> None:
         if flush.moves:
-            await self._insert(alias_block(list(flush.moves.values()), flush.move_token))
+            await self._insert(alias_block(list(flush.moves.values())))
         for (workspace_id, node_id), move in flush.moves.items():
             self._owners.know(workspace_id, node_id, move.profile_id)
 
@@ -177,10 +178,10 @@ class Flush:
         if not flush.updates:
             return
         updates = list(flush.updates.values())
-        if (refused := await self._refused(profile_block(updates, flush.update_token))) is not None:
+        if (refused := await self._refused(profile_block(updates))) is not None:
             _log.warning("profiles_refused", reason=refused.message)
             updates = await self._patience.until_done(lambda: accepted(updates, self._stores.columns))
-            await self._insert(profile_block(updates, f"{flush.update_token}:accepted"))
+            await self._insert(profile_block(updates))
 
     async def _refused(self, block: Block) -> StoreRefused | None:
         try:

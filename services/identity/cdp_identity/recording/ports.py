@@ -69,7 +69,10 @@ class ColumnStore(Protocol):
     """The tables of ClickHouse. Raises StoreUnavailable or StoreRefused; every call may be repeated."""
 
     async def insert(self, block: Block) -> None:
-        """Returns when the block and everything its views make of it is durable. A token counts once."""
+        """Returns when the block and everything its views make of it is durable. A token counts once.
+
+        It may be remembered although its rows were lost, when the store was killed between the two.
+        """
 
     async def presence(self, block: Block) -> Presence:
         """Which of the block's places are there."""

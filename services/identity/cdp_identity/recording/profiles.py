@@ -49,7 +49,7 @@ def newest_moves(records: Iterable[Record]) -> tuple[Moves, int]:
     return newest, unreadable
 
 
-def profile_block(updates: Sequence[ProfileUpdated], token: str) -> Block:
+def profile_block(updates: Sequence[ProfileUpdated]) -> Block:
     """One row per update; a deleted profile keeps only its key and version."""
     columns: list[Sequence[Any]] = [
         [update.workspace_id for update in updates],
@@ -70,10 +70,10 @@ def profile_block(updates: Sequence[ProfileUpdated], token: str) -> Block:
         [_nullable(update.revenue.first_order_at) for update in updates],
         [_nullable(update.revenue.last_order_at) for update in updates],
     ]
-    return Block(PROFILES.name, PROFILES.columns, columns, token)
+    return Block(PROFILES.name, PROFILES.columns, columns)
 
 
-def alias_block(moves: Sequence[NodeMoved], token: str) -> Block:
+def alias_block(moves: Sequence[NodeMoved]) -> Block:
     """One row per moved node. A node that came back to itself has a row too: it hides the older one."""
     columns: list[Sequence[Any]] = [
         [move.workspace_id for move in moves],
@@ -81,16 +81,7 @@ def alias_block(moves: Sequence[NodeMoved], token: str) -> Block:
         [move.profile_id for move in moves],
         [move.version for move in moves],
     ]
-    return Block(PROFILE_ALIASES.name, PROFILE_ALIASES.columns, columns, token)
-
-
-def range_token(table: str, ranges: Sequence[tuple[int, int, int]], generation: int) -> str:
-    """The token of a block that several partitions share: ``table:partition:first-last,...:gN``.
-
-    Rows of profiles and aliases carry a version, so a repeat under another token does no harm either.
-    """
-    parts = ",".join(f"{number}:{first}-{last}" for number, first, last in sorted(ranges))
-    return f"{table}:{parts}:g{generation}"
+    return Block(PROFILE_ALIASES.name, PROFILE_ALIASES.columns, columns)
 
 
 def _ticks(at: datetime | None) -> int:

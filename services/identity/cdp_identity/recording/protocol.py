@@ -45,7 +45,8 @@ class Verdict(Enum):
     """What an interrupted block needs."""
 
     AGAIN = "again"  # the same rows under the same token: the store decides whether they are new
-    MISSING = "missing"  # only the rows that are not there, under a new generation
+    MISSING = "missing"  # only the rows that are not there, under another token
+    LOST = "lost"  # all rows, past the views that have counted them
     DONE = "done"  # all rows are there, and the token may be forgotten: touch nothing
 
 
@@ -53,11 +54,14 @@ class Verdict(Enum):
 class Presence:
     """What the store shows of a block: which of its places, and how many blocks came after them at most.
 
-    The table with the most of them counts: of the block's own and of those that views fill from it.
+    The table with the most of them counts: of the block's own and of those that views fill from it. Rows that were
+    rewritten have another token than the block's, which may be forgotten however new they are. ``is_viewed``: the views
+    had counted it before the places were asked for.
     """
 
     places: frozenset[Place]
     blocks_since: int
+    is_viewed: bool = False
 
 
 def fresh(received_offsets: Sequence[int], next_received: int) -> tuple[list[int], int]:
@@ -106,9 +110,12 @@ def verdict(expected: Collection[Place], presence: Presence, window: int) -> Ver
     """What an interrupted block needs, given the places it should have.
 
     While its token is remembered (``window`` blocks) sending it again is always right, and also fills a view that
-    missed it. Beyond that the offsets decide alone.
+    missed it. Beyond that the offsets decide alone. The views get rows after the table does: what they have and it has
+    not is lost, and its token may be forgotten.
     """
     there = len(presence.places.intersection(expected))
     if there == len(expected):
         return Verdict.AGAIN if presence.places and presence.blocks_since < window else Verdict.DONE
-    return Verdict.MISSING if there else Verdict.AGAIN
+    if there:
+        return Verdict.MISSING
+    return Verdict.LOST if presence.is_viewed else Verdict.AGAIN

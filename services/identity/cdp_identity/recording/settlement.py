@@ -1,18 +1,20 @@
 """A block and its intents -> the block durable exactly once, whatever happened to earlier attempts."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
+from itertools import count
 
 from cdp_clickhouse.errors import StoreError
 from cdp_identity.recording.blocks import Block
 from cdp_identity.recording.erasure import standing
 from cdp_identity.recording.owners import Node
 from cdp_identity.recording.ports import ColumnStore
-from cdp_identity.recording.protocol import Intent, Verdict, lacking, token, verdict
+from cdp_identity.recording.protocol import Verdict, lacking, verdict
+from cdp_runtime.logs import get_logger
 from cdp_runtime.patience import Patience
 
+_log = get_logger(__name__)
 Checkpoint = Callable[[str], None]
 
 
@@ -21,7 +23,7 @@ class Settled(Enum):
 
     WRITTEN = "written"  # by a plain insert
     AGAIN = "again"  # by the same insert once more: the store knows whether it was new; a view may have lost it
-    COMPLETED = "completed"  # by inserting only the rows that were missing, as a new generation
+    COMPLETED = "completed"  # by inserting only the rows that were missing
     FOUND = "found"  # it was there already; a view may have missed it
 
 
@@ -40,7 +42,7 @@ class Settlement:
         self._store, self._patience, self._erased = store, patience, erased
         self._window, self._checkpoint = window, checkpoint
 
-    async def settle(self, intents: Sequence[Intent], block: Block, *, in_doubt: bool) -> Settled:
+    async def settle(self, block: Block, *, in_doubt: bool) -> Settled:
         """Returns when every row is in the store once. ``in_doubt``: an earlier attempt may have happened.
 
         Raises Stopping. A failed attempt puts the next one in doubt: the reply may be what was lost.
@@ -48,7 +50,7 @@ class Settlement:
         attempt = 0
         while True:
             try:
-                return await (self._resettle(intents, block) if in_doubt else self._write(block))
+                return await (self._resettle(block) if in_doubt else self._write(block))
             except StoreError as error:
                 await self._patience.after(error, attempt)
                 attempt, in_doubt = attempt + 1, True
@@ -59,18 +61,32 @@ class Settlement:
         self._checkpoint("after-insert")
         return Settled.WRITTEN
 
-    async def _resettle(self, intents: Sequence[Intent], block: Block) -> Settled:
+    async def _resettle(self, block: Block) -> Settled:
         presence = await self._store.presence(block)
         expected = standing(block, self._erased)
         decided = verdict(expected, presence, self._window)
-        if decided is Verdict.AGAIN:
-            await self._write(block)
-            return Settled.AGAIN
+        if decided is Verdict.DONE:
+            return Settled.FOUND
         if decided is Verdict.MISSING:
-            absent = lacking(block.received, expected, presence)
-            await self._write(block.only(absent, token(f"{block.table}:missing", bumped(intents))))
-            return Settled.COMPLETED
-        return Settled.FOUND
+            block = block.only(lacking(block.received, expected, presence), f"{block.token}:missing")
+        if decided is not Verdict.LOST:
+            await self._write(block)
+        await self._rewrite_lost(block)
+        return Settled.COMPLETED if decided is Verdict.MISSING else Settled.AGAIN
+
+    async def _rewrite_lost(self, sent: Block) -> None:
+        """Write what is not there although the store took it: it had the token of a part that never came.
+
+        Its views have counted the rows under that token. Every heir tries the same tokens in the same order, and stops
+        when it finds the rows there.
+        """
+        for attempt in count(1):
+            presence = await self._store.presence(sent)
+            absent = lacking(sent.received, standing(sent, self._erased), presence)
+            if not absent:
+                return
+            _log.warning("rows_rewritten", token=sent.token, rows=len(absent), attempt=attempt)
+            await self._write(sent.rewritten(absent, f"{sent.token}:rewritten:{attempt}"))
 
     async def repair(self, block: Block) -> None:
         """Fills what a view missed or lost of a block that was FOUND or sent AGAIN. Only after all blocks of its flush:
@@ -79,8 +95,3 @@ class Settlement:
         that is killed may keep the token of a part that never came: it then takes the same insert for a repetition.
         """
         await self._patience.until_done(lambda: self._store.repair(block))
-
-
-def bumped(intents: Sequence[Intent]) -> list[Intent]:
-    """The same ranges, written a second time on purpose."""
-    return [replace(intent, generation=intent.generation + 1) for intent in intents]

@@ -33,7 +33,7 @@ _FORGOTTEN: Final = 1 << 62
 # one statement for all partitions of a block sees one moment: the block is there as a whole or not at all, also when
 # another heir of the same flush inserts it just now
 _THERE: Final = """
-SELECT received_partition, received_offset, _part FROM events
+SELECT received_partition, received_offset, _part, rewritten FROM events
 WHERE received_at BETWEEN fromUnixTimestamp64Milli({oldest:Int64}) AND fromUnixTimestamp64Milli({newest:Int64})
   AND received_partition IN {numbers:Array(Int32)}
   AND received_offset BETWEEN {firsts:Array(Int64)}[indexOf({numbers:Array(Int32)}, received_partition)]
@@ -48,11 +48,6 @@ WHERE received_partition IN {numbers:Array(Int32)} AND outcome = 'stored' AND mi
 _NEWEST_BLOCK: Final = """
 SELECT max(max_block_number) AS newest FROM system.parts
 WHERE database = currentDatabase() AND table = {table:String} AND active
-"""
-_COUNTED: Final = """
-SELECT received_partition, max(last_offset) AS last FROM event_outcomes
-WHERE received_partition IN {numbers:Array(Int32)} AND outcome != 'stored' AND minute >= toDateTime({oldest:UInt32})
-GROUP BY received_partition
 """
 _ERASE_EVENTS: Final = """
 DELETE FROM events WHERE workspace_id = {workspace:String} AND node_id IN {nodes:Array(UUID)}
@@ -76,22 +71,30 @@ class ClickHouseColumns:
         await self._store.insert(block.table, block.names, block.columns, token=block.token, settings=settings)
 
     async def presence(self, block: Block) -> Presence:
-        if block.table == EVENT_OUTCOMES.name:
-            return await self._presence_of_outcomes(block)
         offsets = block.offsets()
+        # before the rows are asked for: the views get theirs after the table
+        is_counted = await repair.counted(self._store, block) == offsets.keys()
+        if block.table == EVENT_OUTCOMES.name:
+            return Presence(frozenset(block.received) if is_counted else frozenset(), _FORGOTTEN)
         ends = {"firsts": [min(some) for some in offsets.values()], "lasts": [max(some) for some in offsets.values()]}
         arrivals = block.columns[block.names.index("received_at")]
         values = {"numbers": list(offsets), **ends, "oldest": min(arrivals), "newest": max(arrivals)}
         found = await self._store.columns(Statement(_THERE, values))
-        rows = zip(found["received_partition"], found["received_offset"], found["_part"], strict=True)
+        places = zip(found["received_partition"], found["received_offset"], strict=True)
         # between them lie offsets of other blocks
         wanted = set(block.received)
-        mine = {(number, offset): part for number, offset, part in rows if (number, offset) in wanted}
-        since = await self._blocks_since(EVENTS.name, set(mine.values()))
+        mine = {
+            place: (part, rewritten)
+            for place, part, rewritten in zip(places, found["_part"], found["rewritten"], strict=True)
+            if place in wanted
+        }
+        if any(rewritten for _, rewritten in mine.values()):
+            return Presence(frozenset(mine), _FORGOTTEN, is_counted)
+        since = await self._blocks_since(EVENTS.name, {part for part, _ in mine.values()})
         # its view has a window of its own, which blocks of what was not stored pass through as well
         if mine and (viewed := await self._viewed(values)):
             since = max(since, await self._blocks_since(EVENT_OUTCOMES.name, viewed))
-        return Presence(frozenset(mine), since)
+        return Presence(frozenset(mine), since, is_counted)
 
     async def repair(self, block: Block) -> None:
         if block.table == EVENTS.name:
@@ -115,15 +118,6 @@ class ClickHouseColumns:
         except StoreRefused:
             return False
         return True
-
-    async def _presence_of_outcomes(self, block: Block) -> Presence:
-        """The blocks of a partition arrive in order and whole, so the highest offset counted tells."""
-        oldest = min(block.columns[block.names.index("minute")])
-        offsets = block.offsets()
-        rows = await self._store.rows(Statement(_COUNTED, {"numbers": list(offsets), "oldest": oldest}))
-        last = {row["received_partition"]: row["last"] for row in rows}
-        is_counted = all(last.get(number, -1) >= max(some) for number, some in offsets.items())
-        return Presence(frozenset(block.received) if is_counted else frozenset(), _FORGOTTEN)
 
     async def _viewed(self, places: Mapping[str, Any]) -> set[str]:
         """Parts of the outcomes that may hold what the view made of a block."""

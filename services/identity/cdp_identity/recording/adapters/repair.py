@@ -1,6 +1,7 @@
-"""Events that are there -> what the views of the events table should have made of them."""
+"""Events that are there -> what the views of the events table have made of them, and should have."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +11,7 @@ from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_identity.recording.blocks import OUTCOME_COLUMNS, Block
 from cdp_runtime.parts import in_parts
-from cdp_schemas.tables import EVENT_OUTCOMES
+from cdp_schemas.tables import EVENT_OUTCOMES, EVENTS
 
 _NODES_PER_COMMAND: Final = 50
 _NODES_PER_QUESTION: Final = 2000
@@ -34,10 +35,21 @@ FROM events WHERE workspace_id = {workspace:String} AND node_id IN {nodes:Array(
 GROUP BY workspace_id, event, node_id, day
 SETTINGS insert_deduplicate = 0
 """
-_STORED: Final = """
-SELECT max(last_offset) AS last FROM event_outcomes
-WHERE received_partition = {number:Int32} AND outcome = 'stored'
+# only in the block's own minutes: what a flush has of the next month is another block
+_COUNTED: Final = """
+SELECT received_partition, max(last_offset) AS last FROM event_outcomes
+WHERE received_partition IN {numbers:Array(Int32)} AND (outcome = 'stored') = {stored:Bool}
+  AND minute BETWEEN toDateTime({oldest:UInt32}) AND toDateTime({newest:UInt32})
+GROUP BY received_partition
 """
+
+
+async def counted(store: ClickHouse, block: Block) -> set[int]:
+    """Partitions whose events of the block are counted: blocks arrive in order and whole, so the last offset tells."""
+    offsets, minutes = block.offsets(), _minutes(block)
+    values = {"numbers": list(offsets), "stored": block.table == EVENTS.name}
+    rows = await store.rows(Statement(_COUNTED, {**values, "oldest": min(minutes), "newest": max(minutes)}))
+    return {row["received_partition"] for row in rows if row["last"] >= max(offsets[row["received_partition"]])}
 
 
 async def counters(store: ClickHouse, block: Block) -> None:
@@ -63,26 +75,38 @@ async def recount(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -
 
 
 async def stored_outcomes(store: ClickHouse, block: Block) -> None:
-    """Count the block's events as stored when the view did not; each partition's last offset tells."""
-    for number, offsets in block.offsets().items():
-        rows = await store.rows(Statement(_STORED, {"number": number}))
-        if not rows or rows[0]["last"] < max(offsets):
-            await _count_stored(store, block, number)
+    """Count the block's events as stored when the view did not."""
+    for attempt in itertools.count():  # another token after each that the store remembers and has no rows of
+        uncounted = block.offsets().keys() - await counted(store, block)
+        if not uncounted:
+            return
+        for number in sorted(uncounted):
+            await _count_stored(store, block, number, f"stored_outcomes:{number}:{block.token}:{attempt}")
 
 
-async def _count_stored(store: ClickHouse, block: Block, number: int) -> None:
+async def _count_stored(store: ClickHouse, block: Block, number: int, token: str) -> None:
     columns = dict(zip(block.names, block.columns, strict=True))
     counts: Counter[tuple[str, str, int]] = Counter()
     last: dict[tuple[str, str, int], int] = {}
     arrivals = zip(columns["workspace_id"], columns["source_id"], columns["received_at"], block.received, strict=True)
     for workspace_id, source_id, arrived, (partition, offset) in arrivals:
         if partition == number:
-            group = (workspace_id, source_id, arrived // 60_000 * 60)
+            group = (workspace_id, source_id, _minute(arrived))
             counts[group] += 1
             last[group] = offset
     made = [(*group, "stored", count, number, last[group]) for group, count in sorted(counts.items())]
-    token = f"stored_outcomes:{number}:{block.token}"
     await store.insert(EVENT_OUTCOMES.name, OUTCOME_COLUMNS, list(zip(*made, strict=True)), token=token)
+
+
+def _minutes(block: Block) -> list[int]:
+    """Of each row, in seconds."""
+    if "minute" in block.names:
+        return list(block.columns[block.names.index("minute")])
+    return [_minute(arrived) for arrived in block.columns[block.names.index("received_at")]]
+
+
+def _minute(arrived_ms: int) -> int:
+    return arrived_ms // 60_000 * 60
 
 
 async def _differing(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -> list[UUID]:
