@@ -140,9 +140,9 @@ class Proof:
             taken += sum(len(batch) for batch in in_parts(events, size) if self._post(batch, key) == 200)
         return taken
 
-    def rows(self, sql: str) -> list[Row]:
+    def rows(self, sql: str, **values: str) -> list[Row]:
         """What ClickHouse answers to a question of the scenario's own."""
-        return self._asked(lambda stores: stores.events(sql))
+        return self._asked(lambda stores: stores.events(sql, **values))
 
     def command(self, sql: str) -> None:
         """Changes something in ClickHouse."""

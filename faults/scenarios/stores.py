@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import time
 
@@ -12,6 +13,14 @@ from faults.proxy import Trouble
 from faults.stack import FLOW, Stack, until
 from faults.trial import Trial, fault
 
+_NEWEST_PART = """
+SELECT name, path, rows FROM system.parts WHERE active AND database = currentDatabase() AND table = 'events'
+ORDER BY max_block_number DESC LIMIT 1
+"""
+_FIRSTS = """
+SELECT received_partition AS number, min(received_offset) AS first FROM events WHERE _part = {part:String} GROUP BY 1
+"""
+_SETTLED = "SELECT partition, next_received_offset FROM identity.recorder_partitions WHERE topic = 'events-identified'"
 _EVENTS = re.compile(rb"INTO(?:\+|%20| )(?:%60|`)?events[^_\w]")
 
 
@@ -72,7 +81,7 @@ def _lose_replies(trial: Trial, part: Part, services: tuple[str, ...], times: in
             trial.notes.append(f"{service}: {proxy.struck} replies lost")
 
 
-@fault("F9", "ClickHouse killed during inserts, replies lost, requests cut, a view that throws", *FLOW)
+@fault("F9", "ClickHouse killed during inserts, a part lost, replies lost, requests cut, a view that throws", *FLOW)
 def clickhouse_goes(trial: Trial) -> None:
     stack = trial.stack
     _lose_replies(trial, Part.CLICKHOUSE, ("recorder",), trial.effort.of(3))
@@ -90,7 +99,43 @@ def clickhouse_goes(trial: Trial) -> None:
             trial.kills += 1
             time.sleep(trial.chance.uniform(0.5, 3))
             stack.parts.restart(Part.CLICKHOUSE)
+        _lost_part(trial)
         _throwing_view(trial)
+
+
+def _lost_part(trial: Trial) -> None:
+    """The moment of a kill that is too short to meet: the token of an insert is logged, and its part is not there."""
+    stack = trial.stack
+    proxy, before = stack.proxy(Part.CLICKHOUSE, "recorder"), _rewritten(trial)
+    while True:
+        trial.proof.command("SYSTEM STOP MERGES events")  # until ClickHouse starts again
+        struck = proxy.struck
+        proxy.trouble = Trouble(lose_reply_to=is_insert_of_events, times=1)
+        until("a reply to an insert is lost", lambda s=struck: proxy.struck > s, 60)  # type: ignore[misc]
+        stack.proxies.cut(proxy)
+        part = trial.proof.rows(_NEWEST_PART)[0]
+        if _is_in_doubt(trial, part["name"]):
+            break
+        stack.proxies.heal(proxy)
+    stack.parts.kill(Part.CLICKHOUSE)
+    trial.kills += 1
+    shutil.rmtree(part["path"])
+    stack.parts.restart(Part.CLICKHOUSE)
+    stack.proxies.heal(proxy)
+    until("the lost rows are written again", lambda: _rewritten(trial) > before, 90)
+    trial.notes.append(f"a part of {part['rows']} events lost, {_rewritten(trial) - before} written again")
+
+
+def _rewritten(trial: Trial) -> int:
+    return int(trial.proof.rows("SELECT countIf(rewritten) AS n FROM events")[0]["n"])
+
+
+def _is_in_doubt(trial: Trial, part: str) -> bool:
+    """Whether the recorder waits for the reply to what became this part."""
+    firsts = trial.proof.rows(_FIRSTS, part=part)
+    with psycopg.connect(trial.stack.urls[Part.POSTGRES]) as connection:
+        settled: dict[int, int] = dict(connection.execute(_SETTLED).fetchall())
+    return bool(firsts) and all(row["first"] >= settled.get(row["number"], 0) for row in firsts)
 
 
 def _during_an_insert(stack: Stack) -> None:
