@@ -16,8 +16,8 @@ class Freshness:
     """Younger than ``fresh`` seconds: given as it is. Younger than ``stale``: given, and refreshed meanwhile.
 
     What took long stays fresh for ``rest`` times as long again, if its refresh is likely to end before it is stale.
-    Where the refresh of a stale one takes longer than ``patience``, it is given until it is ``oldest``: an answer that
-    says of when it is serves better than a late one.
+    Where the refresh of a stale one takes longer than ``patience``, it is given until it is ``oldest``, and where the
+    refresh fails, until it is ``last``: an answer that says of when it is serves better than a late one, or none.
     """
 
     fresh: float = 1.0
@@ -25,6 +25,7 @@ class Freshness:
     rest: float = 3.0
     patience: float = 0.1
     oldest: float = 30.0
+    last: float = 300.0
 
     def lasts(self, took: float) -> float:
         """How many seconds after it was begun an answer that took so many is as good as a new one."""
@@ -59,7 +60,12 @@ class FreshAnswers:
             done, _ = await asyncio.wait({task}, timeout=self._freshness.patience)
             if not done:
                 return cast(T, kept.answer)
-        return cast(T, await asyncio.shield(task))
+        try:
+            return cast(T, await asyncio.shield(task))
+        except Exception:
+            if kept is None or now >= kept.at + self._freshness.last:
+                raise
+            return cast(T, kept.answer)
 
     def _refresh(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> asyncio.Task[Any]:
         task = self._under_way.get(key)

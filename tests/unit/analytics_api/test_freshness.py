@@ -82,12 +82,25 @@ async def test_nobody_waits_long_for_what_is_computed_slowly_until_the_old_answe
     assert await waiting == "new"
 
 
+async def fails() -> int:
+    raise LookupError("no")
+
+
 async def test_a_failure_reaches_who_waits_and_is_not_kept() -> None:
     fresh = FreshAnswers(ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
-
-    async def fails() -> int:
-        raise LookupError("no")
-
     with pytest.raises(LookupError):
         await fresh.get("k", fails)
     assert await fresh.get("k", Counter()) == 1
+
+
+@pytest.mark.parametrize("age", [6, 40, 299])
+async def test_where_no_new_answer_can_be_had_the_last_one_serves_for_some_minutes(age: int) -> None:
+    clock, counter = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), Counter()
+    fresh = FreshAnswers(clock)
+    assert await fresh.get("k", counter) == 1
+    clock.advance(timedelta(seconds=age))
+    assert await fresh.get("k", fails) == 1
+    clock.advance(timedelta(seconds=300 - age))
+    with pytest.raises(LookupError):
+        await fresh.get("k", fails)
+    assert await fresh.get("k", counter) == 2

@@ -35,7 +35,10 @@ def analytics_router(reports: Reports) -> APIRouter:
 
     @router.get("/overview", summary="The dashboard's numbers")
     async def overview(principal: Analyst) -> Answer[Overview]:
-        """Profiles, events, exact revenue per currency, consent and countries; at most a few seconds old (`asOf`)."""
+        """Profiles, events, exact revenue per currency, consent and countries.
+
+        A few seconds old at most, minutes where ClickHouse is down (`asOf`).
+        """
         return Answer(data=await reports.overview(principal.workspace_id))
 
     @router.post("/funnel", summary="How many profiles take these steps, and how long they need")
