@@ -267,6 +267,16 @@ async def test_what_the_store_lost_of_a_block_although_it_kept_its_token_is_writ
     assert again[0]["n"] > 0
 
 
+async def test_what_a_view_lost_of_one_month_is_counted_though_the_next_one_is_there(bench):
+    await bench.events(11)
+    with pytest.raises(Crash):
+        await bench.drain(bench.worker(crash_at="before-close"), count=20)
+    lost = "DELETE FROM event_outcomes WHERE outcome = 'stored' AND minute < '2026-12-01'"
+    await bench.store.command(Statement(lost))
+    await bench.drain(bench.worker())
+    await bench.assert_exact()
+
+
 async def test_a_crash_after_rows_were_written_again_leaves_every_row_once(bench):
     await bench.events(8)
     for crash_at in ("after-insert", "before-close"):

@@ -1,4 +1,4 @@
-"""A block and its intents -> the block durable exactly once, whatever happened to earlier attempts."""
+"""A block -> the block durable exactly once, whatever happened to earlier attempts."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

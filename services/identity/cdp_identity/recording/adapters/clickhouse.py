@@ -29,11 +29,12 @@ _INSERT_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
 _JSON_TYPE: Final = "JSON(max_dynamic_paths = 256)"
 _IDS_PER_COMMAND: Final = 50  # a command's parameters travel in the URL
 _FORGOTTEN: Final = 1 << 62
+_OF_ANOTHER_TOKEN: Final = ""  # the part of what was rewritten
 
 # one statement for all partitions of a block sees one moment: the block is there as a whole or not at all, also when
 # another heir of the same flush inserts it just now
 _THERE: Final = """
-SELECT received_partition, received_offset, _part, rewritten FROM events
+SELECT received_partition, received_offset, if(rewritten, '', _part) AS part FROM events
 WHERE received_at BETWEEN fromUnixTimestamp64Milli({oldest:Int64}) AND fromUnixTimestamp64Milli({newest:Int64})
   AND received_partition IN {numbers:Array(Int32)}
   AND received_offset BETWEEN {firsts:Array(Int64)}[indexOf({numbers:Array(Int32)}, received_partition)]
@@ -80,17 +81,14 @@ class ClickHouseColumns:
         arrivals = block.columns[block.names.index("received_at")]
         values = {"numbers": list(offsets), **ends, "oldest": min(arrivals), "newest": max(arrivals)}
         found = await self._store.columns(Statement(_THERE, values))
-        places = zip(found["received_partition"], found["received_offset"], strict=True)
+        rows = zip(found["received_partition"], found["received_offset"], found["part"], strict=True)
         # between them lie offsets of other blocks
         wanted = set(block.received)
-        mine = {
-            place: (part, rewritten)
-            for place, part, rewritten in zip(places, found["_part"], found["rewritten"], strict=True)
-            if place in wanted
-        }
-        if any(rewritten for _, rewritten in mine.values()):
+        mine = {(number, offset): part for number, offset, part in rows if (number, offset) in wanted}
+        parts = set(mine.values())
+        if _OF_ANOTHER_TOKEN in parts:
             return Presence(frozenset(mine), _FORGOTTEN, is_counted)
-        since = await self._blocks_since(EVENTS.name, {part for part, _ in mine.values()})
+        since = await self._blocks_since(EVENTS.name, parts)
         # its view has a window of its own, which blocks of what was not stored pass through as well
         if mine and (viewed := await self._viewed(values)):
             since = max(since, await self._blocks_since(EVENT_OUTCOMES.name, viewed))
@@ -121,8 +119,9 @@ class ClickHouseColumns:
 
     async def _viewed(self, places: Mapping[str, Any]) -> set[str]:
         """Parts of the outcomes that may hold what the view made of a block."""
-        values = {"numbers": places["numbers"], "firsts": places["firsts"], "oldest": places["oldest"] // 60_000 * 60}
-        return set((await self._store.columns(Statement(_VIEWED, values)))["_part"])
+        since = {"firsts": places["firsts"], "oldest": repair.minute_of(places["oldest"])}
+        found = await self._store.columns(Statement(_VIEWED, {"numbers": places["numbers"], **since}))
+        return set(found["_part"])
 
     async def _blocks_since(self, table: str, parts: set[str]) -> int:
         """Blocks inserted after the oldest that these parts hold; merged parts make it an upper bound."""

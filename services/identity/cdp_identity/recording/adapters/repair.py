@@ -91,7 +91,7 @@ async def _count_stored(store: ClickHouse, block: Block, number: int, token: str
     arrivals = zip(columns["workspace_id"], columns["source_id"], columns["received_at"], block.received, strict=True)
     for workspace_id, source_id, arrived, (partition, offset) in arrivals:
         if partition == number:
-            group = (workspace_id, source_id, _minute(arrived))
+            group = (workspace_id, source_id, minute_of(arrived))
             counts[group] += 1
             last[group] = offset
     made = [(*group, "stored", count, number, last[group]) for group, count in sorted(counts.items())]
@@ -102,10 +102,11 @@ def _minutes(block: Block) -> list[int]:
     """Of each row, in seconds."""
     if "minute" in block.names:
         return list(block.columns[block.names.index("minute")])
-    return [_minute(arrived) for arrived in block.columns[block.names.index("received_at")]]
+    return [minute_of(arrived) for arrived in block.columns[block.names.index("received_at")]]
 
 
-def _minute(arrived_ms: int) -> int:
+def minute_of(arrived_ms: int) -> int:
+    """The minute in which an event arrived, in seconds."""
     return arrived_ms // 60_000 * 60
 
 
