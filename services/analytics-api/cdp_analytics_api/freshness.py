@@ -16,16 +16,18 @@ class Freshness:
     """Younger than ``fresh`` seconds: given as it is. Younger than ``stale``: given, and refreshed meanwhile.
 
     What took long stays fresh for ``rest`` times as long again, if its refresh is likely to end before it is stale.
-    Where the refresh of a stale one takes longer than ``patience``, it is given until it is ``oldest``, and where the
-    refresh fails, until it is ``last``: an answer that says of when it is serves better than a late one, or none.
+    Older ones are given where the refresh fails or takes longer than ``patience``, those older than ``old`` where it
+    fails or takes longer than ``most_patience``, and none that is older than ``oldest``: an answer that says of when it
+    is serves better than a late one.
     """
 
     fresh: float = 1.0
     stale: float = 5.0
     rest: float = 3.0
     patience: float = 0.1
-    oldest: float = 30.0
-    last: float = 300.0
+    old: float = 30.0
+    most_patience: float = 2.0
+    oldest: float = 300.0
 
     def lasts(self, took: float) -> float:
         """How many seconds after it was begun an answer that took so many is as good as a new one."""
@@ -54,18 +56,15 @@ class FreshAnswers:
         if kept is not None and now < kept.fresh_until:
             return cast(T, kept.answer)
         task = self._refresh(key, compute)
-        if kept is not None and now < kept.at + self._freshness.stale:
-            return cast(T, kept.answer)
-        if kept is not None and now < kept.at + self._freshness.oldest:
-            done, _ = await asyncio.wait({task}, timeout=self._freshness.patience)
-            if not done:
-                return cast(T, kept.answer)
-        try:
+        if kept is None or now >= kept.at + self._freshness.oldest:
             return cast(T, await asyncio.shield(task))
-        except Exception:
-            if kept is None or now >= kept.at + self._freshness.last:
-                raise
-            return cast(T, kept.answer)
+        if now >= kept.at + self._freshness.stale:
+            is_old = now >= kept.at + self._freshness.old
+            patience = self._freshness.most_patience if is_old else self._freshness.patience
+            await asyncio.wait({task}, timeout=patience)
+            if task.done() and not task.cancelled() and task.exception() is None:
+                return cast(T, task.result())
+        return cast(T, kept.answer)
 
     def _refresh(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> asyncio.Task[Any]:
         task = self._under_way.get(key)

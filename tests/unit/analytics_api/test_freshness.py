@@ -62,7 +62,7 @@ async def test_a_costly_answer_is_computed_less_often() -> None:
 
 async def test_nobody_waits_long_for_what_is_computed_slowly_until_the_old_answer_is_too_old() -> None:
     clock, may_end = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), asyncio.Event()
-    fresh = FreshAnswers(clock, Freshness(patience=0.01))
+    fresh = FreshAnswers(clock, Freshness(patience=0.01, most_patience=0.05))
 
     async def slow() -> str:
         await may_end.wait()
@@ -75,8 +75,10 @@ async def test_nobody_waits_long_for_what_is_computed_slowly_until_the_old_answe
     clock.advance(timedelta(seconds=20))
     assert await fresh.get("k", slow) == "old"
     clock.advance(timedelta(seconds=11))
+    assert await fresh.get("k", slow) == "old"
+    clock.advance(timedelta(seconds=269))
     waiting = asyncio.create_task(fresh.get("k", slow))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
     assert not waiting.done()
     may_end.set()
     assert await waiting == "new"
