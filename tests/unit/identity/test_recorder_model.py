@@ -168,19 +168,15 @@ def test_the_protocol_loses_nothing_doubles_nothing_and_converges(bounds: str) -
     assert states > 10_000, "the bounds are so narrow that nothing can happen"
 
 
-@pytest.mark.parametrize("bug", BUGS)
-def test_known_bugs_are_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for patch in BUGS[bug]:
+@pytest.mark.parametrize(
+    ("bounds", "patches"),
+    [*((ALONE, patches) for patches in BUGS.values()), *((KEPT, patches) for patches in BUGS_OF_KEPT_TOKENS.values())],
+    ids=[*BUGS, *BUGS_OF_KEPT_TOKENS],
+)
+def test_known_bugs_are_found(bounds: Bounds, patches: list[Patch], monkeypatch: pytest.MonkeyPatch) -> None:
+    for patch in patches:
         monkeypatch.setattr(*patch)
-    fault, _ = explored(ALONE)
-    assert fault is not None
-
-
-@pytest.mark.parametrize("bug", BUGS_OF_KEPT_TOKENS)
-def test_known_bugs_are_found_where_the_store_keeps_a_token_alone(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for patch in BUGS_OF_KEPT_TOKENS[bug]:
-        monkeypatch.setattr(*patch)
-    fault, _ = explored(KEPT)
+    fault, _ = explored(bounds)
     assert fault is not None
 
 

@@ -76,6 +76,11 @@ def test_what_an_interrupted_block_needs(there, blocks_since, expected):
     assert verdict([1, 2, 3], Presence(frozenset(there), blocks_since), window=5) is expected
 
 
+def test_what_only_the_views_have_is_lost():
+    assert verdict([1, 2], Presence(frozenset(), 1 << 62, is_viewed=True), window=5) is Verdict.LOST
+    assert verdict([1, 2], Presence(frozenset([1]), 0, is_viewed=True), window=5) is Verdict.MISSING
+
+
 def test_a_block_whose_rows_were_all_erased_is_not_written_again():
     assert verdict([], Presence(frozenset(), 0), window=5) is Verdict.DONE
 
