@@ -109,7 +109,9 @@ def _lost_part(trial: Trial) -> None:
     proxy, before = stack.proxy(Part.CLICKHOUSE, "recorder"), _rewritten(trial)
     while True:
         trial.proof.command("SYSTEM STOP MERGES events")  # until ClickHouse starts again
-        struck = proxy.struck
+        # what was in doubt before may be in a part that was merged
+        passed, struck = _blocks(stack, "recorder"), proxy.struck
+        until("the recorder records", lambda p=passed: _blocks(stack, "recorder") > p, 90)  # type: ignore[misc]
         proxy.trouble = Trouble(lose_reply_to=is_insert_of_events, times=1)
         until("a reply to an insert is lost", lambda s=struck: proxy.struck > s, 60)  # type: ignore[misc]
         stack.proxies.cut(proxy)
