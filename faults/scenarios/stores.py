@@ -107,8 +107,8 @@ def _lost_part(trial: Trial) -> None:
     """The moment of a kill that is too short to meet: the token of an insert is logged, and its part is not there."""
     stack = trial.stack
     proxy, before = stack.proxy(Part.CLICKHOUSE, "recorder"), _rewritten(trial)
+    trial.proof.command("SYSTEM STOP MERGES events")  # until ClickHouse starts again
     while True:
-        trial.proof.command("SYSTEM STOP MERGES events")  # until ClickHouse starts again
         # what was in doubt before may be in a part that was merged
         passed, struck = _blocks(stack, "recorder"), proxy.struck
         until("the recorder records", lambda p=passed: _blocks(stack, "recorder") > p, 90)  # type: ignore[misc]

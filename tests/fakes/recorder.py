@@ -108,7 +108,7 @@ class FakeColumns:
     async def repair(self, block):
         if block.table != "events":
             return
-        for node in set(block.columns[block.names.index("node_id")]):
+        for node in set(block.column("node_id")):
             self.counters[node] = sum(row["node_id"] == node for row in self.rows["events"])
         for partition in block.offsets():
             there = sum(row["received_partition"] == partition for row in self.rows["events"])

@@ -46,6 +46,10 @@ class Block:
     def rows(self) -> int:
         return len(self.columns[0])
 
+    def column(self, name: str) -> Sequence[Any]:
+        """The values of one column, one for each row."""
+        return self.columns[self.names.index(name)]
+
     def only(self, positions: Sequence[int], new_token: str) -> "Block":
         """These rows alone, under another token."""
         columns = [[column[position] for position in positions] for column in self.columns]

@@ -88,8 +88,8 @@ def standing(block: Block, until: Mapping[Node, datetime]) -> list[Place]:
     """The places of the rows that no erasure concerns."""
     if block.table != EVENTS.name or not until:
         return list(block.received)
-    columns = dict(zip(block.names, block.columns, strict=True))
-    rows = zip(columns["workspace_id"], columns["node_id"], columns["received_at"], block.received, strict=True)
+    columns = (block.column(name) for name in ("workspace_id", "node_id", "received_at"))
+    rows = zip(*columns, block.received, strict=True)
     return [
         offset
         for workspace_id, node, arrived, offset in rows

@@ -27,7 +27,7 @@ def observe_block(block: Block, settled: Settled, now: datetime) -> None:
     metrics.RECORDER_BLOCK_ROWS.labels(block.table).observe(block.rows)
     metrics.RECORDER_ROWS.labels(block.table, settled.value).inc(block.rows)
     if block.table == EVENTS.name:
-        _observe_freshness(block.columns[block.names.index("received_at")], milliseconds(now))
+        _observe_freshness(block.column("received_at"), milliseconds(now))
 
 
 def _observe_freshness(arrivals: Sequence[int], now_ms: int) -> None:

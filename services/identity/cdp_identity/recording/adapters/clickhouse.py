@@ -78,7 +78,7 @@ class ClickHouseColumns:
         if block.table == EVENT_OUTCOMES.name:
             return Presence(frozenset(block.received) if is_counted else frozenset(), _FORGOTTEN)
         ends = {"firsts": [min(some) for some in offsets.values()], "lasts": [max(some) for some in offsets.values()]}
-        arrivals = block.columns[block.names.index("received_at")]
+        arrivals = block.column("received_at")
         values = {"numbers": list(offsets), **ends, "oldest": min(arrivals), "newest": max(arrivals)}
         found = await self._store.columns(Statement(_THERE, values))
         rows = zip(found["received_partition"], found["received_offset"], found["part"], strict=True)

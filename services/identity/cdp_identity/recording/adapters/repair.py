@@ -46,17 +46,17 @@ GROUP BY received_partition
 
 async def counted(store: ClickHouse, block: Block) -> set[int]:
     """Partitions whose events of the block are counted: blocks arrive in order and whole, so the last offset tells."""
-    offsets, minutes = block.offsets(), _minutes(block)
-    values = {"numbers": list(offsets), "stored": block.table == EVENTS.name}
-    rows = await store.rows(Statement(_COUNTED, {**values, "oldest": min(minutes), "newest": max(minutes)}))
+    offsets, is_stored = block.offsets(), block.table == EVENTS.name
+    minutes = set(map(minute_of, block.column("received_at"))) if is_stored else block.column("minute")
+    values = {"numbers": list(offsets), "stored": is_stored, "oldest": min(minutes), "newest": max(minutes)}
+    rows = await store.rows(Statement(_COUNTED, values))
     return {row["received_partition"] for row in rows if row["last"] >= max(offsets[row["received_partition"]])}
 
 
 async def counters(store: ClickHouse, block: Block) -> None:
     """Count the block's nodes again where events and counters differ, and still differ a moment later."""
-    columns = dict(zip(block.names, block.columns, strict=True))
     workspaces: dict[str, set[UUID]] = {}
-    for workspace_id, node in zip(columns["workspace_id"], columns["node_id"], strict=True):
+    for workspace_id, node in zip(block.column("workspace_id"), block.column("node_id"), strict=True):
         workspaces.setdefault(workspace_id, set()).add(node)
     for workspace_id, nodes in workspaces.items():
         suspects = await _differing(store, workspace_id, sorted(nodes))
@@ -85,10 +85,10 @@ async def stored_outcomes(store: ClickHouse, block: Block) -> None:
 
 
 async def _count_stored(store: ClickHouse, block: Block, number: int, token: str) -> None:
-    columns = dict(zip(block.names, block.columns, strict=True))
     counts: Counter[tuple[str, str, int]] = Counter()
     last: dict[tuple[str, str, int], int] = {}
-    arrivals = zip(columns["workspace_id"], columns["source_id"], columns["received_at"], block.received, strict=True)
+    columns = (block.column(name) for name in ("workspace_id", "source_id", "received_at"))
+    arrivals = zip(*columns, block.received, strict=True)
     for workspace_id, source_id, arrived, (partition, offset) in arrivals:
         if partition == number:
             group = (workspace_id, source_id, minute_of(arrived))
@@ -96,13 +96,6 @@ async def _count_stored(store: ClickHouse, block: Block, number: int, token: str
             last[group] = offset
     made = [(*group, "stored", count, number, last[group]) for group, count in sorted(counts.items())]
     await store.insert(EVENT_OUTCOMES.name, OUTCOME_COLUMNS, list(zip(*made, strict=True)), token=token)
-
-
-def _minutes(block: Block) -> list[int]:
-    """Of each row, in seconds."""
-    if "minute" in block.names:
-        return list(block.columns[block.names.index("minute")])
-    return [minute_of(arrived) for arrived in block.columns[block.names.index("received_at")]]
 
 
 def minute_of(arrived_ms: int) -> int:
