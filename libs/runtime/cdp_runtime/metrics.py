@@ -100,6 +100,11 @@ RECORDER_UNREADABLE: Final = Counter("cdp_recorder_records_unreadable_total", "R
 RECORDER_INTENTS_RECOVERED: Final = Counter(
     "cdp_recorder_intents_recovered_total", "Ranges that an earlier worker left open and this one finished"
 )
+RECORDER_ROWS_REWRITTEN: Final = Counter(
+    "cdp_recorder_rows_rewritten_total",
+    "Rows that ClickHouse had taken and not kept when it was killed, written again",
+    ["table"],
+)
 RECORDER_FENCED: Final = Counter(
     "cdp_recorder_partitions_fenced_total", "Partitions let go because another worker had claimed them"
 )

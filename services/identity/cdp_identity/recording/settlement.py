@@ -12,6 +12,7 @@ from cdp_identity.recording.owners import Node
 from cdp_identity.recording.ports import ColumnStore
 from cdp_identity.recording.protocol import Verdict, lacking, verdict
 from cdp_runtime.logs import get_logger
+from cdp_runtime.metrics import RECORDER_ROWS_REWRITTEN
 from cdp_runtime.patience import Patience
 
 _log = get_logger(__name__)
@@ -85,6 +86,7 @@ class Settlement:
             absent = lacking(sent.received, standing(sent, self._erased), presence)
             if not absent:
                 return
+            RECORDER_ROWS_REWRITTEN.labels(sent.table).inc(len(absent))
             _log.warning("rows_rewritten", token=sent.token, rows=len(absent), attempt=attempt)
             await self._write(sent.rewritten(absent, f"{sent.token}:rewritten:{attempt}"))
 
