@@ -10,7 +10,8 @@ _GROWS = (
     "kafka events-received", "kafka events-identified", "kafka profiles-", "kafka memberships-changed",
     "kafka deliveries-reported", "kafka __", "postgres WAL", "postgres identity.",
     "postgres segmenter.profile_segments", "postgres segmenter.moments", "postgres activation.memberships",
-    "postgres activation.deliveries", "postgres activation.profile_floors", "postgres front.quarantine",
+    "postgres activation.deliveries", "postgres activation.profile_floors", "postgres activation.told_versions",
+    "postgres front.quarantine",
     "clickhouse cdp.", "kafka/", "postgres/", "clickhouse/",
 )  # fmt: skip
 _NEVERTHELESS = (

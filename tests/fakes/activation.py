@@ -91,6 +91,9 @@ class FakeSweep:
     async def remind(self, key: ConnectionKey) -> int:
         return 0
 
+    async def forget_told(self) -> None:
+        return None
+
     async def over(self) -> Sequence[ConnectionKey]:
         return []
 

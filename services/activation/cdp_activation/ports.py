@@ -83,8 +83,12 @@ class Ledger(Protocol):
 
     async def write_ahead(
         self, key: ConnectionKey, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
-    ) -> None:
-        """Keeps what is about to be sent, so that it can be removed even if we never learn of its arrival."""
+    ) -> Set[UUID]:
+        """Keeps what is about to be sent, so that it can be removed even if we never learn of its arrival.
+
+        Returns who may be sent: whoever left, withdrew a consent or was suppressed since the claim is not among them,
+        stays pending and is not to be sent.
+        """
 
     async def record(self, key: ConnectionKey, results: Sequence[Result], reports: Sequence[DeliveryReported]) -> None:
         """Writes results and their reports; a row whose desired state changed meanwhile stays pending."""
@@ -106,6 +110,10 @@ class Ledger(Protocol):
 
         Nothing changes while members of one of the segments are not loaded: they would be taken for gone.
         """
+
+    async def recheck(self, key: ConnectionKey, *, limit: int) -> int:
+        """Makes members pending who were settled, or given up, before the connection was last changed or activated;
+        returns how many, ``limit`` at most."""
 
 
 class Projection(Protocol):
@@ -145,6 +153,9 @@ class SweepStore(Protocol):
 
     async def remind(self, key: ConnectionKey) -> int:
         """Makes rows pending that are not as desired and that nobody works on; returns how many."""
+
+    async def forget_told(self) -> None:
+        """Of versions that were told: those which ClickHouse has shown for a day at least."""
 
     async def over(self) -> Sequence[ConnectionKey]:
         """Connections of deleted audiences at which nobody is held any more."""

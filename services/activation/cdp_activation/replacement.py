@@ -14,7 +14,7 @@ from cdp_activation.destinations.destination import Config, Session
 from cdp_activation.gathering import Facts, gather
 from cdp_activation.ledger import Claimed, Connection, ConnectionKey, Result
 from cdp_activation.line import Line
-from cdp_activation.outcome import Delivered, Misconfigured, Outcome, RejectedBatch, RejectedRow
+from cdp_activation.outcome import Delivered, Misconfigured, Outcome, RejectedBatch, RejectedRow, RetryLater
 from cdp_activation.plan import Addition, plan
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.rounds import with_form
@@ -114,9 +114,12 @@ class Replacement:
         self, run: _Run, members: Sequence[tuple[Member, Claimed, Sequence[int]]], *, last: bool
     ) -> Outcome | None:
         key = run.connection.key
-        await self._ports.ledger.write_ahead(
+        may_be_sent = await self._ports.ledger.write_ahead(
             key, [(row, with_form(row.entry.sent, cells), keys) for (_, cells), row, keys in members]
         )
+        members = [one for one in members if one[1].entry.profile_id in may_be_sent]
+        if not members:
+            return RetryLater("everybody of a page left, withdrew a consent or was suppressed meanwhile")
         run.page += 1
         claimed = {row.entry.profile_id: row for _, row, _ in members}
         (batch,) = batches(key, "replace", [member for member, _, _ in members], claimed, len(members))

@@ -93,7 +93,9 @@ class Rounds:
             if settled.reason is not None:
                 written.append(results.held(claimed, settled.reason, mark))
             else:
-                written.append(results.delivered(claimed, settled.entry.sent, None, mark))
+                sent = settled.entry.sent
+                keys = self._keys(turn, settled.entry.profile_id, sent)  # it may have identifiers that it had not then
+                written.append(results.delivered(claimed, sent, keys, mark))
         now = self._ports.clock.now()
         waiting = [results.waiting_for_profile(turn.claimed[entry.profile_id], None, now) for entry in made.waiting]
         for reason, count in made.held.items():
@@ -148,13 +150,16 @@ class Rounds:
         before = {addition.entry.profile_id: list(addition.entry.sent) for addition in additions}
         for batch in self._batches(turn, "add", [(addition.entry, addition.cells) for addition in additions]):
             forms = [(row, with_form(before[row.profile_id], row.cells)) for row in batch.rows]
-            await self._ports.ledger.write_ahead(
+            may_be_sent = await self._ports.ledger.write_ahead(
                 turn.connection.key,
                 [(turn.claimed[row.profile_id], sent, self._keys(turn, row.profile_id, sent)) for row, sent in forms],
             )
-            answers = await turn.line.deliver(batch, turn.config)
+            rows = [row for row in batch.rows if row.profile_id in may_be_sent]
+            if not rows:
+                continue
+            answers = await turn.line.deliver(replace(batch, rows=rows), turn.config)
             jitter = random.random()
-            written = [self._added(turn, row, before[row.profile_id], answers[row.index], jitter) for row in batch.rows]
+            written = [self._added(turn, row, before[row.profile_id], answers[row.index], jitter) for row in rows]
             await self._pause_if_wrong(turn, answers.values())
             await self._write(turn, written, written, "add")
 

@@ -63,6 +63,8 @@ class Upkeep:
                 self._wake_if(found)
                 if found < _ROWS:
                     break
+            while not self._stopping.is_set() and await self._ledger.recheck(key, limit=_ROWS):
+                self._wake()
             if flagged:
                 await self._store.unflag(key)
             else:
@@ -73,6 +75,7 @@ class Upkeep:
 
     async def _forget(self) -> None:
         """The ledger of an audience that was deleted goes once its last member was removed everywhere."""
+        await self._store.forget_told()
         for key in await self._store.over():
             while not self._stopping.is_set() and await self._store.forget(key, _ROWS) == _ROWS:
                 pass

@@ -335,7 +335,7 @@ async def until(true: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> N
 async def world(pool: Pool, standin: Standin, migrated: str) -> AsyncIterator[World]:
     world = World(pool, standin, f"ws-{uuid4().hex[:8]}", migrated)
     yield world
-    own = ("deliveries", "connections", "audiences", "destinations", "memberships", "profile_floors")
+    own = ("deliveries", "connections", "audiences", "destinations", "memberships", "profile_floors", "told_versions")
     for table in (
         *(f"activation.{name}" for name in (*own, "followed_segments")),
         "segmenter.profile_segments",

@@ -47,7 +47,7 @@ _OPERATE: Final = """
 UPDATE activation.connections SET
     active = %(operation)s <> 'remove', reconcile = true, paused_class = NULL, paused_reason = NULL,
     guard_waived_until = CASE WHEN %(waive)s THEN now() + interval '1 hour' ELSE guard_waived_until END,
-    replace_error = NULL,
+    replace_error = NULL, recheck_at = now(),
     replace_session = CASE WHEN %(operation)s = 'replace'
                       THEN (extract(epoch FROM clock_timestamp()) * 1000)::bigint END,
     replace_requested_at = CASE WHEN %(operation)s = 'replace' THEN now() ELSE replace_requested_at END,

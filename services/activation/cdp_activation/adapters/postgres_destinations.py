@@ -19,6 +19,13 @@ WHERE workspace_id = %(workspace)s AND deleted_at IS NULL
   AND (%(type)s::text IS NULL OR type = %(type)s)
 ORDER BY created_at DESC, destination_id DESC
 """
+# who was settled under other settings, or given up at a destination that did not work, is looked at again
+_RECHECK: Final = """
+UPDATE activation.connections c SET reconcile = true, recheck_at = now() FROM activation.destinations t
+WHERE c.workspace_id = %(workspace)s AND c.destination_id = %(id)s
+  AND t.workspace_id = c.workspace_id AND t.destination_id = c.destination_id
+  AND (%(sealed)s::bytea IS NOT NULL OR t.settings <> %(settings)s OR t.enabled <> %(enabled)s)
+"""
 _UPDATE: Final = """
 UPDATE activation.destinations SET
     name = %(name)s, settings = %(settings)s, enabled = %(enabled)s, credentials = coalesce(%(sealed)s, credentials),
@@ -91,6 +98,7 @@ class PostgresDestinations:
         }
         try:
             async with self._pool.connection() as connection:
+                await connection.execute(_RECHECK, parameters)
                 await connection.execute(_UPDATE, parameters)
                 await connection.execute(_UNPAUSE, parameters)
         except psycopg.errors.UniqueViolation as error:

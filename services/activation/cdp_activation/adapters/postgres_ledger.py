@@ -35,6 +35,7 @@ class PostgresLedger:
     ) -> list[Claimed]:
         claimed: list[Claimed] = []
         async with self._pool.connection() as connection:
+            await _take_turn(connection, key)
             for priority in priorities:
                 parameters = {**_names(key), "claim": claim, "now": now, "priority": priority}
                 rows = await _rows(connection, sql.CLAIM, {**parameters, "limit": limit - len(claimed)})
@@ -53,9 +54,9 @@ class PostgresLedger:
 
     async def write_ahead(
         self, key: ConnectionKey, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
-    ) -> None:
+    ) -> frozenset[UUID]:
         if not forms:
-            return
+            return frozenset()
         parameters = {
             **_names(key),
             "claim": forms[0][0].claim,
@@ -64,8 +65,9 @@ class PostgresLedger:
             "keys": [_array(keys) for _, _, keys in forms],
         }
         async with self._pool.connection() as connection:
+            await connection.execute(sql.WHILE_NOBODY_IS_SUPPRESSED, [key.workspace_id])
             await _take_turn(connection, key)
-            await connection.execute(sql.WRITE_AHEAD, parameters)
+            return frozenset(row["profile_id"] for row in await _rows(connection, sql.WRITE_AHEAD, parameters))
 
     async def record(self, key: ConnectionKey, results: Sequence[Result], reports: Sequence[DeliveryReported]) -> None:
         async with self._pool.connection() as connection:
@@ -115,6 +117,11 @@ class PostgresLedger:
 
     async def reconcile(self, key: ConnectionKey, *, limit: int) -> int:
         return await reconcile(self._pool, key, limit=limit)
+
+    async def recheck(self, key: ConnectionKey, *, limit: int) -> int:
+        async with self._pool.connection() as connection:
+            await _take_turn(connection, key)
+            return (await connection.execute(sql.RECHECK, {**_names(key), "limit": limit})).rowcount
 
     def _claimed(self, key: ConnectionKey, row: Mapping[str, Any]) -> Claimed:
         sent = self._seal.open(key, row["profile_id"], row["sent"])

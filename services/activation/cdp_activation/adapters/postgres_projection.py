@@ -59,6 +59,16 @@ WITH known AS (
 SELECT c.workspace_id, c.profile_id FROM changed c LEFT JOIN known k USING (workspace_id, profile_id)
 WHERE c.deleted OR k.deleted
 """
+# of workspaces with audiences alone
+_TOLD: Final = """
+INSERT INTO activation.told_versions AS t (workspace_id, profile_id, version)
+SELECT u.workspace_id, u.profile_id, u.version
+FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[])
+    AS u(workspace_id, profile_id, version)
+WHERE EXISTS (SELECT FROM activation.followed_segments f WHERE f.workspace_id = u.workspace_id)
+ON CONFLICT (workspace_id, profile_id) DO UPDATE SET version = excluded.version, told_on = excluded.told_on
+    WHERE t.version < excluded.version
+"""
 _HOLDING: Final = """
 SELECT u.at::int, d.audience_id, d.destination_id, d.fingerprint
 FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[])
@@ -66,7 +76,7 @@ FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[]
 CROSS JOIN LATERAL (
     SELECT x.* FROM activation.deliveries x
     WHERE x.workspace_id = u.workspace_id AND x.profile_id = u.profile_id OFFSET 0) AS d
-WHERE d.desired AND d.min_version < u.version
+WHERE (d.desired OR d.sent IS NOT NULL) AND d.min_version < u.version
 """
 _CHANGED: Final = """
 UPDATE activation.deliveries d
@@ -79,7 +89,7 @@ FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[]
 CROSS JOIN LATERAL (
     SELECT x.ctid AS place FROM activation.deliveries x
     WHERE x.workspace_id = u.workspace_id AND x.profile_id = u.profile_id OFFSET 0) AS found
-WHERE d.ctid = found.place AND d.desired AND NOT u.deleted
+WHERE d.ctid = found.place AND (d.desired OR u.refused AND d.sent IS NOT NULL) AND NOT u.deleted
   AND d.min_version < u.version AND d.fingerprint IS DISTINCT FROM u.fingerprint
 """
 _ALL_CONNECTIONS: Final = """
@@ -114,6 +124,9 @@ class PostgresProjection:
     async def apply_profiles(self, facts: Sequence[ProfileFact]) -> int:
         newest = _newest(facts)
         columns = _columns(newest)
+        # committed before it is asked who is a member: whoever becomes one after that is claimed with what was told
+        async with self._pool.connection() as connection:
+            await connection.execute(_TOLD, columns)
         async with self._pool.connection() as connection:
             floors = await _rows(connection, _FLOORS, columns)
             held = _differing(await _rows(connection, _HOLDING, columns), newest)

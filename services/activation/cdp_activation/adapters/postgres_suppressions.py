@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
+from cdp_activation.adapters.sql import SUPPRESS_ALONE
 from cdp_activation.catalog import Page, Suppression
 from cdp_runtime.postgres import Pool
 
@@ -18,7 +19,7 @@ _HELD_BACK: Final = """
 UPDATE activation.workspace_deliveries d
 SET pending = true, sequence = d.sequence + 1, priority = 0, cause = 'suppressed', next_attempt_at = now()
 WHERE d.workspace_id = %(workspace)s AND d.keys @> ARRAY[%(key)s::bigint]
-  AND (%(destination)s = '' OR d.destination_id = %(destination)s) AND d.desired
+  AND (%(destination)s = '' OR d.destination_id = %(destination)s)
 """
 _LET_GO: Final = """
 UPDATE activation.deliveries d
@@ -50,6 +51,7 @@ class PostgresSuppressions:
             "reason": made.reason,
         }
         async with self._pool.connection() as connection:
+            await connection.execute(SUPPRESS_ALONE, [workspace_id])
             added = (await connection.execute(_ADD, parameters)).rowcount
             await connection.execute(_HELD_BACK, parameters)
         return added > 0

@@ -18,6 +18,7 @@ WHERE workspace_id = %(workspace)s AND audience_id = %(audience)s AND destinatio
   AND ((desired AND NOT acknowledged AND outcome IN ('sending', 'delivered', 'waiting', 'retrying'))
     OR (NOT desired AND sent IS NOT NULL AND coalesce(outcome, '') NOT IN ('rejected', 'gave_up')))
 """
+_TOLD_BEFORE: Final = "DELETE FROM activation.told_versions WHERE told_on < current_date - 1"
 _OVER: Final = """
 SELECT c.workspace_id, c.audience_id, c.destination_id
 FROM activation.connections c JOIN activation.audiences a USING (workspace_id, audience_id)
@@ -62,6 +63,10 @@ class PostgresSweep:
     async def remind(self, key: ConnectionKey) -> int:
         async with self._pool.connection() as connection:
             return (await connection.execute(_FORGOTTEN, _names(key))).rowcount
+
+    async def forget_told(self) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(_TOLD_BEFORE)
 
     async def over(self) -> list[ConnectionKey]:
         return [ConnectionKey(*row.values()) for row in await self._rows(_OVER, {})]

@@ -15,8 +15,18 @@ _CLAIMED: Final = """d.profile_id, d.sequence, d.desired, d.acknowledged, d.sent
 _FOUND: Final = f"""CROSS JOIN LATERAL (
     SELECT x.ctid AS place FROM activation.deliveries x
     WHERE {_D_ROW.replace("d.", "x.")} AND x.profile_id = u.profile_id OFFSET 0) AS found"""  # noqa: S608
+# What was told of the profile before it became a member, or before its last change, is known when work on it begins.
+# Later versions come by themselves: a row that waits for one is not to wait for the next one as well.
+_CLAIMING: Final = """claim = %(claim)s, claimed_sequence = d.sequence,
+    min_version = CASE WHEN d.claimed_sequence = d.sequence THEN d.min_version
+        ELSE greatest(d.min_version, (SELECT t.version FROM activation.told_versions t
+            WHERE t.workspace_id = d.workspace_id AND t.profile_id = d.profile_id)) END"""
 
 TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 6261))"
+# who is about to be sent is noted while nobody is put on the workspace's suppression list: of the two, the later one
+# sees the earlier. Taken before the turn
+WHILE_NOBODY_IS_SUPPRESSED: Final = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 6263))"
+SUPPRESS_ALONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 6263))"
 
 CLAIM: Final = f"""
 WITH due AS (
@@ -24,7 +34,7 @@ WITH due AS (
     WHERE {_ROW} AND pending AND priority = %(priority)s AND next_attempt_at <= %(now)s
     ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE activation.deliveries d SET claim = %(claim)s, claimed_sequence = d.sequence
+UPDATE activation.deliveries d SET {_CLAIMING}
 FROM due WHERE d.ctid = due.place
 RETURNING {_CLAIMED}
 """  # noqa: S608
@@ -35,16 +45,23 @@ WITH page AS (
     WHERE {_ROW} AND desired AND profile_id > %(after)s
     ORDER BY profile_id LIMIT %(limit)s FOR UPDATE
 )
-UPDATE activation.deliveries d SET claim = %(claim)s, claimed_sequence = d.sequence
+UPDATE activation.deliveries d SET {_CLAIMING}
 FROM page WHERE d.ctid = page.place
 RETURNING {_CLAIMED}
 """  # noqa: S608
 
+# only who may still be sent: has not left since, withdrawn a consent or been suppressed. A row that changed otherwise
+# is sent as planned, and again as it is now
 WRITE_AHEAD: Final = f"""
 UPDATE activation.deliveries d SET sent = u.sent, keys = u.keys::bigint[], acknowledged = false, outcome = 'sending'
 FROM unnest(%(profiles)s::uuid[], %(sent)s::bytea[], %(keys)s::text[]) AS u(profile_id, sent, keys)
 {_FOUND}
 WHERE d.ctid = found.place AND d.claim = %(claim)s
+  AND d.desired AND (d.sequence = d.claimed_sequence OR d.priority > 0)
+  AND NOT EXISTS (SELECT FROM activation.suppressions s
+      WHERE s.workspace_id = %(workspace)s AND s.value_key = ANY(u.keys::bigint[])
+        AND s.destination_id IN ('', %(destination)s))
+RETURNING d.profile_id
 """  # noqa: S608
 
 RECORD: Final = f"""
@@ -79,6 +96,20 @@ UPDATE activation.deliveries d
 SET pending = true, acknowledged = false, sequence = d.sequence + 1, priority = 2, next_attempt_at = now()
 WHERE {_D_ROW} AND d.desired AND d.sent IS NOT NULL AND d.keys && %(keys)s::bigint[]
   AND d.profile_id <> ALL(%(removed)s::uuid[])
+"""  # noqa: S608
+
+# whoever has not changed since the connection's settings did, or somebody asked to try anew. What is as it should be is
+# settled again without a call
+RECHECK: Final = f"""
+UPDATE activation.deliveries d
+SET pending = true, sequence = d.sequence + 1, attempts = 0, failing_since = NULL, received_at = NULL,
+    changed_at = now(), next_attempt_at = now(),
+    priority = CASE WHEN d.pending OR NOT d.desired THEN d.priority ELSE 3 END
+WHERE d.ctid = ANY(ARRAY(
+    SELECT x.ctid FROM activation.deliveries x
+    JOIN activation.connections c USING (workspace_id, audience_id, destination_id)
+    WHERE {_D_ROW.replace("d.", "x.")} AND (x.desired OR x.sent IS NOT NULL) AND x.changed_at < c.recheck_at
+    LIMIT %(limit)s))
 """  # noqa: S608
 
 REPLACED_PRESENT: Final = f"""
@@ -121,11 +152,16 @@ _WANTED: Final = """
 """
 _RECONCILE: Final = """
 WITH wanted AS ({wanted}),
-present AS (SELECT profile_id, desired FROM activation.deliveries d WHERE {row} {only_present}),
+present AS (
+    SELECT profile_id, desired, NOT desired AND sent IS NOT NULL AND priority > 0 AS leaving
+    FROM activation.deliveries d WHERE {row} {only_present}
+),
 changed AS (
     SELECT coalesce(w.profile_id, p.profile_id) AS profile_id, w.profile_id IS NOT NULL AS desired, w.received_at
     FROM wanted w FULL JOIN present p ON p.profile_id = w.profile_id
-    WHERE coalesce(p.desired, false) <> (w.profile_id IS NOT NULL) AND NOT EXISTS (
+    WHERE (coalesce(p.desired, false) <> (w.profile_id IS NOT NULL) OR p.leaving AND EXISTS (
+        SELECT FROM activation.profile_floors f
+        WHERE f.workspace_id = %(workspace)s AND f.profile_id = p.profile_id AND f.deleted)) AND NOT EXISTS (
         SELECT FROM activation.connections c JOIN activation.audiences_loading l USING (workspace_id, audience_id)
         WHERE {c_row} AND c.active)
     LIMIT %(limit)s
@@ -142,17 +178,23 @@ INSERT INTO activation.deliveries AS d
 SELECT %(workspace)s, %(audience)s, %(destination)s, profile_id, desired, cause, %(priority)s, received_at
 FROM explained
 ON CONFLICT (workspace_id, destination_id, audience_id, profile_id) DO UPDATE SET
-    desired = excluded.desired, cause = excluded.cause, received_at = excluded.received_at,
+    desired = excluded.desired, received_at = excluded.received_at,
+    cause = CASE WHEN excluded.cause = 'membership' AND {hurried} THEN d.cause ELSE excluded.cause END,
     sequence = d.sequence + 1, pending = true, attempts = 0, failing_since = NULL, changed_at = now(),
     next_attempt_at = now(), error_class = NULL, last_error = NULL,
     priority = CASE WHEN excluded.desired THEN excluded.priority
-                    WHEN excluded.cause IN ('erased', 'merged') THEN 0 ELSE 1 END
+                    WHEN excluded.cause IN ('erased', 'merged') OR {hurried} THEN 0 ELSE 1 END
 """
+# who was about to be removed for privacy's sake, and leaves now, goes no later for that
+_HURRIED: Final = "(NOT excluded.desired AND d.pending AND d.priority = 0)"
 _C_ROW: Final = _D_ROW.replace("d.", "c.")
-RECONCILE_ALL: Final = _RECONCILE.format(wanted=_WANTED.format(only=""), row=_D_ROW, only_present="", c_row=_C_ROW)
+RECONCILE_ALL: Final = _RECONCILE.format(
+    wanted=_WANTED.format(only=""), row=_D_ROW, only_present="", c_row=_C_ROW, hurried=_HURRIED
+)
 RECONCILE_SOME: Final = _RECONCILE.format(
     wanted=_WANTED.format(only="AND m.profile_id = ANY(%(only)s::uuid[])"),
     row=_D_ROW,
     only_present="AND d.profile_id = ANY(%(only)s::uuid[])",
     c_row=_C_ROW,
+    hurried=_HURRIED,
 )
