@@ -17,6 +17,11 @@ def is_object(raw: bytes) -> bool:
     return raw[:1] == b"{"
 
 
+def is_empty(raw: bytes) -> bool:
+    """Whether an object has no field; there may be blanks in it."""
+    return raw == EMPTY or raw[1:-1].isspace()
+
+
 def merged_under(lower: bytes, upper: bytes) -> bytes:
     """The fields of both objects; where both have one, the upper's stands."""
     if lower == EMPTY:
@@ -32,7 +37,7 @@ def with_absent(raw: bytes, additions: Mapping[str, str]) -> bytes:
     if not missing:
         return raw
     head = encode(missing)
-    if raw == EMPTY:
+    if is_empty(raw):
         return head
     if any(f'"{name}"'.encode() in raw for name in missing):
         return merged_under(head, _without_nulls(raw))

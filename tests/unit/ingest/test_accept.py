@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -194,6 +195,13 @@ def test_the_connection_fills_only_what_a_device_did_not_say() -> None:
     assert json.loads(bytes(accepted(own, client).context)) == own["context"]
 
 
+def test_a_blank_in_an_empty_object_costs_nothing() -> None:
+    page = b'{"type":"page","userId":"u","name":"Home","properties":{ },"context":{\n\n}}'
+    message = accepted(page, arrival(channel="client", connection={"ip": "9.9.9.9"}))
+    assert json.loads(bytes(message.properties)) == {"name": "Home"}
+    assert json.loads(bytes(message.context)) == {"ip": "9.9.9.9"}
+
+
 def test_a_pages_name_and_category_go_into_its_properties() -> None:
     page = {**TRACK, "type": "page", "name": "Home", "category": "Docs", "properties": {"name": "Own", "path": "/"}}
     assert json.loads(bytes(accepted(page).properties)) == {"category": "Docs", "name": "Own", "path": "/"}
@@ -245,6 +253,7 @@ def test_a_broken_sent_at_does_not_cost_the_event() -> None:
         assert accepted({**TRACK, "sentAt": sent_at}).sent_at is None
 
 
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
 KEYS = [*TRACK, "traits", "sentAt", "name", "previousId", "deviceId", "sessionId", "originalTimestamp"]
 JUNK = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6), st.just([]), st.just({}),
@@ -259,12 +268,13 @@ JUNK = st.one_of(
     st.booleans(),
     st.sampled_from([None, "track", "identify", "page"]),
     st.sampled_from(["client", "server"]),
+    st.text(" \t\r\n", max_size=2),
 )
 def test_no_event_crashes_the_judge_and_what_it_accepts_every_consumer_can_read(
-    changes: dict[str, Any], ascii_only: bool, call: str | None, channel: Any
+    changes: dict[str, Any], ascii_only: bool, call: str | None, channel: Any, blanks: str
 ) -> None:
     event = copy.deepcopy(TRACK) | changes
-    raw = json.dumps(event, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    raw = spaced(json.dumps(event, ensure_ascii=ascii_only), blanks).encode("utf-8", "surrogatepass")
     facts = {"ip": "9.9.9.9"} if channel == "client" else {}
     verdict = accept(raw, arrival(call=call, channel=channel, connection=facts), lambda: "new", DeviceClocks())
     if isinstance(verdict, Accepted):
@@ -282,6 +292,11 @@ def test_flipped_bytes_never_crash_the_judge(data: st.DataObject) -> None:
         readable(verdict)
     else:
         assert verdict.raw == bytes(raw)
+
+
+def spaced(text: str, blanks: str) -> str:
+    """JSON with these blanks beside every bracket, comma and colon, where ``json.dumps`` would never put them."""
+    return _TOKEN.sub(lambda token: token[0] if token[0][0] == '"' else blanks + token[0] + blanks, text)
 
 
 def readable(verdict: Accepted) -> None:

@@ -24,6 +24,8 @@ def test_an_empty_side_leaves_the_other_as_it_is() -> None:
     ("raw", "expected"),
     [
         (b"{}", {"ip": "9.9.9.9", "userAgent": "me"}),
+        (b"{ }", {"ip": "9.9.9.9", "userAgent": "me"}),
+        (b"{\r\n\t\n}", {"ip": "9.9.9.9", "userAgent": "me"}),
         (b'{"a":1}', {"ip": "9.9.9.9", "userAgent": "me", "a": 1}),
         (b'{"ip":"1.1.1.1"}', {"userAgent": "me", "ip": "1.1.1.1"}),
         (b'{"ip":null,"userAgent":"x"}', {"ip": "9.9.9.9", "userAgent": "x"}),
@@ -56,5 +58,6 @@ def test_rudders_traits_of_an_identify_are_in_the_context() -> None:
 
     assert traits("identify", b"{}", context) == b'{"email":"a@x.de"}'
     assert traits("identify", b'{"email":"b@x.de"}', context) == b'{"email":"b@x.de"}'
+    assert traits("identify", b"{\n}", context) == b'{"email":"a@x.de"}'
     assert traits("track", b"{}", context) == b"{}"
     assert traits("identify", b"{}", b'{"traits":"none"}') == b"{}"

@@ -56,6 +56,12 @@ def test_a_purchase_is_an_order_completed() -> None:
     assert message.message_id == "new"
 
 
+def test_the_source_stands_in_an_empty_context_with_a_blank_too() -> None:
+    verdict = PlainJudge({})(b'{"type":"page_view","userId":"u","source":"web","context":{ }}', ARRIVAL, lambda: "new")
+    assert isinstance(verdict, Accepted)
+    assert json.loads(bytes(Codec(ReceivedEvent).decode(verdict.value).context)) == {"source": "web"}
+
+
 @pytest.mark.parametrize(("kind", "names"), [item for item in TYPE_NAMES.items() if item[0] != "page_view"])
 def test_every_type_has_its_canonical_name(kind: str, names: tuple[str, ...]) -> None:
     assert accepted({**PURCHASE, "type": kind}).event == names[0]
