@@ -1,11 +1,12 @@
 """The bytes of a body -> its envelope and its events' bytes, each event apart, also when a neighbour is broken."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from cdp_ingest.halves import Hidden, has_halves
 from cdp_ingest.refusals import BATCH_TOO_LONG, BODY_UNREADABLE, EVENT_MALFORMED, TOO_DEEP, CallRefused, Fault
 from cdp_ingest.salvage import salvage
 
@@ -62,6 +63,8 @@ def read_single(body: bytes) -> Call:
     except RecursionError:
         return Call(_EMPTY, (), (Broken(body, Fault(TOO_DEEP)),))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if has_halves(body):
+            return _with_halves(body, read_single)
         raise CallRefused(BODY_UNREADABLE, f"{error}.") from error
 
 
@@ -76,14 +79,19 @@ def read_batch(body: bytes, limit: int) -> Call:
     except msgspec.ValidationError as error:
         raise CallRefused(BODY_UNREADABLE, f"{error}.") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if has_halves(body):
+            return _with_halves(body, lambda hidden: read_batch(hidden, limit))
         return _salvaged(body, limit, error)
 
 
 def read_seed_batch(body: bytes, limit: int) -> Call:
     """``{"events": [...]}``. Raises CallRefused."""
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
-        found = _seed_decoder.decode(body.removeprefix(_BYTE_ORDER_MARK))
+        found = _seed_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if has_halves(body):
+            return _with_halves(body, lambda hidden: read_seed_batch(hidden, limit))
         raise CallRefused(BODY_UNREADABLE, f"{error}.") from error
     if isinstance(found.events, UnsetType):
         raise CallRefused(BODY_UNREADABLE, "It has no array `events`.", "events")
@@ -103,8 +111,8 @@ def write_key_in(call: Call) -> str | None:
     key = text_of(call.envelope.write_key)
     if key is None and call.events:
         try:
-            key = text_of(_envelope_decoder.decode(call.events[0]).write_key)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            key = text_of(read_single(call.events[0]).envelope.write_key)
+        except CallRefused:
             return None
     return key
 
@@ -116,6 +124,20 @@ def _read(body: bytes, limit: int) -> Call:
     if isinstance(found.batch, UnsetType):
         return Call(found, (body,))
     return _cut(found, [bytes(raw) for raw in found.batch], limit)
+
+
+def _with_halves(body: bytes, read: Callable[[bytes], Call]) -> Call:
+    """What ``read`` cuts out of a body with halves of surrogate pairs: those events are left to their judge."""
+    hidden = Hidden(body)
+    call = read(hidden.body)
+    said = call.envelope
+    beside = (said.write_key, said.sent_at, said.context, said.integrations)
+    return Call(
+        Envelope(*(Raw(hidden.restored(bytes(raw))) for raw in beside)),
+        [hidden.restored(raw) for raw in call.events],
+        [Broken(hidden.restored(raw), fault) for raw, fault in call.broken],
+        call.is_batch,
+    )
 
 
 def _cut(envelope: Envelope, events: list[bytes], limit: int) -> Call:

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from cdp_ingest.halves import has_halves
 from cdp_ingest.refusals import (
     EVENT_MALFORMED,
     INVALID_UTF8,
@@ -86,8 +87,7 @@ def _unreadable(event: bytes) -> Fault | None:
     except msgspec.ValidationError as error:
         return Fault(NUMBER_OUT_OF_RANGE, detail=f"{error}.")
     except (msgspec.MsgspecError, ValueError) as error:
-        halved = _ESCAPES.search(event) is not None
-        return Fault(LONE_SURROGATE) if halved else Fault(EVENT_MALFORMED, detail=f"{error}.")
+        return Fault(LONE_SURROGATE) if has_halves(event) else Fault(EVENT_MALFORMED, detail=f"{error}.")
     return None
 
 

@@ -16,7 +16,7 @@ _NEIGHBOUR: Final = re.compile(
     rb'|integrations|channel|properties|traits|writeKey|_metadata)"\s*:)'
 )
 _WIDEST: Final = 128 * 1024  # no event may be that long, so its end is not looked for beyond
-_MOST_BROKEN: Final = 20  # after so many the rest stays one piece: the work is bounded, whatever the body is
+_MOST_WORK: Final = 20 * _WIDEST  # bytes read for broken pieces; then the rest stays one, whatever the body is
 _raw: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -45,28 +45,30 @@ def _first(pattern: re.Pattern[bytes], data: bytes) -> bytes:
 
 def _pieces(body: bytes, position: int) -> tuple[list[bytes], int]:
     pieces: list[bytes] = []
-    broken = 0
+    work = 0
     while True:
         gap = _GAP.match(body, position)
         position = gap.end() if gap else position
         mark = body[position : position + 1]
         if mark == b"" or (mark == b"]" and _NEIGHBOUR.match(body, position) is None):
             return pieces, position
-        end, sound = _element(body, position) if broken < _MOST_BROKEN else (len(body), False)
-        broken += not sound
+        end, cost = _element(body, position) if work < _MOST_WORK else (len(body), 0)
+        work += cost
         pieces.append(body[position:end].rstrip(b", \r\n\t"))
         position = end
 
 
-def _element(body: bytes, start: int) -> tuple[int, bool]:
-    """Where the element from ``start`` ends, and whether it is JSON: if not, it is cut before its likely neighbour."""
+def _element(body: bytes, start: int) -> tuple[int, int]:
+    """Where the element from ``start`` ends, and what it cost to find out that it is no JSON (0 when it is).
+
+    If it is none, it is cut before its likely neighbour.
+    """
     end = _balanced_end(body, start)
     if end is not None and _is_json(body[start:end]):
-        return end, True
-    neighbour = _NEIGHBOUR.search(body, start)
-    if neighbour is not None and (end is None or neighbour.end() < end):
-        return neighbour.end(), False
-    return (len(body) if end is None else end), False
+        return end, 0
+    within = len(body) if end is None else end
+    neighbour = _NEIGHBOUR.search(body, start, within)
+    return (within if neighbour is None else neighbour.end()), min(within - start, _WIDEST)
 
 
 def _balanced_end(body: bytes, start: int) -> int | None:

@@ -103,6 +103,7 @@ async def test_a_batch_is_judged_event_by_event(door: Door, parts: Parts) -> Non
         ("/events", {**EVENT, "timestamp": "2026-02-15T101:30:00.000Z"}, 422, "timestamp_invalid", "timestamp"),
         ("/events", {**EVENT, "profileId": "email:nobody@example.com"}, 422, "field_invalid", "profileId"),
         ("/events/batch", {"events": [{"type": "purchase"}]}, 422, "identity_missing", "userId"),
+        ("/events", {**EVENT, "event": "half an emoji: \ud83d"}, 422, "lone_surrogate", ""),
         ("/events/batch", {"batch": []}, 400, "body_unreadable", "events"),
         ("/events", b"{", 400, "body_unreadable", None),
         ("/events", b" " * 600_000, 400, "body_too_large", None),

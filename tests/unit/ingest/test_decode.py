@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdp_ingest.decode import Call, read_batch, read_seed_batch, read_single, text_of, write_key_in
+from cdp_ingest.hostile import hidden_fault
 from cdp_ingest.refusals import CallRefused
 
 LIMIT = 100
@@ -62,6 +63,53 @@ def test_events_beyond_the_limit_are_set_apart() -> None:
     assert [(b.raw, b.fault.refusal.label) for b in call.broken] == [(GOOD[3], "batch_too_long")]
 
 
+HALVED = b'{"type":"track","userId":"half","event":"E","properties":{"a":"x\\ud83d"}}'
+
+
+def test_an_event_with_half_an_emoji_is_left_to_its_judge_and_costs_its_neighbours_nothing() -> None:
+    assert list(read_single(HALVED).events) == [HALVED]
+    assert read_seed_batch(b'{"events":[' + HALVED + b"," + GOOD[0] + b"]}", LIMIT).events == [HALVED, GOOD[0]]
+    events = [*GOOD[:2], *[HALVED] * 30, *GOOD[2:]]
+    for body in (batch(*events, after=b',"context":{"locale":"de"}'), b"[" + b",".join(events) + b"]"):
+        call = read_batch(body, LIMIT)
+        assert (call.events, call.broken) == (events, [])
+    call = read_batch(batch(*events, after=b',"context":{"locale":"de"}'), LIMIT)
+    assert (write_key_in(call), bytes(call.envelope.context)) == ("k", b'{"locale":"de"}')
+
+
+def test_the_write_key_of_an_event_with_half_an_emoji_is_found() -> None:
+    keyed = b'{"writeKey":"e",' + HALVED[1:]
+    assert write_key_in(read_single(keyed)) == "e"
+    assert write_key_in(read_batch(b'{"batch":[' + keyed + b"," + GOOD[0] + b"]}", LIMIT)) == "e"
+
+
+def test_half_an_emoji_beside_what_is_no_json_at_all_is_cut_as_well() -> None:
+    malformed = b'{"type":"track","a":"\\udc00",}'
+    call = read_batch(batch(GOOD[0], malformed, HALVED, GOOD[1]), LIMIT)
+    assert call.events == [GOOD[0], HALVED, GOOD[1]]
+    assert [piece.raw for piece in call.broken] == [malformed]
+    with pytest.raises(CallRefused):
+        read_single(malformed)
+
+
+@given(st.lists(st.lists(st.sampled_from(["\ud83d", "\ude00", "\U0001f600", "\\", "ud83d", '"', "a"]), max_size=6)))
+def test_events_with_any_mixture_of_halves_and_escapes_come_out_as_they_went_in(texts: list[list[str]]) -> None:
+    events = [json.dumps({"userId": "".join(text)}).encode() for text in texts]
+    call = read_batch(batch(*events), LIMIT)
+    assert (call.events, list(call.broken)) == (events, [])
+    for raw in events:
+        fault = hidden_fault(raw)
+        assert (fault and fault.refusal.label) == (None if is_text(json.loads(raw)["userId"]) else "lone_surrogate")
+
+
+def is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 BROKEN = {
     "not a number": b'{"type":"track","userId":"bad","properties":{"a":NaN,"l":[{"x":1},{"y":2}]}}',
     "single quotes": b"{'type':'track'}",
@@ -85,6 +133,11 @@ def test_the_neighbours_of_a_broken_event_survive(bad: bytes, place: int) -> Non
     assert call.broken
     assert text_of(call.envelope.sent_at) == "2026-11-20T12:00:00Z"
     assert write_key_in(call) == "k"
+
+
+def test_sound_events_behind_very_many_broken_ones_survive() -> None:
+    many = [BROKEN["not a number"]] * 60
+    assert users(read_batch(batch(*many, *GOOD), LIMIT)) == ["u0", "u1", "u2", "u3"]
 
 
 def test_a_body_cut_in_the_middle_keeps_what_came_whole() -> None:

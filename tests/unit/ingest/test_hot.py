@@ -242,6 +242,16 @@ async def test_one_bad_event_goes_to_the_dead_letters_and_its_neighbours_are_sto
     assert [row.total for row in door.counts.changed()] == [3]
 
 
+async def test_half_an_emoji_costs_its_own_event_alone(door: Door) -> None:
+    halved = b'{"type":"track","event":"E","userId":"u","properties":{"a":"cut \\ud83d"}}'
+    assert is_success(await door.post("/v1/t", halved, BASIC))
+    body = b'{"batch":[' + b",".join([*[halved] * 4, json.dumps(TRACK).encode(), halved]) + b"]}"
+    assert is_success(await door.post("/v1/batch", body, BASIC))
+    assert [event.message_id for event in door.accepted()] == ["m"]
+    assert {(refused.reason, refused.raw) for refused in door.refused()} == {("lone_surrogate", halved)}
+    assert len(door.refused()) == 6
+
+
 async def test_gzip_text_plain_and_an_empty_batch_are_fine(door: Door) -> None:
     zipped = gzip.compress(json.dumps({"batch": [TRACK]}).encode())
     assert is_success(await door.post("/v1/batch", zipped, {**BASIC, "content-encoding": "gzip"}))
