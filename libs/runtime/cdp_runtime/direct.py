@@ -48,8 +48,9 @@ class DirectProtocol(DeadlineProtocol):
             if len(self._early) > _MOST_EARLY:
                 self.flow.pause_reading()
             return
+        waited = self._held_until
         data = self._let_go() + data
-        if not self._is_idle() or not self._begins(data):
+        if not self._is_idle() or not self._begins(data, waited):
             super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -79,13 +80,15 @@ class DirectProtocol(DeadlineProtocol):
         cycle = self.cycle
         return self._unfinished is None and (cycle is None or cycle.response_complete) and not self.flow.write_paused
 
-    def _begins(self, data: bytes) -> bool:
+    def _begins(self, data: bytes, waited: TimerHandle | None) -> bool:
+        """Whether the request is ours, to serve or to wait for: ``waited`` is the patience it has had all along."""
         end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
         head = read_head(data[:end]) if end > 3 else None
         if head is None or not self.direct.takes(head):
             return False
         if len(data) < end + head.length <= _MOST_HELD:
-            self._held, self._held_until = data, self.loop.call_later(_PATIENCE, self._hand_over)
+            until = self.loop.time() + _PATIENCE if waited is None else waited.when()
+            self._held, self._held_until = data, self.loop.call_at(until, self._hand_over)
             return True
         if len(data) != end + head.length:
             return False

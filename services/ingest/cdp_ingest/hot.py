@@ -114,12 +114,11 @@ class HotPaths:
         return answer
 
     async def _take(self, request: Request, body: bytes, receive: Receive | None) -> None:
-        announced = _announced(request.headers)
-        if announced > self._limits.max_body_bytes:
+        if _announced(request.headers) > self._limits.max_body_bytes:
             raise self._too_large()
         held = _Held(self._in_flight)
         try:
-            held.grow_to(announced)
+            held.grow_to(len(body))  # what is only announced holds nothing: to announce costs a client nothing either
             if receive is not None:
                 body = await self._body(receive, held)
             if request.route.shape == "discard":

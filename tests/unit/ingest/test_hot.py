@@ -15,7 +15,7 @@ from cdp_ingest.answers import Cors
 from cdp_ingest.callers import Callers
 from cdp_ingest.counts import AcceptedCounts
 from cdp_ingest.gateway import Gateway, Limits
-from cdp_ingest.hot import ROUTES, HotPaths
+from cdp_ingest.hot import ROUTES, HotPaths, Receive, Scope, Send
 from cdp_ingest.ports import Source
 from cdp_ingest.quota import InFlight, Limiter, Rate
 from cdp_ingest.sources import RememberedSources
@@ -25,6 +25,7 @@ from cdp_runtime.auth import hash_token
 from cdp_runtime.clients import networks
 from cdp_runtime.clock import ManualClock
 from cdp_runtime.rates import Rates
+from cdp_runtime.server import HttpServer
 from cdp_schemas.codec import Codec
 from cdp_schemas.events import ReceivedEvent, RefusedEvent
 from cdp_schemas.topics import EVENTS_RECEIVED, EVENTS_RECEIVED_DLQ
@@ -319,6 +320,32 @@ async def test_a_full_buffer_is_503_at_once_and_free_again_afterwards(door: Door
     door.in_flight.release(199_990)
     assert is_success(await door.post("/v1/t", TRACK, BASIC))
     assert door.in_flight.total == 0
+
+
+async def test_bodies_that_are_only_announced_take_nothing_of_the_buffer(door: Door) -> None:
+    opened = 0
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal opened
+        opened += 1
+        await door.app(scope, receive, send)
+
+    server = HttpServer(counted, "127.0.0.1", 0, variable="PORT", direct=door.app)
+    port, head = server.start(), b"POST /v1/t HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 50000\r\n\r\n"
+    writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(10)]
+    try:
+        for writer in writers:
+            writer.write(head)
+        async with asyncio.timeout(10):
+            while opened < len(writers):
+                await asyncio.sleep(0.01)
+        assert door.in_flight.total == 0
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            assert is_success(await client.post("/v1/t", json=TRACK, headers=BASIC))
+    finally:
+        for writer in writers:
+            writer.close()
+        await server.stop()
 
 
 async def test_a_source_beyond_its_rate_gets_429_with_whole_seconds() -> None:
