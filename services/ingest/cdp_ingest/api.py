@@ -1,9 +1,11 @@
 """Plain events over the front door's HTTP API -> the same core as the SDKs' paths, answered event by event."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
+from itertools import count
 from typing import Annotated, Any, Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -107,13 +109,27 @@ async def _take(
         call = decode.read_single(body) if single else decode.read_seed_batch(body, limits.max_batch_events)
         profiles = await _profiles(request, principal.workspace_id, references(call.events))
         source = Source(principal.workspace_id, SOURCE_ID, "HTTP API")
-        origin = Origin(source, "api", judge=PlainJudge(profiles), tells_refusals=True)
+        judge = PlainJudge(profiles, _keyed_ids(request, principal.workspace_id, body))
+        origin = Origin(source, "api", judge=judge, tells_refusals=True)
         taken = await gateway.take(origin, call, body)
     except CallRefused as error:
         raise _api_error(error) from error
     if taken.refused and not taken.accepted:
         raise _all_refused(taken, single)
     return Answer(data=_told(taken))
+
+
+def _keyed_ids(request: Request, workspace_id: str, body: bytes) -> Iterator[str] | None:
+    """Ids for the call's events in their order, the same whenever it is repeated with its Idempotency-Key.
+
+    After a 503 nobody knows whether the log has the events. The repeat runs again, and is known by these ids. The body
+    counts too: another one with the same key is another call.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    call = sha256(b"\n".join((workspace_id.encode(), request.url.path.encode(), key.encode(), body)))
+    return (str(uuid5(UUID(bytes=call.digest()[:16]), str(place))) for place in count())
 
 
 async def _profiles(request: Request, workspace_id: str, refs: Sequence[str]) -> Mapping[str, UUID]:

@@ -1,6 +1,7 @@
 """The plain event shape of the HTTP API (type, profileId, properties) -> the same messages as the SDKs' calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -64,15 +65,21 @@ def references(events: Sequence[bytes]) -> list[str]:
 
 
 class PlainJudge:
-    """Judges plain events; ``profiles`` has the profile of each reference that could be resolved."""
+    """Judges the plain events of one call in their order.
 
-    def __init__(self, profiles: Mapping[str, UUID]) -> None:
-        self._profiles = profiles
+    ``profiles`` has the profile of each reference that could be resolved. ``ids`` has an id for each event, for those
+    that bring none; without it they get new ones.
+    """
+
+    def __init__(self, profiles: Mapping[str, UUID], ids: Iterator[str] | None = None) -> None:
+        self._profiles, self._ids = profiles, ids
 
     def __call__(
         self, raw: bytes, arrival: Arrival, new_id: NewId, devices: DeviceClocks | None = None
     ) -> Accepted | Refused:
         """An unknown field is refused with its name, since it is a typing error. Never raises."""
+        if self._ids is not None:
+            new_id = partial(str, next(self._ids))
         fault = bytes_fault(raw, arrival)
         return _judged(raw, arrival, new_id, self._profiles) if fault is None else Refused(raw, fault)
 

@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from cdp_eventlog.log import LogUnavailable, Outgoing
 from cdp_ingest.api import SOURCE_ID, events_router
 from cdp_ingest.service import EventsApi
 from cdp_runtime.auth import Principal
@@ -43,9 +44,9 @@ class Door:
     client: httpx.AsyncClient
     workspace: str
 
-    async def post(self, path: str, body: Any, token: str | None = None) -> httpx.Response:
+    async def post(self, path: str, body: Any, token: str | None = None, **more: str) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body)
-        headers = {"authorization": f"Bearer {token or self.workspace}"}
+        headers = {"authorization": f"Bearer {token or self.workspace}", **more}
         return await self.client.post(path, content=content, headers=headers)
 
 
@@ -118,6 +119,34 @@ async def test_what_cannot_be_taken_is_told_with_its_path_and_leaves_no_trace(
     assert [detail["path"] for detail in told["error"]["details"]] == ([] if fault_path is None else [fault_path])
     assert await parts.stored(door.workspace) == []
     assert await parts.refused(door.workspace) == []
+
+
+async def test_a_repeat_with_the_same_key_after_an_uncertain_503_brings_the_same_events(
+    door: Door, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = door.part._log.publish
+
+    async def unacknowledged(messages: Sequence[Outgoing]) -> None:
+        await publish(messages)
+        raise LogUnavailable("the acknowledgement was lost")
+
+    body = {"events": [EVENT, EVENT, {**EVENT, "messageId": "own"}]}
+    monkeypatch.setattr(door.part._log, "publish", unacknowledged)
+    assert (await door.post("/events/batch", body, **{"idempotency-key": "k-1"})).status_code == 503
+    monkeypatch.undo()
+    repeat = (await door.post("/events/batch", body, **{"idempotency-key": "k-1"})).json()["data"]
+    stored = [event.message_id for event in await parts.stored(door.workspace)]
+    assert len(stored) == 6
+    assert stored[:3] == stored[3:] == repeat["ids"], "the reader of the log knows them by their ids"
+    assert len(set(stored)) == 3
+    others = [
+        await door.post("/events/batch", body, **{"idempotency-key": "k-2"}),
+        await door.post("/events/batch", {"events": body["events"][:2]}, **{"idempotency-key": "k-1"}),
+        await door.post("/events/batch", body),
+        await door.post("/events/batch", body),
+    ]
+    ids = [name for answer in others for name in answer.json()["data"]["ids"] if name != "own"]
+    assert len({*ids, *stored}) == len(ids) + 3, "another key, another body or no key: other events"
 
 
 async def test_a_token_without_the_scope_writes_nothing(door: Door) -> None:

@@ -78,6 +78,17 @@ def test_a_custom_event_has_its_own_name() -> None:
     assert accepted({**PURCHASE, "type": "track", "event": "Wheel Spun"}).event == "Wheel Spun"
 
 
+def test_ids_that_are_given_belong_to_a_place_in_the_call_whatever_becomes_of_the_others() -> None:
+    def ids(profiles: dict[str, UUID]) -> list[str | None]:
+        judge = PlainJudge(profiles, iter(["first", "second", "third"]))
+        events = ({"profileId": "email:ada@x.de"}, {"userId": "u", "messageId": "own"}, {"userId": "u"})
+        verdicts = [judge(json.dumps({"type": "custom"} | e).encode(), ARRIVAL, lambda: "new") for e in events]
+        return [verdict.message_id for verdict in verdicts]
+
+    assert ids({}) == [None, "own", "third"]
+    assert ids({"email:ada@x.de": PROFILE}) == ["first", "own", "third"]
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
