@@ -210,6 +210,14 @@ async def test_usage_accounts_per_source_and_minute(shop: FrontDoor) -> None:
     assert {item["sourceId"] for item in items} == {"web"}
 
 
+async def test_usage_of_a_period_that_ends_with_a_minute_has_all_of_it(shop: FrontDoor) -> None:
+    first, *_ = await listed(shop, "/usage")
+    assert await listed(shop, "/usage", startDate=first["minute"], endDate=first["minute"]) == [first]
+    later = first["minute"].replace(":00.000Z", ":00.500Z")
+    assert later != first["minute"]
+    assert first not in await listed(shop, "/usage", startDate=later)
+
+
 async def test_a_funnel_follows_profiles_over_their_devices(shop: FrontDoor) -> None:
     question = {
         "name": "Purchase Funnel",

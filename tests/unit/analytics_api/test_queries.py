@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -151,6 +151,15 @@ every_statement = st.sampled_from(
         lambda w: totals.top_countries(w),
     ]
 )
+
+
+@given(st.integers(-2, 2), st.sampled_from([0, 1, 500_000, 999_999, 1_000_000, 59_999_999]))
+def test_outcomes_are_asked_of_the_very_minutes_that_a_period_holds(minutes: int, microseconds: int) -> None:
+    bound = DAY.start + timedelta(microseconds=microseconds)
+    parameters = outcomes("acme", Period(bound, bound), None).parameters
+    minute = DAY.start + timedelta(minutes=minutes)
+    assert (parameters["start_s"] <= minute.timestamp()) == (bound <= minute)
+    assert (minute.timestamp() < parameters["end_s"]) == (minute < bound)
 
 
 @given(every_statement, st.text(min_size=1, max_size=200))

@@ -1,5 +1,7 @@
 """What became of arrived events, per source and minute -> a statement over the recorder's outcomes."""
 
+from math import ceil
+
 from cdp_analytics_api.periods import Period
 from cdp_analytics_api.queries.nodes import workspace
 from cdp_clickhouse.statement import EMPTY, Statement, join, value
@@ -19,8 +21,9 @@ def outcomes(workspace_id: str, period: Period, source_id: str | None) -> Statem
 
 
 def _minutes(period: Period) -> Statement:
-    since = value("start_s", "UInt32", int(period.start.timestamp()))
-    until = value("end_s", "UInt32", int(period.end.timestamp()))
+    """Rounded up: a minute is whole, so these are the same minutes that the exact bounds hold."""
+    since = value("start_s", "UInt32", ceil(period.start.timestamp()))
+    until = value("end_s", "UInt32", ceil(period.end.timestamp()))
     return join("", ["minute >= toDateTime(", since, ", 'UTC') AND minute < toDateTime(", until, ", 'UTC')"])
 
 
