@@ -14,6 +14,7 @@ _PERSONAL: Final = frozenset(
 )
 _SEPARATORS: Final = re.compile(r"[\s_\-]")
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_QUOTED: Final = re.compile(r"""(?<!\w)(['"])(?:\\.|(?!\1).)*(?:\1|$)""")  # to the end where a long value was cut
 
 
 def masked(value: Any) -> Any:
@@ -25,6 +26,11 @@ def masked(value: Any) -> Any:
     if isinstance(value, str) and _ADDRESS.search(value):
         return HIDDEN
     return value
+
+
+def masked_sentence(text: str) -> str:
+    """What a sentence about an event says by itself: without what it quotes, and without what a store adds below it."""
+    return _ADDRESS.sub(HIDDEN, _QUOTED.sub(HIDDEN, text.partition("\n")[0]))
 
 
 def _is_personal(key: str) -> bool:

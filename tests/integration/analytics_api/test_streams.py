@@ -137,7 +137,8 @@ async def test_refused_events_are_kept_once_with_reason_and_raw_bytes(door: Fron
     source, now = uuid4().hex, datetime.now(UTC)
 
     def refused(raw: bytes, workspace: str = "acme") -> Outgoing:
-        event = RefusedEvent(workspace, source, "ingest", "too_large", "at most 32768 bytes", now, raw, path="batch[1]")
+        detail = "too large for 'email:ada@example.com'"
+        event = RefusedEvent(workspace, source, "ingest", "too_large", detail, now, raw, path="batch[1]")
         return Outgoing(EVENTS_RECEIVED_DLQ, source.encode(), encode(event))
 
     await producer.publish([refused(b'{"event": "big"}'), refused(b"\xff\x00"), refused(b"theirs", "rival")])
@@ -150,10 +151,12 @@ async def test_refused_events_are_kept_once_with_reason_and_raw_bytes(door: Fron
         await asyncio.sleep(0.1)
     assert {(item["raw"], item["encoding"]) for item in items} == {('{"event": "big"}', "utf-8"), ("/wA=", "base64")}
     assert {item["path"] for item in items} == {"batch[1]"}
+    assert {item["detail"] for item in items} == {"too large for 'email:ada@example.com'"}
     theirs = (await door.get("/events/quarantine", token="stranger")).json()["data"]["items"]
     assert [item["raw"] for item in theirs if item["sourceId"] == source] == ["theirs"]
     narrow = (await door.get("/events/quarantine", token="reader")).json()["data"]["items"]
     assert {item["raw"] for item in narrow} == {"***"}
+    assert {item["detail"] for item in narrow if item["sourceId"] == source} == {"too large for ***"}
 
 
 async def test_the_quarantine_pages(door: FrontDoor) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp_analytics_api.masking import masked
+from cdp_analytics_api.masking import masked, masked_sentence
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,26 @@ def test_no_address_gets_through_and_masking_twice_changes_nothing(value: Any) -
     once = masked({"x": [value, "ada@example.com"]})
     assert "ada@example.com" not in str(once)
     assert masked(once) == once
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("It has 40112 bytes, the limit is 32768.", "It has 40112 bytes, the limit is 32768."),
+        ("The event's type is no call. It is 'ada'; use alias.", "The event's type is no call. It is ***; use alias."),
+        ("There is no profile 'phone:+15551234567'. A device", "There is no profile ***. A device"),
+        ("There is no profile 'name:" + "x" * 80 + ". A device", "There is no profile ***"),
+        ("Object contains unknown field `ada@example.com`.", "Object contains unknown field ***"),
+        ('invalid input syntax: "Ada"\nCONTEXT:  JSON data, line 1: {"name": Ada', "invalid input syntax: ***"),
+    ],
+)  # fmt: skip
+def test_a_sentence_keeps_its_own_words_only(sentence: str, shown: str) -> None:
+    assert masked_sentence(sentence) == shown
+
+
+@given(st.text())
+def test_no_value_that_a_sentence_quotes_gets_through(value: str) -> None:
+    assert masked_sentence(f"There is no profile {value!r}. Its fault.") == "There is no profile ***. Its fault."
+    assert masked_sentence(f"There is no profile {value + 'x' * 120!r:.120}. Its fault.").startswith(
+        "There is no profile ***"
+    )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from cdp_analytics_api.cursors import Place, read_cursor, write_cursor
-from cdp_analytics_api.masking import HIDDEN
+from cdp_analytics_api.masking import HIDDEN, masked_sentence
 from cdp_analytics_api.notation import Timestamp
 from cdp_analytics_api.pages import MOST_ROWS
 from cdp_analytics_api.periods import EPOCH
@@ -51,7 +51,10 @@ def quarantine_router(quarantine: Quarantine) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 100,
         cursor: Annotated[str | None, Query(max_length=200)] = None,
     ) -> Answer[QuarantineList]:
-        """Each with its reason, the path of the fault and, with the scope `profiles:pii`, its raw bytes."""
+        """Each with its reason, the path of the fault and, with the scope `profiles:pii`, its raw bytes.
+
+        Without that scope `detail` hides what it quotes of the event.
+        """
         after = read_cursor(cursor) if cursor else None
         place = (EPOCH + after.at_ms * _MICROSECOND, after.partition, after.offset) if after else None
         found = await quarantine.page(principal.workspace_id, reason, limit + 1, place)
@@ -70,7 +73,7 @@ def shown(refused: Refused, *, pii: bool) -> QuarantinedEvent:
         source_id=event.source_id,
         stage=event.stage,
         reason=event.reason,
-        detail=event.detail,
+        detail=event.detail if pii else masked_sentence(event.detail),
         path=event.path,
         message_id=event.message_id,
         received_at=event.received_at,
