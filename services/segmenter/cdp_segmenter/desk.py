@@ -70,9 +70,10 @@ class Desk:
             definitions = await session.definitions()
             _check(segment_id, rule, definitions)
             await self.catalogue.update(workspace_id, segment_id, draft)
-            if known.draft.rules != draft.rules:
+            changed = await self.get(workspace_id, segment_id)
+            if changed.version != known.version:
                 await self.catalogue.rebuild(workspace_id, sorted(definitions.dependents(segment_id)))
-        return await self.get(workspace_id, segment_id)
+        return changed
 
     async def get(self, workspace_id: str, segment_id: str) -> Segment:
         segment = await self.catalogue.get(workspace_id, segment_id)

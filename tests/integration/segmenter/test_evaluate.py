@@ -189,6 +189,20 @@ async def test_a_segment_of_segments_follows_them(room: Room) -> None:
     assert await room.members(both) == set()
 
 
+async def test_a_rule_about_true_that_becomes_one_about_1_moves_those_who_refer_to_it(room: Room) -> None:
+    yes, one = replace(ADA, traits={"vip": True}), replace(BOB, traits={"vip": 1})
+    await room.knows(yes, one)
+    vips = await room.segment({"field": "attributes.vip", "operator": "=", "value": True})
+    others = await room.segment({"field": "attributes.vip", "operator": "=", "value": 1})
+    same = await room.segment({"segment": vips})
+    assert await room.members(vips) == await room.members(same) == {yes.profile_id}
+    assert await room.members(others) == {one.profile_id}
+    await room.change(vips, {"field": "attributes.vip", "operator": "=", "value": 1})
+    assert await room.members(vips) == await room.members(same) == {one.profile_id}
+    await room.touch([yes.profile_id, one.profile_id])
+    assert await room.members(same) == {one.profile_id}
+
+
 async def test_workers_at_once_tell_every_change_once(room: Room) -> None:
     """Many evaluations of the same profiles while their facts change: the log alternates and ends with the truth."""
     crowd = [profile(f"p{n}") for n in range(20)]

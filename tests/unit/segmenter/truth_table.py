@@ -67,11 +67,32 @@ TRAITS = [
         "attributes.vip is yes",
     ),
     Case(
+        "1 is not true",
+        is_("attributes.vip", "=", 1),
+        [traits(vip=1)],
+        [traits(vip=True), NOTHING],
+        "attributes.vip is 1",
+    ),
+    Case(
+        "true or 1 are two conditions",
+        {"operator": "OR", "conditions": [is_("attributes.vip", "=", True), is_("attributes.vip", "=", 1)]},
+        [traits(vip=True), traits(vip=1)],
+        [traits(vip=False), traits(vip="true"), NOTHING],
+        "attributes.vip is yes or attributes.vip is 1",
+    ),
+    Case(
         "false is not missing",
         is_("attributes.vip", "=", False),
         [traits(vip=False)],
         [traits(vip=True), traits(vip=0), NOTHING],
         "attributes.vip is no",
+    ),
+    Case(
+        "nor is 0 missing or false",
+        is_("attributes.vip", "!=", 0),
+        [traits(vip=False), NOTHING],
+        [traits(vip=0), traits(vip=0.0)],
+        "attributes.vip is not 0",
     ),
     Case(
         "more than, with fractions, without texts",
@@ -130,6 +151,13 @@ TRAITS = [
         "attributes.sizes contains 5",
     ),
     Case(
+        "contains 1 in a list",
+        is_("attributes.answers", "contains", 1),
+        [traits(answers=[0, 1])],
+        [traits(answers=[True]), traits(answers=["1"]), NOTHING],
+        "attributes.answers contains 1",
+    ),
+    Case(
         "contains true in a list",
         is_("attributes.answers", "contains", True),
         [traits(answers=[False, True]), traits(answers=["x", True])],
@@ -156,6 +184,13 @@ TRAITS = [
         [traits(code="a"), traits(code=5.0), traits(code=True)],
         [traits(code="A"), traits(code="5"), traits(code=False), traits(code=1), traits(code=["a"]), NOTHING],
         'attributes.code is one of "a", 5, yes',
+    ),
+    Case(
+        "in a list of the same values but for one's type",
+        is_("attributes.code", "in", ["a", 5, 1]),
+        [traits(code="a"), traits(code=1)],
+        [traits(code=True), NOTHING],
+        'attributes.code is one of "a", 5, 1',
     ),
     Case(
         "not in holds for what is missing",
@@ -644,6 +679,16 @@ EVENTS = [
         [buyer(did(ORDERS, products=[{"tags": ["neco"]}])), buyer(did(ORDERS, products=[{"tags": "eco"}])), NOTHING],
         f'did "{ORDERS}" where at least one of products has (at least one of tags has (the item starts with "eco")) '
         "at least 1 time",
+    ),
+    *(
+        Case(
+            f"{shown} of an item is of its own type",
+            {"event": ORDERS, "filters": [{"property": "products[].gift", "operator": "=", "value": value}]},
+            [buyer(did(ORDERS, products=[{"gift": 0}, {"gift": value}]))],
+            [buyer(did(ORDERS, products=[{"gift": other}])), NOTHING],
+            f'did "{ORDERS}" where at least one of products has (gift is {shown}) at least 1 time',
+        )
+        for value, other, shown in ((True, 1, "yes"), (1, True, "1"))
     ),
     Case(
         "lists and texts of properties",

@@ -34,10 +34,23 @@ Value: TypeAlias = Scalar | Decimal | datetime | timedelta | tuple[Scalar | Deci
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An operator and what it compares with; the parser made sure that the two fit each other and the field."""
+    """An operator and what it compares with; the parser made sure that the two fit each other and the field.
+
+    Equal values of two types are two comparisons: for Python true is 1, for a profile it is not.
+    """
 
     operator: Operator
     value: Value
+
+    def __eq__(self, other: object) -> bool:
+        return self._typed() == other._typed() if isinstance(other, Comparison) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._typed())
+
+    def _typed(self) -> tuple[Operator, Value, tuple[type, ...]]:
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        return self.operator, self.value, tuple(map(type, values))
 
 
 @dataclass(frozen=True, slots=True)
