@@ -191,7 +191,7 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
 
 def _english(segment: Segment) -> str:
     try:
-        rule = rule_of(segment.draft.type, segment.draft.rules)
+        rule = rule_of(segment.draft.type, segment.draft.rules, is_stored=True)
     except InvalidRule:
         return "a rule that this release cannot read"
     return describe(rule) if rule is not None else "members are added by hand"

@@ -54,12 +54,12 @@ class Definitions:
         return found
 
 
-def rule_of(type_: str, given: Any) -> Rule | None:
-    """The rule of a segment's JSON. Raises InvalidRule with the paths of all faults."""
+def rule_of(type_: str, given: Any, *, is_stored: bool = False) -> Rule | None:
+    """The rule of a segment's JSON, new or as it is stored. Raises InvalidRule with the paths of all faults."""
     if type_ not in TYPES:
         raise InvalidRule([Fault("type", f"{type_!r} is not supported: there are {', '.join(TYPES)}")])
     if type_ == "manual":
         if given:
             raise InvalidRule([Fault("rules", "a manual segment has no rules: add its members one by one")])
         return None
-    return parse(given)
+    return parse(given, is_stored=is_stored)

@@ -9,9 +9,12 @@ from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_ev
 
 from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter import evaluate
+from cdp_segmenter.api_models import segment_view
+from cdp_segmenter.catalogue import Draft
 from cdp_segmenter.membership import Place, is_member
 from cdp_segmenter.ports import OutOfStep
 from cdp_segmenter.rules import nodes
+from cdp_segmenter.rules.check import InvalidRule
 
 from .conftest import Room
 
@@ -201,6 +204,23 @@ async def test_a_rule_about_true_that_becomes_one_about_1_moves_those_who_refer_
     assert await room.members(vips) == await room.members(same) == {one.profile_id}
     await room.touch([yes.profile_id, one.profile_id])
     assert await room.members(same) == {one.profile_id}
+
+
+async def test_a_stored_rule_with_words_that_were_passed_over_keeps_its_members_until_it_is_edited(room: Room) -> None:
+    """As an earlier release saved it: "minimum" had no meaning, so once was enough."""
+    once, never = replace(ADA, events=(did("Order Completed"),)), BOB
+    await room.knows(once, never)
+    rules = {"event": "purchase", "count": {"minimum": 5}}
+    await room.desk.catalogue.create(room.workspace, "buyers", Draft("buyers", "", "behavioral", rules))
+    same = await room.segment({"segment": "buyers"})
+    assert await room.members("buyers") == await room.members(same) == {once.profile_id}
+    assert segment_view(await room.desk.get(room.workspace, "buyers")).english == 'did "purchase" at least 1 time'
+    await room.touch([once.profile_id, never.profile_id])
+    assert await room.members("buyers") == await room.members(same) == {once.profile_id}
+    with pytest.raises(InvalidRule, match="minimum: this is not known here"):
+        await room.change("buyers", rules)
+    await room.change("buyers", {"event": "purchase", "count": {"min": 5}})
+    assert await room.members("buyers") == await room.members(same) == set()
 
 
 async def test_workers_at_once_tell_every_change_once(room: Room) -> None:

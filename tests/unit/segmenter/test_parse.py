@@ -93,9 +93,59 @@ CASES: list[tuple[Any, str, str]] = [
     ({"segment": 7}, "rules.segment", "id of a segment"),
     ({"segment": "segment-1", "operator": "near"}, "rules.operator", "in or not_in"),
 ]
+# what earlier releases accepted, where the fault is, and what they made of it
+SKU = {"property": "sku", "operator": "=", "value": "A"}
+WITHIN = {"operator": "within_last", "value": "P7D"}
+OVER_100 = {"operator": ">", "value": 100}
+PASSED_OVER: list[tuple[dict[str, Any], str, str, dict[str, Any]]] = [
+    (event(count={"minimum": 5}), "rules.count.minimum", "there are min, max, operator, value", event()),
+    (
+        event(count={"operator": ">=", "value": 5, "timeWindow": "P30D"}),
+        "rules.count.timeWindow",
+        "not known here",
+        event(count=5),
+    ),
+    (event(count=1, operator=">=", value=5), "rules.operator", "no meaning beside count", event(count=1)),
+    (event(count=1, operator=">=", value=5), "rules.value", "no meaning beside count", event(count=1)),
+    (event(aggregate="sum", count={"min": 2}), "rules.aggregate", "no meaning beside count", event(count=2)),
+    (
+        event(sum={"property": "revenue", **OVER_100, "window": "P30D"}),
+        "rules.sum.window",
+        "not known here",
+        event(sum={"property": "revenue", **OVER_100}),
+    ),
+    (event(last={**WITHIN, "filters": [SKU]}), "rules.last.filters", "not known here", event(last=WITHIN)),
+    (event(property="revenue", **OVER_100), "rules.property", "only sum reads a property", event(**OVER_100)),
+    (
+        event(aggregate="last", property="at", **WITHIN),
+        "rules.property",
+        "only sum reads a property",
+        event(last=WITHIN),
+    ),
+    (event(count={"property": "sku", "min": 3}), "rules.count.property", "only sum reads a property", event(count=3)),
+    (filtered(**SKU, field="color"), "rules.filters[0].field", "not both", filtered(**SKU)),
+    *(
+        (
+            filtered(property=f"products[].{inner}", operator=quantifier, where=[SKU]),
+            "rules.filters[0].property",
+            "where tests the items of products[]",
+            filtered(property="products[]", operator=quantifier, where=[SKU]),
+        )
+        for inner in ("variants[]", "variants")
+        for quantifier in ("any", "none")
+    ),
+    (filtered(property="products[]", where=None), "rules.filters[0].where", "give a list", event(filters=[])),
+    (event(filters=[SKU, None]), "rules.filters[1]", "give a list", event(filters=[SKU])),
+    (
+        event(filters={"operator": "OR", "conditions": [SKU, None]}),
+        "rules.filters.conditions[1]",
+        "give a list",
+        event(filters={"operator": "OR", "conditions": [SKU]}),
+    ),
+]
 
 
-@pytest.mark.parametrize(("rule", "path", "message"), CASES)
+@pytest.mark.parametrize(("rule", "path", "message"), [*CASES, *(case[:3] for case in PASSED_OVER)])
 def test_a_fault_has_its_path_and_its_words(rule: Any, path: str, message: str) -> None:
     with pytest.raises(InvalidRule) as refused:
         parse(rule)
@@ -113,6 +163,23 @@ def test_all_faults_come_together() -> None:
         "rules.conditions[0].field",
         "rules.conditions[1].conditions[0].window",
     ]
+
+
+@pytest.mark.parametrize(("rule", "meant"), [(case[0], case[3]) for case in PASSED_OVER])
+def test_what_is_stored_goes_on_to_mean_what_it_meant(rule: Any, meant: Any) -> None:
+    assert parse(rule, is_stored=True) == parse(meant)
+
+
+@pytest.mark.parametrize(("rule", "path"), [(trait("attributes.a", "=", 1, wieght=2), "rules.wieght"), (None, "rules")])
+def test_what_no_release_accepted_is_refused_of_what_is_stored_too(rule: Any, path: str) -> None:
+    with pytest.raises(InvalidRule, match=f"^{path}: "):
+        parse(rule, is_stored=True)
+
+
+def test_what_is_left_empty_is_left_out() -> None:
+    assert parse(event(filters=None, window=None, operator=None, count={"min": None, "max": 3})) == parse(
+        event(count={"max": 3})
+    )
 
 
 def test_a_rule_has_a_price() -> None:

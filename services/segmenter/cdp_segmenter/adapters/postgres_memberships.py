@@ -233,7 +233,8 @@ class PostgresSession:
 
     def _remember(self, segment_id: str, version: int, type_: str, rules: Any) -> None:
         try:
-            self._parsed[self._workspace, segment_id] = Definition(segment_id, version, rule_of(type_, rules))
+            rule = rule_of(type_, rules, is_stored=True)
+            self._parsed[self._workspace, segment_id] = Definition(segment_id, version, rule)
         except InvalidRule as error:
             # stored by another release: its members stay as they are, the workspace's other segments go on
             self._parsed.pop((self._workspace, segment_id), None)

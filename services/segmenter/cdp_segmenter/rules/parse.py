@@ -13,11 +13,11 @@ _GROUPS: Final = ("AND", "OR", "NOT")
 _MAX_NESTING: Final = 40
 
 
-def parse(given: Any, path: str = "rules") -> Rule:
-    """The tree of a rule in the API's JSON. Raises InvalidRule with all faults."""
+def parse(given: Any, path: str = "rules", *, is_stored: bool = False) -> Rule:
+    """The tree of a rule in the API's JSON, or of one that was accepted before. Raises InvalidRule with all faults."""
     if _deeper_than(given, _MAX_NESTING):
         raise InvalidRule([Fault(path, f"objects and lists are nested more than {_MAX_NESTING} deep")])
-    reader = Reader()
+    reader = Reader(is_stored)
     rule = _condition(reader, given, path)
     if reader.faults or rule is None:
         raise InvalidRule(reader.faults)

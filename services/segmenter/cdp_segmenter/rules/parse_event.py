@@ -12,6 +12,7 @@ from cdp_segmenter.rules.times import duration
 from cdp_segmenter.rules.values import BadValue, exact_decimal
 
 _AGGREGATES: Final = ("count", "sum", "first", "last")
+_FLAT: Final = ("aggregate", "property", "operator", "value")
 _KINDS: Final[dict[Aggregate, Kind]] = {"count": "number", "sum": "money", "first": "time", "last": "time"}
 _NUMERIC: Final = frozenset[Operator](("=", "!=", ">", "<", ">=", "<=", "between", "in", "not_in"))
 _TIMED: Final = OPERATORS["time"]
@@ -22,23 +23,11 @@ _MAX_NAME: Final = 200
 
 def event_condition(reader: Reader, given: Mapping[str, Any], path: str) -> Condition | None:
     """``{event, count|sum|first|last, timeWindow|window, filters}``; without an aggregate: at least once."""
-    reader.only(
-        given,
-        path,
-        "event",
-        *_AGGREGATES,
-        "aggregate",
-        "property",
-        "operator",
-        "value",
-        "window",
-        "timeWindow",
-        "filters",
-    )
+    reader.only(given, path, "event", *_AGGREGATES, *_FLAT, "window", "timeWindow", "filters")
     names = _names(reader, given["event"], f"{path}.event")
     aggregate, test, test_path = _aggregate(reader, given, path)
     window = _window(reader, given, path)
-    filters = filters_of(reader, given.get("filters"), f"{path}.filters")
+    filters = None if given.get("filters") is None else filters_of(reader, given["filters"], f"{path}.filters")
     property_ = _summed(reader, test, test_path) if aggregate == "sum" else ()
     comparison = _comparison(reader, aggregate, test, test_path)
     if comparison is None or not names:
@@ -60,6 +49,9 @@ def _aggregate(reader: Reader, given: Mapping[str, Any], path: str) -> tuple[Agg
     if len(named) > 1:
         reader.fault(path, f"give one of {', '.join(named)}; join several conditions with a group")
     if named:
+        for key in _FLAT:
+            if given.get(key) is not None:
+                reader.passed_over(f"{path}.{key}", f"this has no meaning beside {named[0]}")
         nested = given[named[0]]
         if named[0] == "count" and isinstance(nested, int) and not isinstance(nested, bool):
             nested = {"min": nested}
@@ -76,14 +68,18 @@ def _aggregate(reader: Reader, given: Mapping[str, Any], path: str) -> tuple[Agg
 
 
 def _comparison(reader: Reader, aggregate: Aggregate, test: Mapping[str, Any], path: str) -> Comparison | None:
+    numeric = aggregate in ("count", "sum")
+    if aggregate != "sum" and test.get("property") is not None:
+        reader.passed_over(f"{path}.property", "only sum reads a property: filters test the others")
     if "min" in test or "max" in test:
         return _range(reader, aggregate, test, path)
+    known = (*(("min", "max") if numeric else ()), "operator", "value", "property")
+    reader.only(test, path, *known, stored_too=False)
     if aggregate == "count" and "operator" not in test and "value" not in test:
         return _ONCE
     if aggregate in ("first", "last") and test.get("operator") == "exists":
         reader.fault(f"{path}.operator", "leave the aggregate out to ask whether the event happened at all")
         return None
-    numeric = aggregate in ("count", "sum")
     allowed = _NUMERIC if numeric else _TIMED - {"!="}
     return reader.comparison(test, path, _KINDS[aggregate], allowed, f"the {aggregate} of events")
 

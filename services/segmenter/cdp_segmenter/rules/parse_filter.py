@@ -1,25 +1,27 @@
 """The JSON of an event condition's ``filters`` -> a condition of single events."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from cdp_segmenter.rules.ast import And, Condition, ItemsAre, PropertyIs, Quantifier
 from cdp_segmenter.rules.fields import PROPERTY_OPERATORS, UnknownField, property_path
 from cdp_segmenter.rules.reader import Reader, group
 
+_WANTED: Final = "give a list of {property, operator, value}, or a group of them"
+
 
 def filters_of(reader: Reader, given: Any, path: str, *, in_item: bool = False) -> Condition | None:
-    """A list of conditions that must all hold, one condition, or a group. None when there is none.
+    """A list of conditions that must all hold, one condition, or a group.
 
     With ``in_item`` paths start at an item of a list, and a condition without one is about the item itself.
     """
-    if given is None:
-        return None
     if isinstance(given, list):
         found = [filters_of(reader, item, f"{path}[{index}]", in_item=in_item) for index, item in enumerate(given)]
         return And(tuple(condition for condition in found if condition is not None))
+    if given is None:
+        return reader.passed_over(path, _WANTED)
     if not isinstance(given, Mapping):
-        return reader.fault(path, "give a list of {property, operator, value}, or a group of them")
+        return reader.fault(path, _WANTED)
     if "conditions" in given:
         return group(reader, given, path, lambda item, at: filters_of(reader, item, at, in_item=in_item))
     return _property(reader, given, path, in_item)
@@ -38,9 +40,14 @@ def _property(reader: Reader, given: Mapping[str, Any], path: str, in_item: bool
     written = given.get("property", given.get("field", "" if in_item else None))
     if not isinstance(written, str) or not (written or in_item):
         return reader.fault(f"{path}.property", "give the path of a property, such as category or products[].sku")
+    if given.get("property") is not None and given.get("field") is not None:
+        reader.passed_over(f"{path}.field", "give property or field, not both")
     listed, brackets, rest = written.removeprefix("properties.").partition("[]")
     keys = keys_of(reader, listed, f"{path}.property") if listed else ()
     if brackets and "where" in given:
+        if rest:
+            message = f"where tests the items of {listed}[]: give another inside it for a list that they hold"
+            reader.passed_over(f"{path}.property", message)
         return _items(reader, given, path, keys)
     if brackets:
         # products[].sku is short for: any item of products whose sku ...

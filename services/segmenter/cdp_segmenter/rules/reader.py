@@ -14,8 +14,12 @@ _LONGEST_GROUP = 200
 
 @dataclass(slots=True)
 class Reader:
-    """Collects the faults of one rule, so that its author sees all of them at once."""
+    """Collects the faults of one rule, so that its author sees all of them at once.
 
+    A rule that is stored was accepted once, perhaps with words that were passed over: it goes on to mean what it meant.
+    """
+
+    is_stored: bool = False
     faults: list[Fault] = field(default_factory=list)
 
     def fault(self, path: str, message: str) -> Condition | None:
@@ -23,10 +27,15 @@ class Reader:
         self.faults.append(Fault(path, message))
         return None
 
-    def only(self, given: Mapping[str, Any], path: str, *known: str) -> None:
+    def passed_over(self, path: str, message: str) -> Condition | None:
+        """Notes what earlier releases accepted without giving it a meaning; None as well."""
+        return None if self.is_stored else self.fault(path, message)
+
+    def only(self, given: Mapping[str, Any], path: str, *known: str, stored_too: bool = True) -> None:
         """A misspelled key must not silently widen a segment."""
+        note = self.fault if stored_too else self.passed_over
         for key in sorted(set(map(str, given)) - set(known)):
-            self.fault(f"{path}.{key}", f"this is not known here: there are {', '.join(known)}")
+            note(f"{path}.{key}", f"this is not known here: there are {', '.join(known)}")
 
     def comparison(
         self, given: Mapping[str, Any], path: str, kind: Kind, allowed: Set[Operator], what: str
