@@ -39,7 +39,8 @@ Writer = Annotated[Principal, Depends(require("segments:write"))]
 SegmentId = Annotated[str, Path(examples=["segment-5f0c1b2a9d8e4f7a"], max_length=100)]
 ProfileRef = Annotated[str, Path(examples=["email:ada@example.com"], max_length=500)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="rows of a page")]
-Cursor = Annotated[str | None, Query(description="nextCursor of the page before", max_length=1000)]
+# a name of 200 characters of four bytes each is a cursor of 1,067
+Cursor = Annotated[str | None, Query(description="nextCursor of the page before", max_length=1100)]
 Offset = Annotated[int, Query(ge=0, le=100_000, description="rows to skip, for small lists")]
 Include = Annotated[str | None, Query(pattern="^profile$", description="profile: with each member's profile")]
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
@@ -85,7 +86,7 @@ class SegmentsApi:
         after = _decoded(cursor)
         page = self._desk.catalogue.listed(who.workspace_id, limit, after, offset)
         segments, total = await _answered(page)
-        last = _encoded(segments[-1].draft.name.lower()) if len(segments) == limit else None
+        last = _encoded(segments[-1].draft.name) if len(segments) == limit else None
         return Answer(data=Listed(items=[segment_view(one) for one in segments], total=total, next_cursor=last))
 
     async def get(self, segment_id: SegmentId, who: Reader) -> Answer[SegmentView]:
@@ -230,9 +231,12 @@ def _decoded(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
         raise _bad_cursor() from None
+    if "\0" in place:  # no name holds it, and Postgres takes no text with it
+        raise _bad_cursor()
+    return place
 
 
 def _uuid(place: str | None) -> UUID | None:

@@ -63,7 +63,7 @@ class Catalogue(Protocol):
     async def get(self, workspace_id: str, segment_id: str) -> Segment | None: ...
 
     async def listed(self, workspace_id: str, limit: int, after: str | None, offset: int) -> tuple[list[Segment], int]:
-        """A page by name, and how many there are. ``after`` is the lower-case name before the page."""
+        """A page by name, and how many there are. ``after`` is the name before the page, in any case."""
 
     async def members(
         self, workspace_id: str, segment_id: str, limit: int, after: UUID | None, offset: int

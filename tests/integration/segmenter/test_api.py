@@ -195,6 +195,24 @@ async def test_pages_follow_one_another(room: Room, door: httpx.AsyncClient) -> 
     assert (await door.get(path, params={"cursor": "!"})).status_code == 422
 
 
+async def test_segments_are_listed_once_whatever_their_letters(door: httpx.AsyncClient) -> None:
+    """What is a lower-case letter is for Postgres to say: Python's differ (a final sigma, a dotted capital I)."""
+    names = ["ΠΕΛΑΤΕΣ", "Άλλο", "ψ last", "İstanbul", "Izmir", "italy", "ÉTÉ", "Rich", "rich too", "🛒" * 200]
+    for name in names:
+        await made(door, name=name, type="manual")
+    whole = [row["name"] for row in (await data(door, "/segments"))["items"]]
+    assert sorted(whole) == sorted(names)
+    seen, cursor = [], None
+    for _ in range(len(names) + 1):
+        page = await data(door, "/segments", limit=1, **({"cursor": cursor} if cursor else {}))
+        seen += [row["name"] for row in page["items"]]
+        cursor = page["nextCursor"]
+        if cursor is None:
+            break
+    assert seen == whole
+    assert (await door.get("/segments", params={"cursor": "AAA"})).status_code == 422
+
+
 async def test_a_name_is_taken_once_and_tokens_have_their_scopes(room: Room, door: httpx.AsyncClient) -> None:
     await made(door, name="Rich", rules=RICH)
     assert (await door.post("/segments", json={"name": "RICH", "rules": RICH})).status_code == 409

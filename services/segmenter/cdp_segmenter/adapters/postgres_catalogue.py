@@ -37,7 +37,7 @@ SELECT segment_id, name, description, type, rules, version, status, progress, si
 FROM segmenter.segments WHERE workspace_id = %(workspace)s AND deleted_at IS NULL
 """
 _GET: Final = f"{_COLUMNS} AND segment_id = %(segment)s"
-_LIST: Final = f"""{_COLUMNS} AND (%(after)s::text IS NULL OR lower(name) > %(after)s)
+_LIST: Final = f"""{_COLUMNS} AND (%(after)s::text IS NULL OR lower(name) > lower(%(after)s::text))
 ORDER BY lower(name) LIMIT %(limit)s OFFSET %(offset)s
 """
 _COUNT: Final = "SELECT count(*) FROM segmenter.segments WHERE workspace_id = %s AND deleted_at IS NULL"
