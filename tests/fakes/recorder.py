@@ -124,9 +124,12 @@ class FakeColumns:
         for node in nodes:
             self.counters[node] = sum(row["node_id"] == node for row in self.rows["events"])
 
-    async def forget(self, workspace_id, profile_id, version):
-        kept = [row for row in self.rows["profiles"] if row["profile_id"] != profile_id or row["version"] >= version]
-        self.rows["profiles"] = kept
+    async def forget(self, workspace_id, versions):
+        self.rows["profiles"] = [
+            row
+            for row in self.rows["profiles"]
+            if row["deleted"] or row["version"] >= versions.get(row["profile_id"], 0)
+        ]
 
     async def acceptable(self, objects):
         return not any(bad in text for bad in self.bad_traits for text in objects)

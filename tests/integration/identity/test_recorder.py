@@ -397,6 +397,37 @@ async def test_an_erased_profile_leaves_no_events_and_no_traits(bench):
     assert await miscounts(bench.store, bench.postgres_url, WORKSPACE) == []
 
 
+async def test_who_comes_back_in_the_flush_of_an_erasure_is_erased_nevertheless(bench):
+    """Also what a profile knew that had been merged into the erased one before."""
+    await bench.publish("profiles-updated", b"k", profile(1, 1, traits={"email": "canary@guest.example"}))
+    await bench.drain(bench.worker())
+    await bench.events(3, outcome="stored")
+    merged = NodeMoved(WORKSPACE, NODES[1], NODES[1], NODES[0], 3, NOW)
+    await bench.publish("profiles-merged", b"k", merged)
+    await bench.publish("profiles-updated", b"k", profile(1, 2, deleted=True, merged_into=NODES[0]))
+    await bench.publish("profiles-updated", b"k", profile(0, 3, traits={"email": "canary@example.com"}))
+    await bench.publish("profiles-updated", b"k", profile(2, 4, traits={"plan": "another's"}))
+    await bench.drain(bench.worker())
+    until = NOW + timedelta(hours=1)
+    await bench.publish("profiles-updated", b"k", profile(0, 5, deleted=True, updated_at=until))
+    for node, version in ((NODES[0], 6), (NODES[1], 7)):
+        erased = NodeMoved(WORKSPACE, node, NODES[0], node, version, until, "erased")
+        await bench.publish("profiles-merged", b"k", erased)
+    await bench.publish("profiles-merged", b"k", NodeMoved(WORKSPACE, NODES[1], NODES[1], NODES[0], 8, until))
+    await bench.publish("profiles-updated", b"k", profile(0, 8, traits={"plan": "new"}))
+    back = identified(0, 3, node_id=NODES[1], received_at=until + timedelta(seconds=1))
+    await bench.publish("events-identified", b"k", back)
+    await bench.drain(bench.worker(), count=100)
+    left = await bench.rows("SELECT node_id, received_at FROM events ORDER BY node_id = {own:UUID}", own=NODES[1])
+    assert [row["node_id"] for row in left] == [NODES[2], NODES[1]]
+    assert left[1]["received_at"] == back.received_at
+    known = await bench.rows("SELECT profile_id, toJSONString(traits) AS traits FROM profiles WHERE NOT deleted")
+    assert {row["profile_id"]: row["traits"] for row in known} == {
+        NODES[0]: '{"plan":"new"}',
+        NODES[2]: '{"plan":"another\'s"}',
+    }
+
+
 async def test_a_flush_moves_many_events_in_one_block(bench):
     worker = bench.worker()
     await bench.events(3000, received_at=NOW)

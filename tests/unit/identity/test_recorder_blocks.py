@@ -9,10 +9,10 @@ from msgspec import Raw
 
 from cdp_eventlog.log import Partition, Record
 from cdp_identity.recording.blocks import OUTCOME_COLUMNS, event_blocks, milliseconds, nodes_of, read_events
-from cdp_identity.recording.draft import draft, erased_nodes, erased_profiles
+from cdp_identity.recording.draft import draft
 from cdp_identity.recording.erasure import standing
 from cdp_identity.recording.owners import RecentOwners
-from cdp_identity.recording.profiles import newest_moves, newest_updates, profile_block
+from cdp_identity.recording.profiles import MOVES, UPDATES, newest_updates, profile_block, read_messages
 from cdp_identity.recording.protocol import Claim, Intent
 from cdp_identity.recording.touched import Touched
 from cdp_schemas.codec import encode
@@ -106,11 +106,10 @@ def update(number, version, **fields):
 def test_the_newest_version_of_each_profile_wins_and_tombstones_are_passed_over():
     batch = records(update(1, 2), update(1, 3), update(1, 1), update(2, 1))
     batch.append(Record(PARTITION, 200, b"k", b"", 0))
-    newest, unreadable = newest_updates(batch)
-    assert {key[1].int: value.version for key, value in newest.items()} == {1: 3, 2: 1}
+    updates, unreadable = read_messages(batch, UPDATES)
+    assert {key[1].int: value.version for key, value in newest_updates(updates).items()} == {1: 3, 2: 1}
     assert unreadable == 0
-    moves, unreadable = newest_moves([Record(PARTITION, 0, b"k", b"{}", 0)])
-    assert (moves, unreadable) == ({}, 1)
+    assert read_messages([Record(PARTITION, 0, b"k", b"{}", 0)], MOVES) == ([], 1)
 
 
 def test_a_deleted_profile_keeps_only_key_and_version():
@@ -133,8 +132,21 @@ def test_a_draft_holds_three_topics_and_the_claims_that_follow():
     assert [i.partition for i in made.intents] == [PARTITION]
     assert made.claims[PARTITION].next_received_offset == 12
     assert {claim.next_offset for claim in made.claims.values()} == {102, 101}
-    assert [u.profile_id for u in erased_profiles(made.updates)] == [NODE]  # a merged profile is not erased
-    assert [e.node_id for e in erased_nodes(made.moves)] == [OTHER]
+    assert [update.profile_id for update in made.deleted] == [NODE, OTHER]
+    assert made.erased == [move]
+
+
+def test_a_draft_remembers_whom_it_erases_also_when_they_come_back_in_it():
+    updated, moved = Partition("profiles-updated", 0), Partition("profiles-merged", 1)
+    gone, back = update(7, 9, deleted=True), update(7, 12)
+    erased, merged = NodeMoved("w", OTHER, NODE, OTHER, 10, AT, "erased"), NodeMoved("w", OTHER, OTHER, NODE, 12, AT)
+    batch = {
+        updated: records(gone, back, partition=updated),
+        moved: records(erased, merged, partition=moved),
+    }
+    made = draft(batch, {p: Claim(p, epoch=1) for p in batch})
+    assert (list(made.updates.values()), list(made.moves.values())) == ([back], [merged])
+    assert (made.deleted, made.erased) == ([gone], [erased])
 
 
 def test_rows_of_erased_nodes_are_not_missed():

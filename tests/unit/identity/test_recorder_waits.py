@@ -82,7 +82,7 @@ async def test_traits_that_are_refused_only_together_are_all_dropped():
 async def test_an_erasure_of_another_worker_meets_rows_inserted_meanwhile():
     store, ledger = FakeColumns(), FakeLedger()
     mine, other = (Erasures(store, ledger, Patience("recorder", WAITED_FOR)) for _ in range(2))
-    await other.save(Draft(moves={("w", NODE): NodeMoved("w", NODE, NODE, NODE, 2, NOW, "erased")}))
+    await other.save(Draft(erased=[NodeMoved("w", NODE, NODE, NODE, 2, NOW, "erased")]))
     await mine.learn(NOW)
     assert mine.met({"w": {NODE: NOW}}) == [Erasure("w", NODE, NOW)]
     assert mine.met({"w": {NODE: NOW + timedelta(seconds=1)}}) == []  # came back, with a new consent

@@ -5,8 +5,15 @@ from dataclasses import dataclass, field
 
 from cdp_eventlog.log import Partition, Record
 from cdp_identity.recording.blocks import Block, Reading, event_blocks, read_events
-from cdp_identity.recording.ports import Erasure
-from cdp_identity.recording.profiles import Moves, Updates, newest_moves, newest_updates
+from cdp_identity.recording.profiles import (
+    MOVES,
+    UPDATES,
+    Moves,
+    Updates,
+    newest_moves,
+    newest_updates,
+    read_messages,
+)
 from cdp_identity.recording.protocol import Claim, Intent, advanced, intent_for
 from cdp_schemas.profiles import NodeMoved, ProfileUpdated
 from cdp_schemas.topics import EVENTS_IDENTIFIED, PROFILES_MERGED, PROFILES_UPDATED
@@ -16,7 +23,10 @@ Batch = Mapping[Partition, Sequence[Record]]
 
 @dataclass(slots=True)
 class Draft:
-    """What one flush writes. ``claims`` are the claims as they will be when all of it is durable."""
+    """What one flush writes. ``claims`` are the claims as they will be when all of it is durable.
+
+    ``deleted`` profiles and ``erased`` nodes have rows to remove, whatever was said of them afterwards.
+    """
 
     claims: dict[Partition, Claim] = field(default_factory=dict)
     intents: list[Intent] = field(default_factory=list)
@@ -24,6 +34,8 @@ class Draft:
     readings: list[Reading] = field(default_factory=list)
     updates: Updates = field(default_factory=dict)
     moves: Moves = field(default_factory=dict)
+    deleted: list[ProfileUpdated] = field(default_factory=list)
+    erased: list[NodeMoved] = field(default_factory=list)
     records: int = 0
     unreadable: int = 0
 
@@ -53,22 +65,12 @@ def add_events(result: Draft, claims: Mapping[Partition, Claim], intents: Sequen
 def _add_profiles(result: Draft, batch: Batch, claims: Mapping[Partition, Claim]) -> None:
     updated = {partition: batch[partition] for partition in batch if partition.topic == PROFILES_UPDATED}
     moved = {partition: batch[partition] for partition in batch if partition.topic == PROFILES_MERGED}
-    result.updates, broken_updates = newest_updates(record for records in updated.values() for record in records)
-    result.moves, broken_moves = newest_moves(record for records in moved.values() for record in records)
+    updates, broken_updates = read_messages((one for records in updated.values() for one in records), UPDATES)
+    moves, broken_moves = read_messages((one for records in moved.values() for one in records), MOVES)
+    result.updates, result.moves = newest_updates(updates), newest_moves(moves)
+    # of all that was told: who comes back within the same flush was erased nevertheless
+    result.deleted = [update for update in updates if update.deleted]
+    result.erased = [move for move in moves if move.reason == "erased"]
     result.unreadable += broken_updates + broken_moves
     for partition, records in {**updated, **moved}.items():
         result.claims[partition] = advanced(claims[partition], records[-1].offset)
-
-
-def erased_profiles(updates: Updates) -> list[ProfileUpdated]:
-    """Golden records that were erased; a profile that was merged away is not."""
-    return [update for update in updates.values() if update.deleted and update.merged_into is None]
-
-
-def erased_nodes(moves: Moves) -> list[Erasure]:
-    """Nodes that left their profile because it was erased."""
-    return [_erasure_of(move) for move in moves.values() if move.reason == "erased"]
-
-
-def _erasure_of(move: NodeMoved) -> Erasure:
-    return Erasure(move.workspace_id, move.node_id, move.at)

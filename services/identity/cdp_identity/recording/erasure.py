@@ -7,14 +7,12 @@ from typing import Final
 from uuid import UUID
 
 from cdp_identity.recording.blocks import Block, milliseconds
-from cdp_identity.recording.draft import Draft, erased_nodes, erased_profiles
+from cdp_identity.recording.draft import Draft
 from cdp_identity.recording.owners import Node
 from cdp_identity.recording.ports import ColumnStore, Erasure, Ledger
-from cdp_identity.recording.profiles import Updates
 from cdp_identity.recording.protocol import Place
 from cdp_runtime import metrics
 from cdp_runtime.patience import Patience
-from cdp_schemas.profiles import ProfileUpdated
 from cdp_schemas.tables import EVENTS
 
 # an event is at most as late as the log keeps it; older erasures cannot meet one any more
@@ -40,7 +38,7 @@ class Erasures:
 
     async def save(self, draft: Draft) -> list[Erasure]:
         """Save what the draft erases, before anything of it is removed."""
-        erasures = erased_nodes(draft.moves)
+        erasures = [Erasure(move.workspace_id, move.node_id, move.at) for move in draft.erased]
         if erasures:
             await self._patience.until_done(lambda: self._ledger.erase(erasures))
         return erasures
@@ -61,10 +59,23 @@ class Erasures:
         for (workspace_id, until), nodes in groups.items():
             await self._erase(workspace_id, nodes, until)
 
-    async def forget(self, updates: Updates) -> None:
-        """Remove the golden records that these profiles had before they were erased."""
-        for update in erased_profiles(updates):
-            await self._forget(update)
+    async def forget(self, draft: Draft) -> None:
+        """Remove the golden records that are older than an erasure, also of profiles that were merged away before it.
+
+        Those may be written late, by a worker that lags behind: their last message is that they were merged away.
+        """
+        told = [
+            (update.workspace_id, update.profile_id, update.version)
+            for update in draft.deleted
+            if update.merged_into is None or (update.workspace_id, update.profile_id) in self._until
+        ]
+        told += ((move.workspace_id, move.node_id, move.version) for move in draft.erased)
+        versions: dict[str, dict[UUID, int]] = defaultdict(dict)
+        for workspace_id, profile_id, version in told:
+            of_workspace = versions[workspace_id]
+            of_workspace[profile_id] = max(version, of_workspace.get(profile_id, version))
+        for workspace_id, profiles in versions.items():
+            await self._forget(workspace_id, profiles)
 
     def met(self, arrivals: Mapping[str, Mapping[UUID, datetime]]) -> list[Erasure]:
         """The erasures that events concern: workspace -> node -> oldest arrival."""
@@ -75,9 +86,8 @@ class Erasures:
             if (workspace_id, node) in self._until and oldest <= self._until[workspace_id, node]
         ]
 
-    async def _forget(self, update: ProfileUpdated) -> None:
-        key = (update.workspace_id, update.profile_id, update.version)
-        await self._patience.until_done(lambda: self._store.forget(*key))
+    async def _forget(self, workspace_id: str, versions: Mapping[UUID, int]) -> None:
+        await self._patience.until_done(lambda: self._store.forget(workspace_id, versions))
 
     async def _erase(self, workspace_id: str, nodes: list[UUID], until: datetime) -> None:
         await self._patience.until_done(lambda: self._store.erase(workspace_id, nodes, until))

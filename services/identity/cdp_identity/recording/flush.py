@@ -153,7 +153,7 @@ class Flush:
         await self._erasures.learn(self._stores.clock.now())
         arrivals = [nodes_of(reading.events) for reading in flush.readings]
         await self._erasures.remove([*erasures, *(one for nodes in arrivals for one in self._erasures.met(nodes))])
-        await self._erasures.forget(flush.updates)
+        await self._erasures.forget(flush)
         await self._publish(flush, arrivals)
         await self._close(flush)
 

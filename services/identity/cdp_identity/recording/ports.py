@@ -80,8 +80,8 @@ class ColumnStore(Protocol):
     async def erase(self, workspace_id: str, nodes: Sequence[UUID], until: datetime) -> None:
         """Remove the events of the nodes that arrived up to ``until``, and what they counted for."""
 
-    async def forget(self, workspace_id: str, profile_id: UUID, version: int) -> None:
-        """Remove the rows of a profile that are older than ``version``."""
+    async def forget(self, workspace_id: str, versions: Mapping[UUID, int]) -> None:
+        """Remove the rows of these profiles that are older than their version; those that say deleted may stay."""
 
     async def repair(self, block: Block) -> None:
         """The block's rows are there, but a view may have missed them: count again what it should have counted."""

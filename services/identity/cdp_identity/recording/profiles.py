@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from cdp_eventlog.log import Record
@@ -13,40 +13,31 @@ from cdp_schemas.tables import PROFILE_ALIASES, PROFILES
 
 UPDATES: Final = Codec(ProfileUpdated)
 MOVES: Final = Codec(NodeMoved)
+Message = TypeVar("Message", ProfileUpdated, NodeMoved)
 Updates = dict[tuple[str, UUID], ProfileUpdated]
 Moves = dict[tuple[str, UUID], NodeMoved]
 
 
-def newest_updates(records: Iterable[Record]) -> tuple[Updates, int]:
-    """The update with the highest version of each profile, and how many records were unreadable."""
-    newest: Updates = {}
+def read_messages(records: Iterable[Record], codec: Codec[Message]) -> tuple[list[Message], int]:
+    """The messages in order, and how many records were unreadable."""
+    messages: list[Message] = []
     unreadable = 0
     for record in records:
         try:
-            update = UPDATES.decode(record.value)
+            messages.append(codec.decode(record.value))
         except InvalidMessage:
             unreadable += bool(record.value)  # an empty value is the tombstone of a compacted topic
-            continue
-        key = (update.workspace_id, update.profile_id)
-        if key not in newest or newest[key].version < update.version:
-            newest[key] = update
-    return newest, unreadable
+    return messages, unreadable
 
 
-def newest_moves(records: Iterable[Record]) -> tuple[Moves, int]:
-    """The move with the highest version of each node, and how many records were unreadable."""
-    newest: Moves = {}
-    unreadable = 0
-    for record in records:
-        try:
-            move = MOVES.decode(record.value)
-        except InvalidMessage:
-            unreadable += bool(record.value)
-            continue
-        key = (move.workspace_id, move.node_id)
-        if key not in newest or newest[key].version < move.version:
-            newest[key] = move
-    return newest, unreadable
+def newest_updates(updates: Iterable[ProfileUpdated]) -> Updates:
+    """The update with the highest version of each profile."""
+    return {(one.workspace_id, one.profile_id): one for one in sorted(updates, key=lambda one: one.version)}
+
+
+def newest_moves(moves: Iterable[NodeMoved]) -> Moves:
+    """The move with the highest version of each node."""
+    return {(one.workspace_id, one.node_id): one for one in sorted(moves, key=lambda one: one.version)}
 
 
 def profile_block(updates: Sequence[ProfileUpdated]) -> Block:

@@ -54,10 +54,11 @@ _ERASE_EVENTS: Final = """
 DELETE FROM events WHERE workspace_id = {workspace:String} AND node_id IN {nodes:Array(UUID)}
     AND received_at <= fromUnixTimestamp64Milli({until:Int64})
 """
-# a deleted row hides the older ones, but until they are merged away they would still be on disk
-_FORGET_PROFILE: Final = """
-DELETE FROM profiles
-WHERE workspace_id = {workspace:String} AND profile_id = {profile:UUID} AND version < {version:UInt64}
+# a deleted row hides the older ones, but until they are merged away they would still be on disk; it stays, for it has
+# nothing but its key, and hides what a worker that lost its partition may still be writing
+_FORGET_PROFILES: Final = """
+DELETE FROM profiles WHERE workspace_id = {workspace:String} AND profile_id IN {profiles:Array(UUID)}
+    AND version < {versions:Array(UInt64)}[indexOf({profiles:Array(UUID)}, profile_id)] AND NOT deleted
 """
 
 
@@ -105,9 +106,10 @@ class ClickHouseColumns:
             await self._store.command(Statement(_ERASE_EVENTS, values))
             await repair.recount(self._store, workspace_id, some)
 
-    async def forget(self, workspace_id: str, profile_id: UUID, version: int) -> None:
-        values = {"workspace": workspace_id, "profile": profile_id, "version": version}
-        await self._store.command(Statement(_FORGET_PROFILE, values))
+    async def forget(self, workspace_id: str, versions: Mapping[UUID, int]) -> None:
+        for some in in_parts(versions, _IDS_PER_COMMAND):
+            values = {"workspace": workspace_id, "profiles": some, "versions": [versions[one] for one in some]}
+            await self._store.command(Statement(_FORGET_PROFILES, values))
 
     async def acceptable(self, objects: Sequence[str]) -> bool:
         sql = f"SELECT sum(length(toJSONString(arrayJoin({{objects:Array(String)}})::{_JSON_TYPE})))"
