@@ -76,6 +76,10 @@ RESOLVER_REFUSED_LINKS: Final = Counter(
 RESOLVER_DROPPED_TRAITS: Final = Counter(
     "cdp_resolver_traits_dropped_total", "Traits that a profile has no space for; their events are stored"
 )
+RESOLVER_DROPPED_PURPOSES: Final = Counter(
+    "cdp_resolver_purposes_dropped_total",
+    "Purposes of consent that an identifier has no space for; their events are stored",
+)
 RESOLVER_BATCH_SECONDS: Final = Histogram(
     "cdp_resolver_batch_seconds", "Seconds from a batch to its commit and publication", buckets=_FAST
 )

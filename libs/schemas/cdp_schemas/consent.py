@@ -1,6 +1,9 @@
 """What an event's context says about consent -> purpose -> allowed; the one reading of every stage."""
 
-from typing import Any
+from typing import Any, Final
+
+# of one node, and of one profile
+PURPOSES_KEPT: Final = 200
 
 
 def preferences(context: Any, management: Any) -> dict[str, bool]:

@@ -11,6 +11,7 @@ from cdp_identity.golden import from_micros
 from cdp_identity.rows import ConsentEntry, LinkRow, NodeRow
 from cdp_identity.shapes import Profile, mask
 from cdp_runtime.envelope import Wire
+from cdp_schemas.consent import PURPOSES_KEPT
 from cdp_schemas.profiles import ProfileUpdated, profile_ref
 
 _STATUS = {"h": "held", "r": "refused", "v": "revoked"}
@@ -80,6 +81,8 @@ class ConsentBody(Wire):
         said = self.__pydantic_extra__ or {}
         if not said:
             raise ValueError("name at least one purpose, for example email")
+        if len(said) > PURPOSES_KEPT:
+            raise ValueError(f"a profile has at most {PURPOSES_KEPT} purposes")
         for purpose, granted in said.items():
             if not isinstance(granted, bool):
                 raise ValueError(f"{purpose} must be true or false")

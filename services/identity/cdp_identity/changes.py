@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from cdp_identity import fold, traits
+from cdp_identity import consent, fold, traits
 from cdp_identity.batch import Mention, changed_consents
 from cdp_identity.fold import NodeState
 from cdp_identity.golden import Frame, Member, from_micros, golden_record
@@ -48,6 +48,7 @@ class Changes:
     moved: list[NodeMoved] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     dropped_traits: int = 0
+    dropped_purposes: int = 0
 
 
 def needs_write(row: NodeRow | None, mention: Mention, least_move: int) -> bool:
@@ -73,15 +74,20 @@ def absorb(row: NodeRow | None, mention: Mention, changes: Changes) -> NodeRow:
 
 def _joined(data: bytes | None, mention: Mention, changes: Changes) -> bytes:
     state = fold.decode(data) if data else NodeState()
-    known = set(state.traits)
-    changes.consents += changed_consents(mention, state.consent)
+    known, spoken = set(state.traits), set(state.consent)
+    lines = changed_consents(mention, state.consent)
     state.join(mention.state)
+    told = len(state.consent)
+    state.consent = consent.fitting(state.consent, spoken)
+    changes.consents += [line for line in lines if line.purpose in state.consent]
+    changes.dropped_purposes += told - len(state.consent)
     encoded = fold.encode(state)
     if len(encoded) <= STATE_BYTES:
         return encoded
     # what is there stays; new traits take what space is left, the rest is dropped and counted
     kept = fold.decode(data) if data else NodeState()
-    kept.join(NodeState(consent=mention.state.consent, sources=mention.state.sources))
+    kept.join(NodeState(sources=mention.state.sources))
+    kept.consent = state.consent
     space = STATE_BYTES - len(fold.encode(kept))
     new = sorted(mention.state.traits.items(), key=lambda item: (item[0] not in known, item[1].since(), item[0]))
     for name, register in new:

@@ -1,10 +1,11 @@
 """What each node of a profile was told about consent -> what is allowed: a merge never allows more."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
 from cdp_identity.traits import Register
+from cdp_schemas.consent import PURPOSES_KEPT
 
 JoinedAt = Callable[[UUID, UUID], int | None]
 
@@ -28,6 +29,27 @@ def read(states: Mapping[UUID, Mapping[str, Register]], joined_at: JoinedAt) -> 
             held = register.held()
             spoken.setdefault(purpose, []).append((node, Granted(bool(held.value), held.since)))
     return {purpose: _strictest(said, joined_at) for purpose, said in sorted(spoken.items())}
+
+
+def fitting(registers: dict[str, Register], known: Collection[str]) -> dict[str, Register]:
+    """What a node has space for. The refused come first, for a destination may take silence for a grant; then those
+    that were ``known`` before; then those that were spoken about the earliest."""
+    if len(registers) <= PURPOSES_KEPT:
+        return registers
+
+    def rank(purpose: str) -> tuple[bool, bool, int, str]:
+        register = registers[purpose]
+        return bool(register.held().value), purpose not in known, register.since(), purpose
+
+    return {purpose: registers[purpose] for purpose in sorted(registers, key=rank)[:PURPOSES_KEPT]}
+
+
+def strictest(answers: Mapping[str, bool], most: int = PURPOSES_KEPT) -> dict[str, bool]:
+    """At most so many answers: the refusals first, then in the order of their names."""
+    if len(answers) <= most:
+        return dict(answers)
+    kept = sorted(answers, key=lambda purpose: (answers[purpose], purpose))[:most]
+    return {purpose: answers[purpose] for purpose in sorted(kept)}
 
 
 def _strictest(said: list[tuple[UUID, Granted]], joined_at: JoinedAt) -> Granted:

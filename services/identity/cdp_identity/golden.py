@@ -61,7 +61,7 @@ def golden_record(frame: Frame, members: Sequence[Member], links: Iterable[Link]
         last_seen=from_micros(last),
         identifiers=identifiers((one.kind, one.first_seen, one.value) for one in members),
         traits=traits.read(registers),
-        consent={purpose: answer.granted for purpose, answer in allowed.items()},
+        consent=consent.strictest({purpose: answer.granted for purpose, answer in allowed.items()}),
         consent_at=from_micros(max(answer.since for answer in allowed.values())) if allowed else None,
         revenue=revenue,
     )

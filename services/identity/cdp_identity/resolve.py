@@ -13,7 +13,7 @@ from cdp_identity.erasure import erase
 from cdp_identity.ports import DataRefused, Progress, ResolverStore, Transaction, Unlocked
 from cdp_identity.rows import Key, NodeRow
 from cdp_runtime.clock import Clock
-from cdp_runtime.metrics import RESOLVER_DROPPED_TRAITS, RESOLVER_REFUSED_LINKS
+from cdp_runtime.metrics import RESOLVER_DROPPED_PURPOSES, RESOLVER_DROPPED_TRAITS, RESOLVER_REFUSED_LINKS
 
 _ATTEMPTS: Final = 100
 _DELETE: Final = b'"type":"delete"'
@@ -82,6 +82,7 @@ class Resolver:
             progress = {number: Progress(one.last + 1, pack(one)) for number, one in settled.decisions.items()}
             await tx.advance(progress)
         RESOLVER_DROPPED_TRAITS.inc(changes.dropped_traits)
+        RESOLVER_DROPPED_PURPOSES.inc(changes.dropped_purposes)
         for reason in changes.refused:
             RESOLVER_REFUSED_LINKS.labels(reason).inc()
         return settled

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, Field
 
 from cdp_runtime.envelope import Wire
+from cdp_schemas.consent import PURPOSES_KEPT
 from cdp_schemas.money import exponent, to_major
 from cdp_schemas.profiles import ProfileUpdated, Revenue, profile_ref
 
@@ -90,7 +91,7 @@ class ProfileBody(Wire):
     custom_fields: dict[str, Any] = Field(default_factory=dict)
     attributes: dict[str, Any] = Field(default_factory=dict)
     external_ids: dict[str, str | int | list[str | int]] = Field(default_factory=dict)
-    consent: dict[str, bool] = Field(default_factory=dict)
+    consent: dict[str, bool] = Field(default_factory=dict, max_length=PURPOSES_KEPT)
     computed: Any = Field(None, description="read-only: computed from events")
 
     def traits(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from cdp_identity import orders
+from cdp_identity import consent, orders
 from cdp_identity.golden import to_micros
 from cdp_identity.graph import rank
 from cdp_identity.identifiers import (
@@ -33,6 +33,7 @@ from cdp_schemas.profiles import parse_profile_ref
 # the identifier whose node an event stays with: the first of these that it has, then by rank
 _STAYS: Final = {USER_ID: 0, PROFILE_ID: 1, ANONYMOUS_ID: 2}
 _MAX_TRAITS: Final = 500
+_MAX_PURPOSES: Final = 500
 
 
 class Unusable(ValueError):
@@ -186,12 +187,12 @@ def _consent(event: ReceivedEvent, context: _Context) -> dict[str, bool]:
     else:
         carried = preferences(context.consent, context.consent_management)
     if event.type != "consent":
-        return carried
+        return consent.strictest(carried, _MAX_PURPOSES)
     said: dict[str, bool] = _decode(_object_decoder, event.properties, "properties")
     for purpose, allowed in said.items():
         if not isinstance(allowed, bool):
             raise Unusable("bad_consent", "a purpose is allowed (true) or not (false)", f"properties.{purpose}")
-    return carried | said
+    return consent.strictest(carried | said, _MAX_PURPOSES)
 
 
 def _order(event: ReceivedEvent, first: Identifier, moment: int, currency: str) -> OrderEvent | None:
