@@ -80,6 +80,11 @@ RESOLVER_DROPPED_PURPOSES: Final = Counter(
     "cdp_resolver_purposes_dropped_total",
     "Purposes of consent that an identifier has no space for; their events are stored",
 )
+RESOLVER_TOO_LARGE: Final = Counter(
+    "cdp_resolver_messages_too_large_total",
+    "Messages that their topic did not take; told without what made them large, the log says which",
+    ["topic"],
+)
 RESOLVER_BATCH_SECONDS: Final = Histogram(
     "cdp_resolver_batch_seconds", "Seconds from a batch to its commit and publication", buckets=_FAST
 )

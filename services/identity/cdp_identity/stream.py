@@ -7,6 +7,7 @@ from cdp_eventlog.log import LogUnavailable, Partition, Producer, RangeReader, R
 from cdp_identity.decisions import Settled, messages, outcomes, unpack
 from cdp_identity.ports import Claim, DataRefused, Fenced, ResolverStore, StoreUnavailable
 from cdp_identity.resolve import Resolver, pieces
+from cdp_identity.telling import Telling
 from cdp_runtime.clock import Clock
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.logs import get_logger
@@ -31,7 +32,7 @@ class ReceivedStream:
     def __init__(
         self, store: ResolverStore, resolver: Resolver, producer: Producer, clock: Clock, patience: Patience
     ) -> None:
-        self._store, self._resolver, self._producer = store, resolver, producer
+        self._store, self._resolver, self._telling = store, resolver, Telling(producer, patience)
         self._clock, self._patience = clock, patience
         self._epochs: dict[int, int] = {}
 
@@ -129,7 +130,7 @@ class ReceivedStream:
             return
         told = messages(settled)
         reach("resolver.before-publish")
-        await self._patience.until_done(lambda: self._producer.publish(told))
+        await self._telling.publish(told)
         reach("resolver.after-publish")
         self._measure(settled)
 

@@ -1,6 +1,7 @@
 """The promises of the log's ports, on the memory log and on real Kafka."""
 
 import asyncio
+import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,6 +147,22 @@ async def test_a_message_over_the_limit_is_refused_before_anything_is_sent(kafka
     await producer.start()
     with pytest.raises(MessageTooLarge):
         await producer.publish([Outgoing("any", None, b"x" * 100_000)])
+    await producer.stop()
+
+
+@pytest.mark.kafka
+async def test_after_a_message_that_the_broker_refuses_the_next_ones_are_taken(kafka_url: str) -> None:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    await create_topics(kafka_url, topics=[card(name, 1)])
+    producer, reader = KafkaProducer(kafka_url, client_id="test"), KafkaRangeReader(kafka_url)
+    await producer.start()
+    with pytest.raises(MessageTooLarge):
+        await producer.publish([Outgoing(name, None, random.randbytes(2_000_000), 0)])
+    for value in (b"1", b"2", b"3"):
+        await producer.publish([Outgoing(name, None, value, 0)])
+    records = await reader.read(Partition(name, 0), 0, 99)
+    assert [record.value for record in records] == [b"1", b"2", b"3"]
+    await reader.close()
     await producer.stop()
 
 

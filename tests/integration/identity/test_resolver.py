@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import pytest
 
-from cdp_eventlog.log import Outgoing
+from cdp_eventlog.log import MessageTooLarge, Outgoing
 from cdp_eventlog.memory import MemoryLog
 from cdp_identity.adapters.postgres import PostgresTransaction
 from cdp_identity.application import Rules
@@ -15,6 +15,7 @@ from cdp_identity.revenue import Sum
 from cdp_identity.rows import Key
 from cdp_runtime.postgres import Pool
 from cdp_schemas.codec import Codec
+from cdp_schemas.consent import PURPOSES_KEPT
 from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.nodes import node_id
 from cdp_schemas.profiles import profile_ref
@@ -241,3 +242,24 @@ async def test_traits_without_end_are_dropped_beyond_64_kb_and_their_events_stor
     assert outcomes(log) == ["stored"] * 7
     assert 50_000 < sum(len(name) + len(value) for name, value in known.items()) <= 64 * 1024
     assert known["t0-0"] == "changed"
+
+
+async def test_a_golden_record_that_the_log_does_not_take_stops_no_resolver(pool: Pool) -> None:
+    """As one that grew before consent had a bound, told again by the next worker."""
+
+    class SmallLog(MemoryLog):
+        async def publish(self, messages: Sequence[Outgoing]) -> None:
+            if any(len(message.value) > 100_000 for message in messages):
+                raise MessageTooLarge("too large")
+            await super().publish(messages)
+
+    log = SmallLog()
+    await resolve(log, pool, event("identify", user_id="ada", traits={"plan": "pro"}))
+    grown = "SELECT jsonb_object_agg(lpad(n::text, 100, 'p'), n > 0) FROM generate_series(0, 2000) AS n"
+    async with pool.connection() as connection:
+        await connection.execute(f"UPDATE identity.profiles SET version = version + 1000, consent = ({grown})")
+    await resolve(log, pool, event(user_id="bob"))
+    known = profiles(log)
+    assert (known[ADA].traits, len(known[ADA].consent)) == ({"plan": "pro"}, PURPOSES_KEPT)
+    assert known[ADA].consent["p" * 99 + "0"] is False
+    assert known[node_id("demo", "user_id", "bob")].identifiers == {"user_id": ["bob"]}

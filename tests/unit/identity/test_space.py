@@ -2,10 +2,12 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdp_identity import batch, changes, fold
+from cdp_identity.api_answers import ConsentBody
 from cdp_identity.changes import Changes, Group
 from cdp_identity.golden import to_micros
 from cdp_identity.rows import NodeRow
@@ -109,3 +111,10 @@ def test_one_event_states_five_hundred_purposes_at_most_the_refused_first():
     assert len(stated) == 500
     assert stated["p1999"] is False
     assert read(says(dict(reversed(answers.items()))), Reading()).consent == stated
+
+
+def test_a_call_of_the_api_with_more_is_told_so():
+    many = {f"p{number}": True for number in range(PURPOSES_KEPT)}
+    assert ConsentBody(profileId="email:ada@example.org", **many).purposes() == many
+    with pytest.raises(ValueError, match="at most 200 purposes"):
+        ConsentBody(profileId="email:ada@example.org", **many, one=False)
