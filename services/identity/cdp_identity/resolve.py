@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from cdp_eventlog.log import Record
 from cdp_identity import batch
 from cdp_identity.application import Application, Rules
@@ -14,20 +16,40 @@ from cdp_identity.ports import DataRefused, Progress, ResolverStore, Transaction
 from cdp_identity.rows import Key, NodeRow
 from cdp_runtime.clock import Clock
 from cdp_runtime.metrics import RESOLVER_DROPPED_PURPOSES, RESOLVER_DROPPED_TRAITS, RESOLVER_REFUSED_LINKS
+from cdp_schemas.codec import Codec, InvalidMessage
 
 _ATTEMPTS: Final = 100
 _DELETE: Final = b'"type":"delete"'
+
+
+class _Call(msgspec.Struct):
+    """What kind of call a record is; the rest is not even decoded."""
+
+    type: str = ""
+
+
+_calls: Final = Codec(_Call)
 
 
 def pieces(records: Sequence[Record]) -> list[list[Record]]:
     """A batch, cut so that each delete call is alone: what came before it is erased, what comes after it is not."""
     cut: list[list[Record]] = [[]]
     for record in records:
-        if _DELETE in record.value:
+        if _is_delete(record.value):
             cut += [[record], []]
         else:
             cut[-1].append(record)
     return [piece for piece in cut if piece]
+
+
+def _is_delete(value: bytes) -> bool:
+    """Whether a record is a delete call. Anybody may write the same words into an event's properties."""
+    if _DELETE not in value:
+        return False
+    try:
+        return _calls.decode(value).type == "delete"
+    except InvalidMessage:
+        return False  # nor can it be resolved
 
 
 def due(items: Iterable[Item], starts: Mapping[int, int | None]) -> list[Item]:
