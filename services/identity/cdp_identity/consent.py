@@ -6,8 +6,15 @@ from uuid import UUID
 
 from cdp_identity.traits import Register
 from cdp_schemas.consent import PURPOSES_KEPT
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from cdp_identity.traits import EXPLICIT, Register, Span, value_key
 
 JoinedAt = Callable[[UUID, UUID], int | None]
+_YES: Final = value_key(True)
+_NO: Final = value_key(False)
 
 
 class Granted(NamedTuple):
@@ -26,8 +33,7 @@ def read(states: Mapping[UUID, Mapping[str, Register]], joined_at: JoinedAt) -> 
     spoken: dict[str, list[tuple[UUID, Granted]]] = {}
     for node, registers in states.items():
         for purpose, register in registers.items():
-            held = register.held()
-            spoken.setdefault(purpose, []).append((node, Granted(bool(held.value), held.since)))
+            spoken.setdefault(purpose, []).append((node, held(register)))
     return {purpose: _strictest(said, joined_at) for purpose, said in sorted(spoken.items())}
 
 
@@ -50,6 +56,31 @@ def strictest(answers: Mapping[str, bool], most: int = PURPOSES_KEPT) -> dict[st
         return dict(answers)
     kept = sorted(answers, key=lambda purpose: (answers[purpose], purpose))[:most]
     return {purpose: answers[purpose] for purpose in sorted(kept)}
+def held(register: Register) -> Granted:
+    """What one node was told: among emitters the latest change holds, of two at the same time the refusal.
+
+    A register knows when an emitter said yes and no first and last, not how often it changed its mind between. Where
+    that leaves open when it last did, a refusal is as late as it can be and a grant as early: no withdrawal is lost.
+    """
+    answers = (_answer(emitter, spans) for emitter, spans in register.said.items())
+    return max(answers, key=lambda one: (one.since, not one.granted))
+
+
+def statements(register: Register | None, emitter: int) -> list[tuple[int, bool]]:
+    """What is known of what an emitter said: when (µs) and whether it granted, in no order."""
+    spans = {} if register is None else register.said.get(emitter, {})
+    return [(moment, key == _YES) for key, span in spans.items() for moment in span]
+
+
+def _answer(emitter: int, spans: Mapping[int, Span]) -> Granted:
+    yes, no = spans.get(_YES), spans.get(_NO)
+    if no is None or (yes is not None and yes[1] > no[1]):
+        first, last = spans[_YES]
+        since = first if no is None else max(first, no[1])
+        return Granted(True, last if emitter == EXPLICIT else since)
+    first, last = no
+    came_back = yes is not None and first <= yes[1]
+    return Granted(False, last if emitter == EXPLICIT or came_back else first)
 
 
 def _strictest(said: list[tuple[UUID, Granted]], joined_at: JoinedAt) -> Granted:
