@@ -1,6 +1,6 @@
 """Records of events-received -> what each becomes, and what the batch as a whole says about each node."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -9,9 +9,9 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from cdp_eventlog.log import Record
-from cdp_identity import statements
+from cdp_identity import consent, statements
 from cdp_identity.fold import NodeState
-from cdp_identity.golden import from_micros
+from cdp_identity.golden import from_micros, to_micros
 from cdp_identity.graph import Link, Pair, link
 from cdp_identity.identifiers import ANONYMOUS_ID, DEVICE_ID, PROFILE_ID, Identifier
 from cdp_identity.orders import Order
@@ -55,7 +55,10 @@ class Item:
 
 @dataclass(slots=True)
 class Mention:
-    """All that a batch says about one node. Times in µs; ``last`` is None when no event stays with the node."""
+    """All that a batch says about one node. Times in µs; ``last`` is None when no event stays with the node.
+
+    ``consents``: everything that was said of consent, as lines of its history, each with its emitter.
+    """
 
     workspace_id: str
     identifier: Identifier
@@ -63,7 +66,7 @@ class Mention:
     arrived: int
     last: int | None = None
     state: NodeState = field(default_factory=NodeState)
-    consents: list[ConsentEntry] = field(default_factory=list)
+    consents: list[tuple[int, ConsentEntry]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -222,15 +225,19 @@ def _say(mention: Mention, said: Statement) -> None:
         emitter = EXPLICIT if means_it else said.emitter
         state.consent.setdefault(purpose, Register()).say(emitter, granted, said.moment)
         line = (event.workspace_id, mention.identifier.node_id, purpose, granted, from_micros(said.moment))
-        mention.consents.append(ConsentEntry(*line, event.message_id, event.source_id))
+        mention.consents.append((emitter, ConsentEntry(*line, event.message_id, event.source_id)))
     state.sources[said.emitter] = event.source_id
 
 
-def changed_consents(mention: Mention, before: Mapping[str, Register]) -> Collection[ConsentEntry]:
-    """The history's new lines: statements that differ from what was held before the batch, each value once."""
-    lines: dict[tuple[str, bool], ConsentEntry] = {}
-    for entry in sorted(mention.consents, key=lambda one: (one.at, one.message_id)):
-        register = before.get(entry.purpose)
-        if register is None or register.held().value != entry.granted:
-            lines.setdefault((entry.purpose, entry.granted), entry)
-    return lines.values()
+def changed_consents(mention: Mention, before: Mapping[str, Register]) -> list[ConsentEntry]:
+    """The history's new lines: what is meant each time, and what differs from all that its emitter said until then."""
+    lines: list[ConsentEntry] = []
+    latest: dict[tuple[str, int], tuple[int, bool]] = {}
+    for emitter, entry in sorted(mention.consents, key=lambda one: (one[1].at, one[1].message_id)):
+        key, said = (entry.purpose, emitter), (to_micros(entry.at), entry.granted)
+        known = [one for one in consent.statements(before.get(entry.purpose), emitter) if one[0] <= said[0]]
+        _, was_granted = max([*known, *([latest[key]] if key in latest else [])], default=(0, None))
+        if emitter == EXPLICIT or was_granted is not entry.granted:
+            lines.append(entry)
+        latest[key] = said
+    return lines

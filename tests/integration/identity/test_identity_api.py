@@ -302,6 +302,21 @@ async def test_consent_has_a_history_and_the_latest_holds(api: httpx.AsyncClient
     assert (await api.post("/consent", json={"profileId": "email:x@shop.io", "email": True})).status_code == 404
 
 
+async def test_a_withdrawal_on_one_device_holds_and_what_is_granted_anew_is_in_the_history(
+    api: httpx.AsyncClient, log: MemoryLog, pool: Pool
+) -> None:
+    answers = [("phone", False), ("phone", True), ("laptop", True), ("phone", False)]
+    for seconds, (device, granted) in enumerate(answers):
+        context = {"consent": {"categoryPreferences": {"ads": granted}}}
+        await settled(log, pool, event("identify", seconds, user_id="ada", anonymous_id=device, context=context))
+    assert (await api.get("/consent/user_id:ada")).json()["data"]["consent"] == {"ads": False}
+    for _ in range(2):
+        state = (await api.post("/consent", json={"profileId": "user_id:ada", "ads": True})).json()["data"]
+        assert state["consent"] == {"ads": True}
+        assert state["history"][0]["granted"] and state["history"][0]["at"] == state["updatedAt"]
+    assert [line["granted"] for line in state["history"]] == [True, True, False, True, True, False]
+
+
 async def test_identities_show_the_evidence_of_every_link_also_of_refused_ones(
     api: httpx.AsyncClient, log: MemoryLog, pool: Pool
 ) -> None:

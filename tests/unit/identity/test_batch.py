@@ -2,8 +2,12 @@
 
 from random import Random
 
-from cdp_identity import batch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdp_identity import batch, changes
 from cdp_identity.batch import Refusal
+from cdp_identity.changes import Changes
 from cdp_identity.golden import to_micros
 from cdp_identity.rows import NodeRow
 from cdp_identity.statements import Reading
@@ -18,6 +22,24 @@ NOW = to_micros(NOON)
 
 def items(*events):
     return batch.read_records([record(one, offset) for offset, one in enumerate(events)], Reading())
+
+
+def answered(device: str, granted: bool, seconds: float):
+    """A device's SDK, or with "api" the front door, tells what a person answered."""
+    message_id = f"{device}-{seconds}"
+    if device == "api":
+        ads = {"ads": granted}
+        return event("consent", seconds, user_id="ada", channel="api", message_id=message_id, properties=ads)
+    told = {"consent": {"categoryPreferences": {"ads": granted}}}
+    return event("identify", seconds, user_id="ada", anonymous_id=device, message_id=message_id, context=told)
+
+
+def history(*batches) -> list[tuple[str, bool]]:
+    """The lines that are written of Ada's consent while the batches come, by time."""
+    row, found = None, Changes()
+    for events in batches:
+        row = changes.absorb(row, batch.gather(items(*events)).mentions[ADA], found)
+    return [(entry.message_id, entry.granted) for entry in sorted(found.consents, key=lambda entry: entry.at)]
 
 
 def tombstone(node, until_seconds: float) -> NodeRow:
@@ -90,3 +112,48 @@ def test_a_device_that_an_erased_person_shared_only_loses_its_link() -> None:
     batch.suppress_erased(read, {("demo", phone): tombstone(phone, 10)})
     assert read[0].outcome == "stored"
     assert [one.kind for one in read[0].statement.identifiers] == ["user_id"]
+
+
+def test_the_history_of_consent_has_every_change_also_within_a_batch() -> None:
+    granted = answered("api", True, 0)
+    changed = [answered("phone", seconds == 3, seconds) for seconds in (1, 2, 3, 4)]
+    expected = [("api-0", True), ("phone-1", False), ("phone-3", True), ("phone-4", False)]
+    assert history([granted], changed) == history([granted, *reversed(changed)]) == expected
+
+
+def test_the_history_has_the_grant_that_is_in_force_whoever_granted_before() -> None:
+    refused = answered("phone", False, 1)
+    again = [answered("api", True, seconds) for seconds in (0, 2, 3)]
+    expected = [("api-0", True), ("phone-1", False), ("api-2", True), ("api-3", True)]
+    assert history(again[:1], [refused], again[1:]) == expected
+    assert history([refused], [answered("phone", True, 2)], [answered("laptop", True, 3)])[-1] == ("laptop-3", True)
+
+
+def test_a_refusal_that_a_device_repeats_is_one_line() -> None:
+    refusals = [answered("phone", False, seconds) for seconds in range(2, 9)]
+    batches = [answered("phone", False, 0)], [answered("phone", True, 1)], [answered("api", True, 1.5)]
+    expected = [("phone-0", False), ("phone-1", True), ("api-1.5", True), ("phone-2", False)]
+    assert history(*batches, *([one] for one in refusals)) == history(*batches, refusals) == expected
+
+
+def test_what_was_said_earlier_and_comes_late_is_compared_with_what_was_said_until_then() -> None:
+    told = [answered("phone", True, 0), answered("phone", True, 10)]
+    assert history(told, [answered("phone", True, 5)]) == [("phone-0", True)]
+    assert history(told, [answered("phone", False, 5)]) == [("phone-0", True), ("phone-5", False)]
+
+
+said = st.lists(
+    st.tuples(st.sampled_from(["phone", "laptop", "api"]), st.booleans(), st.integers(0, 60)),
+    min_size=1,
+    max_size=10,
+    unique_by=lambda one: one[2],
+)
+
+
+@given(said, st.data())
+def test_the_history_does_not_depend_on_how_batches_are_cut(answers, data) -> None:
+    events = [answered(*one) for one in sorted(answers, key=lambda one: one[2])]
+    cut = data.draw(st.integers(1, len(events)))
+    expected = history(events)
+    assert history(events[:cut], *([one] for one in events[cut:])) == expected
+    assert history(events[:cut], *([events[cut:]] if events[cut:] else [])) == expected
