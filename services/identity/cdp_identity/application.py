@@ -102,12 +102,12 @@ class Application:
             old = stored.get(key)
             order = said if old is None else old.order.join(said)
             if old is None or order != old.order:
-                rows.append(OrderRow(*key, order))
-                before = None if old is None else old.order.total()
+                rows.append(OrderRow(*key, order, order.total()))
+                before = None if old is None else old.total
                 if old is not None and old.order.owner.node != order.owner.node:
                     ordered[key[0], old.order.owner.node].append(OrderChange(before, None))
                     before = None
-                ordered[key[0], order.owner.node].append(OrderChange(before, order.total()))
+                ordered[key[0], order.owner.node].append(OrderChange(before, rows[-1].total))
         return rows, ordered
 
     def _touched(self, known: Mapping[Key, NodeRow], sayings: Sayings, new: Iterable[LinkRow]) -> set[Key]:

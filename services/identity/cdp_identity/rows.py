@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from cdp_identity.graph import Link
-from cdp_identity.orders import Order
+from cdp_identity.orders import Order, Total
 from cdp_schemas.profiles import Revenue
 
 Key = tuple[str, UUID]  # workspace and node, or workspace and profile
@@ -43,11 +43,12 @@ class LinkRow(NamedTuple):
 
 
 class OrderRow(NamedTuple):
-    """An order as stored."""
+    """An order as stored, and what it brings: of a stored one what it brought then, as its profile counts it."""
 
     workspace_id: str
     order_id: str
     order: Order
+    total: Total | None
 
 
 class ProfileRow(NamedTuple):

@@ -11,7 +11,7 @@ import psycopg
 
 from cdp_identity import orders
 from cdp_identity.adapters import postgres_sql as sql
-from cdp_identity.adapters.postgres_rows import link_row, node_row, profile_row, profile_updates
+from cdp_identity.adapters.postgres_rows import link_row, node_row, order_row, profile_row, profile_updates
 from cdp_identity.golden import from_micros, to_micros
 from cdp_identity.graph import Pair
 from cdp_identity.ports import Claim, DataRefused, Fenced, Progress, StoreUnavailable
@@ -135,7 +135,7 @@ class PostgresTransaction:
         columns = arrays(sorted(keys), texts, texts)
         await self._connection.execute(sql.RESERVE_ORDERS, columns)
         rows = await self._rows(sql.LOCK_ORDERS, columns)
-        return {(row[0], row[1]): OrderRow(row[0], row[1], orders.decode(row[2])) for row in rows if row[2]}
+        return {(row[0], row[1]): order_row(row) for row in rows if row[2]}
 
     async def make(
         self, records: Sequence[ProfileUpdated], places: Collection[Key], now: datetime
@@ -248,8 +248,7 @@ def _link_columns(row: LinkRow) -> tuple[Any, ...]:
 
 
 def _order_columns(row: OrderRow) -> tuple[Any, ...]:
-    total = row.order.total()
-    facts = orders.encode(row.order)
+    total, facts = row.total, orders.encode(row.order)
     who = (row.workspace_id, row.order_id, row.order.owner.node)
     if total is None:
         return (*who, None, 0, 0, None, facts)

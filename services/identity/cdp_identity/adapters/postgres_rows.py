@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from cdp_identity import orders
 from cdp_identity.golden import identifiers, to_micros
 from cdp_identity.graph import Link
-from cdp_identity.rows import LinkRow, NodeRow, ProfileRow
+from cdp_identity.orders import Total
+from cdp_identity.rows import LinkRow, NodeRow, OrderRow, ProfileRow
 from cdp_schemas.profiles import ProfileUpdated, Revenue
 
 Columns = Sequence[Any]
@@ -22,6 +24,12 @@ def link_row(row: Columns) -> LinkRow:
     """workspace_id, a, b, first_at, status, message_id, source_id, reason"""
     status: Any = row[4].decode() if isinstance(row[4], bytes) else row[4]
     return LinkRow(row[0], Link(row[1], row[2], to_micros(row[3]), row[5]), status, row[6], row[7])
+
+
+def order_row(row: Columns) -> OrderRow:
+    """workspace_id, order_id, facts, then currency, net, refunded and placed_at, null for one that does not count"""
+    total = None if row[6] is None else Total(row[3], row[4], row[5], to_micros(row[6]))
+    return OrderRow(row[0], row[1], orders.decode(row[2]), total)
 
 
 def profile_row(row: Columns) -> ProfileRow:

@@ -103,7 +103,8 @@ SELECT * FROM unnest(%s::text[], %s::text[]) AS t(workspace_id, order_id) ORDER 
 ON CONFLICT DO NOTHING"""
 
 LOCK_ORDERS: Final = """
-SELECT o.workspace_id, o.order_id, o.facts FROM unnest(%s::text[], %s::text[]) AS t(workspace_id, order_id)
+SELECT o.workspace_id, o.order_id, o.facts, o.currency, o.net_minor, o.refunded_minor, o.placed_at
+FROM unnest(%s::text[], %s::text[]) AS t(workspace_id, order_id)
 JOIN identity.orders AS o USING (workspace_id, order_id) ORDER BY 1, 2 FOR UPDATE OF o"""
 
 SAVE_ORDERS: Final = """
