@@ -85,6 +85,10 @@ RESOLVER_TOO_LARGE: Final = Counter(
     "Messages that their topic did not take; told without what made them large, the log says which",
     ["topic"],
 )
+RESOLVER_UNREAD_AMOUNTS: Final = Counter(
+    "cdp_resolver_amounts_unread_total",
+    "Orders and refunds that name an amount which cannot be read: it counts for nothing, their events are stored",
+)
 RESOLVER_BATCH_SECONDS: Final = Histogram(
     "cdp_resolver_batch_seconds", "Seconds from a batch to its commit and publication", buckets=_FAST
 )

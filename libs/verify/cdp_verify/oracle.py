@@ -1,8 +1,9 @@
 """A journal -> what the order ledger must say of each person, replayed in one thread by rules written down again here.
 
-The price of an order is what the newest event about it says, ties broken by message id. An order counts from its first
-event on, unless it was cancelled after it was last completed. Refunds in the order's own currency add up to at most
-its price; each message counts once. What is paid in another currency than the workspace's is kept apart.
+The price of an order is what the newest event about it says that tells one, ties broken by message id. An order counts
+from its first event on, unless it was cancelled after it was last completed. Refunds in the order's own currency add up
+to at most its price, whatever their sign; a refund of what is no number pays nothing back; each message counts once.
+What is paid in another currency than the workspace's is kept apart.
 """
 
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ class Due(NamedTuple):
 
 @dataclass(slots=True)
 class _Order:
-    price: tuple[str, str, str, int] | None = None  # time, message id, currency, minor units
+    price: tuple[bool, str, str, str, int] | None = None  # is told, time, message id, currency, minor units
     completed_at: str = ""
     cancelled_at: str = ""
     refunds: dict[str, tuple[str, Any]] = field(default_factory=dict)
@@ -40,8 +41,8 @@ class _Order:
             case "Order Cancelled":
                 self.cancelled_at = max(self.cancelled_at, at)
             case name:
-                minor = to_minor(body["revenue"], body["currency"])
-                said = (at, event["messageId"], body["currency"], minor)
+                minor = to_minor(body.get("revenue", 0), body["currency"])
+                said = ("revenue" in body, at, event["messageId"], body["currency"], minor)
                 self.price = said if self.price is None else max(self.price, said)
                 if name == "Order Completed":
                     self.completed_at = max(self.completed_at, at)
@@ -50,9 +51,13 @@ class _Order:
         """Currency, net and refunded; None for an order that does not count."""
         if self.price is None or self.cancelled_at > self.completed_at:
             return None
-        _, _, currency, price = self.price
-        refunded = sum(to_minor(amount, currency) for spent, amount in self.refunds.values() if spent == currency)
+        *_, currency, price = self.price
+        refunded = sum(_paid_back(amount, currency) for spent, amount in self.refunds.values() if spent == currency)
         return currency, price - min(price, refunded), min(price, refunded)
+
+
+def _paid_back(amount: Any, currency: str) -> int:
+    return 0 if isinstance(amount, str) else abs(to_minor(amount, currency))
 
 
 def is_about_an_order(entry: Entry) -> bool:

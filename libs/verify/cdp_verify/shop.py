@@ -110,9 +110,16 @@ class Shop:
     def _aftermath(self, order: _Basket, step: float) -> Event:
         if step < 0.04:
             return {"event": "Order Cancelled", "properties": {"order_id": order.order_id}}
+        if step < 0.06:
+            shipped = {"order_id": order.order_id, "currency": order.currency, "status": "shipped"}
+            return {"event": "Order Updated", "properties": shipped}
         if step < 0.12:
             return {"event": "Order Updated", "properties": self._priced(order, "revenue")}
-        return {"event": "Order Refunded", "properties": self._priced(order, "total")}
+        refund = self._priced(order, "total")
+        if step > 0.23:
+            # as some shops write what they pay back: below zero, or for people to read
+            refund["total"] = -refund["total"] if step < 0.24 else f"{refund['total']},-"
+        return {"event": "Order Refunded", "properties": refund}
 
     def _priced(self, order: _Basket, name: str) -> Event:
         minor = self._chance.randrange(1, 30_000 if name == "revenue" else 3_000)

@@ -175,6 +175,12 @@ def _is_erased(statement: Statement, one: Identifier, known: Mapping[Key, NodeRo
     return row is not None and row.erased_at is not None and statement.arrived <= row.erased_at
 
 
+def unread_amounts(items: Iterable[Item]) -> int:
+    """How many of the orders and refunds that are stored name an amount that cannot be read."""
+    told = [item.statement.order for item in items if item.outcome == "stored" and item.statement is not None]
+    return sum(order is not None and order.is_unread for order in told)
+
+
 def gather(items: Iterable[Item]) -> Sayings:
     """What the stored events of a batch say, coalesced; the order of the items does not matter."""
     sayings = Sayings()

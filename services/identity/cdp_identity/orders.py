@@ -20,6 +20,10 @@ _KINDS: Final[Mapping[str, FactKind]] = {
     "Order Refunded": "refunded",
     "Order Cancelled": "cancelled",
 }
+_AMOUNTS: Final = ("revenue", "subtotal", "total", "value", "amount")
+_UNKNOWN: Final = "unknown"
+_NOTHING: Final = "0"
+_FINEST: Final = "KWD"  # what fits in its minor units fits in every currency's
 _NO_FACT: Final = 100  # a refund names an owner only until an order event does
 NEVER: Final = -(2**63)
 
@@ -34,13 +38,18 @@ class Place(NamedTuple):
 
 
 class Price(NamedTuple):
-    """What an order costs, said by one event. ``basis`` names the property the amount was read from."""
+    """What an order costs, said by one event. ``basis`` names the property the amount was read from, if any."""
 
     moment: int
     message_id: str
     currency: str
     minor: int
     basis: str
+
+    @property
+    def order(self) -> tuple[bool, "Price"]:
+        """The latest price holds; an event that tells none takes nothing back."""
+        return self.basis != _UNKNOWN, self
 
 
 class Refund(NamedTuple):
@@ -53,7 +62,8 @@ class Refund(NamedTuple):
         """Minor units of the order's currency, None for all; a refund in another currency counts nothing here."""
         if self.amount is None:
             return None
-        return to_minor(self.amount, order_currency) if self.currency in (None, order_currency) else 0
+        # earlier releases kept the sum of products with negative prices as it was
+        return abs(to_minor(self.amount, order_currency)) if self.currency in (None, order_currency) else 0
 
 
 class Order(msgspec.Struct, array_like=True, frozen=True):
@@ -71,7 +81,7 @@ class Order(msgspec.Struct, array_like=True, frozen=True):
         prices = [price for price in (self.price, other.price) if price is not None]
         return Order(
             min(self.owner, other.owner),
-            max(prices, default=None),
+            max(prices, key=lambda price: price.order, default=None),
             min(placed, default=None),
             max(self.completed_at, other.completed_at),
             max(self.cancelled_at, other.cancelled_at),
@@ -97,10 +107,11 @@ class Total(NamedTuple):
 
 
 class OrderEvent(NamedTuple):
-    """One fact about one order, as read from an event."""
+    """One fact about one order, as read from an event. ``is_unread``: it names an amount that cannot be read."""
 
     order_id: str
     order: Order
+    is_unread: bool = False
 
 
 def join_all(orders: Iterable[Order]) -> Order:
@@ -127,8 +138,10 @@ def read(event: str, properties: Mapping[str, Any], place: Place, default_curren
         return OrderEvent(order_id, replace(blank, cancelled_at=place.moment))
     named_currency = _text(properties, "currency")
     if kind == "refunded":
-        refund = Refund(_refunded(properties), named_currency.upper()[:8] if named_currency else None)
-        return OrderEvent(order_id, replace(blank, refunds={place.message_id: refund}))
+        amount = _refunded(properties)
+        is_unread = amount is None and _names_amount(properties)
+        refund = Refund(_NOTHING if is_unread else amount, named_currency.upper()[:8] if named_currency else None)
+        return OrderEvent(order_id, replace(blank, refunds={place.message_id: refund}), is_unread)
     currency = (named_currency or default_currency).upper()[:8]
     minor, basis = _amount(properties, currency)
     order = Order(
@@ -137,7 +150,7 @@ def read(event: str, properties: Mapping[str, Any], place: Place, default_curren
         place.moment,
         place.moment if kind == "placed" else NEVER,
     )
-    return OrderEvent(order_id, order)
+    return OrderEvent(order_id, order, basis == _UNKNOWN and _names_amount(properties))
 
 
 def _amount(properties: Mapping[str, Any], currency: str) -> tuple[int, str]:
@@ -153,15 +166,19 @@ def _amount(properties: Mapping[str, Any], currency: str) -> tuple[int, str]:
         if (minor := _minor(properties.get(name), currency)) is not None:
             return minor, name
     items = _minor(_items(properties), currency)
-    return (0, "unknown") if items is None else (items, "items")
+    return (0, _UNKNOWN) if items is None else (items, "items")
 
 
 def _refunded(properties: Mapping[str, Any]) -> str | None:
-    for name in ("total", "revenue", "value", "amount"):
-        if _minor(properties.get(name), "USD") is not None:
-            return str(properties[name])
-    items = _items(properties)
-    return None if items is None else str(items)
+    """What is paid back, in the major unit, whichever sign it has; None when nothing readable tells it."""
+    told = [*(properties.get(name) for name in ("total", "revenue", "value", "amount", "subtotal")), _items(properties)]
+    return next((str(abs(Decimal(str(one)))) for one in told if _signed(one, _FINEST) is not None), None)
+
+
+def _names_amount(properties: Mapping[str, Any]) -> bool:
+    """Whether an event tells amounts at all, readable or not. A refund that lists products is one of these products."""
+    listed = properties.get("products") or properties.get("items")
+    return bool(listed) or any(properties.get(name) is not None for name in _AMOUNTS)
 
 
 def _items(properties: Mapping[str, Any]) -> Decimal | None:
@@ -184,13 +201,17 @@ def _item(item: Mapping[str, Any]) -> Decimal | None:
 
 def _minor(value: Any, currency: str) -> int | None:
     """Minor units of an amount; None for what is no amount, or a negative one."""
+    minor = _signed(value, currency)
+    return None if minor is None or minor < 0 else minor
+
+
+def _signed(value: Any, currency: str) -> int | None:
     if value is None or isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return None
     try:
-        minor = to_minor(value, currency)
+        return to_minor(value, currency)
     except (ValueError, ArithmeticError):
         return None
-    return minor if minor >= 0 else None
 
 
 def _text(properties: Mapping[str, Any], *names: str) -> str | None:

@@ -15,7 +15,12 @@ from cdp_identity.erasure import erase
 from cdp_identity.ports import DataRefused, Progress, ResolverStore, Transaction, Unlocked
 from cdp_identity.rows import Key, NodeRow
 from cdp_runtime.clock import Clock
-from cdp_runtime.metrics import RESOLVER_DROPPED_PURPOSES, RESOLVER_DROPPED_TRAITS, RESOLVER_REFUSED_LINKS
+from cdp_runtime.metrics import (
+    RESOLVER_DROPPED_PURPOSES,
+    RESOLVER_DROPPED_TRAITS,
+    RESOLVER_REFUSED_LINKS,
+    RESOLVER_UNREAD_AMOUNTS,
+)
 from cdp_schemas.codec import Codec, InvalidMessage
 
 _ATTEMPTS: Final = 100
@@ -105,6 +110,7 @@ class Resolver:
             await tx.advance(progress)
         RESOLVER_DROPPED_TRAITS.inc(changes.dropped_traits)
         RESOLVER_DROPPED_PURPOSES.inc(changes.dropped_purposes)
+        RESOLVER_UNREAD_AMOUNTS.inc(batch.unread_amounts(items))
         for reason in changes.refused:
             RESOLVER_REFUSED_LINKS.labels(reason).inc()
         return settled

@@ -13,6 +13,7 @@ from cdp_identity.adapters.postgres import PostgresTransaction
 from cdp_identity.application import Rules
 from cdp_identity.revenue import Sum
 from cdp_identity.rows import Key
+from cdp_runtime.metrics import RESOLVER_UNREAD_AMOUNTS
 from cdp_runtime.postgres import Pool
 from cdp_schemas.codec import Codec
 from cdp_schemas.consent import PURPOSES_KEPT
@@ -112,6 +113,28 @@ async def test_an_order_more_does_not_read_the_buyers_other_orders_and_a_cancell
     await resolve(log, pool, order(5, 3, "Order Cancelled"))
     revenue = profiles(log)[ADA].revenue
     assert (revenue.ltv_minor, revenue.order_count, revenue.last_order_at, summed) == (2650, 2, at(2), [ADA])
+
+
+async def test_what_an_order_brought_by_the_rules_of_an_earlier_release_is_taken_off_as_it_was_added(
+    pool: Pool,
+) -> None:
+    log = MemoryLog()
+
+    def order(seconds: int, number: int, event_name: str = "Order Completed", **more: object) -> Outgoing:
+        return event(seconds=seconds, user_id="ada", event=event_name, properties={"order_id": f"o{number}", **more})
+
+    await resolve(log, pool, order(1, 1, revenue=100), order(2, 2, revenue=50), order(3, 1, "Order Refunded", total=30))
+    async with pool.connection() as connection:
+        # it counted all of the order as paid back, in the order and in the profile
+        await connection.execute(
+            "UPDATE identity.orders SET net_minor = 0, refunded_minor = 10000 WHERE order_id = 'o1';"
+            "UPDATE identity.profiles SET ltv_minor = 5000, refunded_minor = 10000, by_currency = '{\"USD\": 5000}'"
+        )
+    unread = RESOLVER_UNREAD_AMOUNTS._value.get()
+    await resolve(log, pool, order(4, 1, "Order Refunded", total=-10), order(5, 1, "Order Refunded", total="5,00"))
+    revenue = profiles(log)[ADA].revenue
+    assert (revenue.ltv_minor, revenue.refunded_minor, revenue.order_count) == (11000, 4000, 2)
+    assert RESOLVER_UNREAD_AMOUNTS._value.get() == unread + 1
 
 
 async def test_consent_after_a_merge_is_the_most_restrictive_until_it_is_given_anew(pool: Pool) -> None:
