@@ -30,7 +30,8 @@ from cdp_schemas.consent import preferences
 from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.profiles import parse_profile_ref
 
-# the identifier whose node an event stays with: the first of these that it has, then by rank
+# the identifier whose node an event stays with: the first of these that it has, then by rank; of what the API says of
+# a profile, the profile's
 _STAYS: Final = {USER_ID: 0, PROFILE_ID: 1, ANONYMOUS_ID: 2}
 _MAX_TRAITS: Final = 500
 _MAX_PURPOSES: Final = 500
@@ -136,12 +137,15 @@ def _identifiers(
         one = identifier(event.workspace_id, kind, value, spelling) if value is not None else None
         if one is not None and one not in named:
             named.append(one)
-    if event.profile_id is not None:
-        named.append(_reference(event.profile_id))
+    about = None if event.profile_id is None else _reference(event.profile_id)
+    if about is not None and all(one.node_id != about.node_id for one in named):
+        named.append(about)
     if not named:
         raise Unusable("no_identifier", "the event has no identifier that means somebody", "userId")
     if len(named) > 1:
-        named.sort(key=lambda one: (_STAYS.get(one.kind, 3), rank(one.kind), one.node_id))
+        # a change of a profile is its own, also where it names identifiers that turn out to be somebody else's
+        home = about.node_id if about is not None and event.channel == "api" else None
+        named.sort(key=lambda one: (one.node_id != home, _STAYS.get(one.kind, 3), rank(one.kind), one.node_id))
     return tuple(named)
 
 

@@ -63,6 +63,24 @@ def test_a_profile_id_addresses_its_node() -> None:
     assert said.node == node and said.is_reference
 
 
+def test_what_the_api_says_of_a_profile_stays_with_that_profile() -> None:
+    node = stated(user_id="ada").node
+    said = stated("identify", profile_id=profile_ref(node), user_id="bob", channel="api", traits={"plan": "pro"})
+    assert said.node == node and ("user_id", "bob") in named(said)
+    assert stated("identify", profile_id=profile_ref(node), user_id="bob").node != node
+
+
+@pytest.mark.parametrize("channel", ["api", "client"])
+def test_a_profile_id_beside_the_identifier_that_it_is_names_nobody_else(channel: str) -> None:
+    ada = stated(user_id="ada").node
+    said = stated(profile_id=profile_ref(ada), user_id="ada", anonymous_id="a1", channel=channel)
+    assert named(said) == [("user_id", "ada"), ("anonymous_id", "a1")]
+    mail = {"context": {"traits": {"email": "ada@shop.io"}}}
+    said = stated(profile_id=profile_ref(stated(**mail).node), user_id="ada", channel=channel, **mail)
+    expected = [("email", "ada@shop.io"), ("user_id", "ada")]
+    assert named(said) == (expected if channel == "api" else expected[::-1])
+
+
 @pytest.mark.parametrize(
     ("fields", "reason", "path"),
     [
