@@ -1,7 +1,7 @@
 """HTTP -> profiles and consent: reads from Postgres, changes as events that the resolver applies like all others."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -10,8 +10,9 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from cdp_identity import api_answers as answers
 from cdp_identity.api_answers import ConsentBody, ConsentState, Deleted, Graph, ProfilePage
 from cdp_identity.api_ports import Changes, Reading
+from cdp_identity.graph import canonical
 from cdp_identity.identifiers import ANONYMOUS_ID, USER_ID, Identifier, Spelling
-from cdp_identity.references import external_entries, identifiers_of, node_of
+from cdp_identity.references import external_entries, identifiers_of, node_of, refuse_other_users
 from cdp_identity.search import ProfileSearch, conditions
 from cdp_identity.shapes import Pending, Profile, ProfileBody, profile_of
 from cdp_identity.writing import Change
@@ -48,11 +49,13 @@ class IdentityApi:
         router = APIRouter(responses=_ERRORS)
         profiles = APIRouter(tags=["profiles"])
         late: dict[int | str, dict[str, Any]] = {202: {"model": Answer[Pending], "description": "Applied soon"}}
-        taken: dict[int | str, dict[str, Any]] = {409: {"model": ErrorAnswer, "description": "Exists already"}}
+        taken: dict[int | str, dict[str, Any]] = {
+            409: {"model": ErrorAnswer, "description": "Belongs to another profile"}
+        }
         profiles.post("/profiles", status_code=201, summary="Create a profile", responses=late | taken)(self.create)
         profiles.post("/profiles/search", summary="Find profiles")(self.search)
         profiles.get("/profiles/{ref}", summary="Get a profile")(self.get)
-        profiles.put("/profiles/{ref}", summary="Change a profile", responses=late)(self.update)
+        profiles.put("/profiles/{ref}", summary="Change a profile", responses=late | taken)(self.update)
         profiles.delete("/profiles/{ref}", summary="Erase a profile", responses=late)(self.delete)
         profiles.get("/profiles/{ref}/identities", summary="Why these identifiers are one profile")(self.identities)
         consent = APIRouter(tags=["consent"])
@@ -69,12 +72,13 @@ class IdentityApi:
         _refuse_computed(body)
         found = identifiers_of(who.workspace_id, body, self._spelling)
         await self._refuse_taken(who.workspace_id, found)
-        if not found:
-            found = [self._nameless(who.workspace_id)]
-        first = min(found, key=lambda one: (one.kind != USER_ID, one.kind != ANONYMOUS_ID))
-        fields = {one.kind: one.value for one in found if one.kind in (USER_ID, ANONYMOUS_ID)}
-        change = Change("identify", first.value, fields, self._said(body, found))
-        return await self._written(who, change, first.node_id, request, response)
+        refuse_other_users(found, None, {})
+        named = list(found) or [self._nameless(who.workspace_id)]
+        kinds = {one.node_id: one.kind for one in named}
+        first = min(named, key=lambda one: (one.kind != USER_ID, one.kind != ANONYMOUS_ID))
+        fields = _fields(named, USER_ID, ANONYMOUS_ID)
+        change = Change("identify", first.value, fields, _said(body, named, fields))
+        return await self._written(who, change, canonical(kinds, kinds), request, response)
 
     async def get(self, ref: Ref, request: Request, who: MayRead) -> Answer[Profile]:
         """A profile's golden record."""
@@ -84,12 +88,16 @@ class IdentityApi:
     async def update(
         self, ref: Ref, body: ProfileBody, request: Request, response: Response, who: MayWrite
     ) -> Answer[Profile] | Answer[Pending]:
-        """Sets the traits and consents that are named, adds the identifiers; null removes a trait."""
+        """Sets the traits and consents that are named, adds the identifiers; null removes a trait.
+
+        An identifier of another profile makes the two one; 409 when they have two user ids.
+        """
         _refuse_computed(body)
         found = identifiers_of(who.workspace_id, body, self._spelling)
         profile = await self._profile_id(who.workspace_id, ref)
-        fields = {"profile_id": profile_ref(profile)} | ({"user_id": body.user_id} if body.user_id else {})
-        change = Change("identify", fields["profile_id"], fields, self._said(body, found))
+        await self._refuse_other_users(who.workspace_id, found, profile)
+        fields = {"profile_id": profile_ref(profile), **_fields(found, USER_ID)}
+        change = Change("identify", fields["profile_id"], fields, _said(body, found, fields))
         return await self._written(who, change, profile, request, response)
 
     async def delete(self, ref: Ref, response: Response, who: MayWrite) -> Answer[Deleted] | Answer[Pending]:
@@ -175,13 +183,6 @@ class IdentityApi:
             return _pending(response, node, message_id)
         return Answer(data=await self._shown(request, who, next(iter(records.values()))))
 
-    def _said(self, body: ProfileBody, found: Sequence[Identifier]) -> dict[str, Any]:
-        others = [one for one in found if one.kind not in (USER_ID, ANONYMOUS_ID)]
-        context: dict[str, Any] = {"externalIds": external_entries(others)} if others else {}
-        if body.consent:
-            context["consent"] = {"categoryPreferences": body.consent}
-        return {"traits": body.traits(), "context": context}
-
     def _nameless(self, workspace_id: str) -> Identifier:
         """A profile without any identifier gets an anonymous id of its own."""
         value = str(uuid4())
@@ -189,15 +190,23 @@ class IdentityApi:
         assert node is not None
         return Identifier(ANONYMOUS_ID, value, node)
 
-    async def _refuse_taken(self, workspace_id: str, found: Sequence[Identifier]) -> None:
+    async def _refuse_taken(self, workspace_id: str, found: Mapping[Identifier, str]) -> None:
         taken = await self._reading.profiles_of(workspace_id, [one.node_id for one in found])
         details = [
-            Detail(path=one.kind, message=f"belongs to {profile_ref(taken[one.node_id])}")
-            for one in found
+            Detail(path=path, message=f"belongs to {profile_ref(taken[one.node_id])}")
+            for one, path in found.items()
             if one.node_id in taken
         ]
         if details:
             raise ApiError(409, "conflict", "A profile with this identifier exists: change it with PUT.", details)
+
+    async def _refuse_other_users(self, workspace_id: str, found: Mapping[Identifier, str], profile: UUID) -> None:
+        if not found:
+            return
+        taken = await self._reading.profiles_of(workspace_id, [one.node_id for one in found])
+        records = await self._reading.records(workspace_id, {profile, *taken.values()})
+        owners = {node: records[owner] for node, owner in taken.items() if owner != profile and owner in records}
+        refuse_other_users(found, records.get(profile), owners)
 
     async def _profile_id(self, workspace_id: str, ref: str) -> UUID:
         profile = (await self.resolve_facet(workspace_id, [ref])).get(ref)
@@ -222,6 +231,24 @@ async def _segments(request: Request, workspace_id: str, ids: Sequence[UUID]) ->
     """Segment ids per profile, where a service offers them."""
     facet = request.app.state.facets.get("segments")
     return {} if facet is None else await facet(workspace_id, ids)
+
+
+def _fields(found: Iterable[Identifier], *kinds: str) -> dict[str, str]:
+    """The first identifier of each of these kinds, as an event has it in a field of its own."""
+    fields: dict[str, str] = {}
+    for one in found:
+        if one.kind in kinds:
+            fields.setdefault(one.kind, one.value)
+    return fields
+
+
+def _said(body: ProfileBody, found: Iterable[Identifier], fields: Mapping[str, str]) -> dict[str, Any]:
+    """What a body says, with the identifiers that have no field of their own."""
+    others = [one for one in found if fields.get(one.kind) != one.value]
+    context: dict[str, Any] = {"externalIds": external_entries(others)} if others else {}
+    if body.consent:
+        context["consent"] = {"categoryPreferences": body.consent}
+    return {"traits": body.traits(), "context": context}
 
 
 def _pending(response: Response, profile: UUID, message_id: str) -> Answer[Pending]:

@@ -169,6 +169,64 @@ async def test_a_change_sets_what_it_names_and_null_removes(api: httpx.AsyncClie
     assert (await api.get(f"/profiles/{made['id']}")).json()["data"]["id"] == data["id"]
 
 
+async def test_a_change_that_names_another_persons_identifier_is_a_conflict_and_changes_nobody(
+    api: httpx.AsyncClient,
+) -> None:
+    ada = await create(api, email="ada@shop.io", userId="ada", firstName="Ada")
+    bob = await create(api, email="bob@shop.io", userId="bob", firstName="Bob")
+    for named, path in (
+        ({"userId": "bob"}, "userId"),
+        ({"userId": "nobody-yet"}, "userId"),
+        ({"externalIds": {"userId": "bob", "crm": "7"}}, "externalIds.userId"),
+        ({"attributes": {"email": "bob@shop.io"}}, "attributes.email"),
+    ):
+        body = {**named, "firstName": "Eve", "consent": {"email": True}}
+        answer = await api.put("/profiles/email:ada@shop.io", json=body)
+        assert answer.status_code == 409, answer.text
+        (detail,) = answer.json()["error"]["details"]
+        assert detail["path"] == path and "user id" in detail["message"]
+        assert (bob["id"] in detail["message"]) is ("bob" in str(named))
+    for made in (ada, bob):
+        assert (await api.get(f"/profiles/{made['id']}")).json()["data"] == made
+    same = await api.put("/profiles/email:ada@shop.io", json={"userId": "ada", "email": "ada@shop.io"})
+    assert same.status_code == 200
+
+
+async def test_a_change_that_meets_another_persons_new_identifier_on_its_way_stays_with_its_profile(
+    api: httpx.AsyncClient, log: MemoryLog, pool: Pool
+) -> None:
+    ada = await create(api, userId="ada")
+    await create(api, userId="bob", firstName="Bob")
+    named = {"profile_id": ada["id"], "user_id": "bob", "channel": "api"}
+    await settled(log, pool, event("identify", 9000, traits={"firstName": "Ada"}, **named))
+    names = [(await api.get(f"/profiles/user_id:{one}")).json()["data"]["attributes"] for one in ("ada", "bob")]
+    assert [one["firstName"] for one in names] == ["Ada", "Bob"]
+
+
+async def test_every_identifier_of_a_body_becomes_the_profiles(api: httpx.AsyncClient) -> None:
+    several = {"anonymousIds": ["a1", "a2"], "deviceIds": ["d1"], "emails": ["a@shop.io", "b@shop.io"], "crm": "7"}
+    made = await create(api, externalIds=several, firstName="Eve")
+    assert made["externalIds"] == {
+        "anonymousIds": ["a1", "a2"],
+        "crm": ["7"],
+        "deviceIds": ["d1"],
+        "email": "a@shop.io",
+        "emails": ["a@shop.io", "b@shop.io"],
+    }
+    changed = await api.put("/profiles/anonymous_id:a2", json={"externalIds": {"userId": 42, "anonymousIds": ["a3"]}})
+    assert changed.status_code == 200, changed.text
+    found = changed.json()["data"]
+    assert (found["externalIds"]["userId"], found["externalIds"]["anonymousIds"]) == ("42", ["a1", "a2", "a3"])
+    assert found["attributes"]["firstName"] == "Eve"
+
+
+async def test_two_user_ids_are_not_one_profile(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/profiles", json={"userId": "ada", "externalIds": {"userId": "bob"}})
+    assert answer.status_code == 409
+    assert [detail["path"] for detail in answer.json()["error"]["details"]] == ["externalIds.userId"]
+    assert (await api.get("/profiles/user_id:ada")).status_code == 404
+
+
 async def test_an_erased_profile_is_gone_by_every_identifier_and_stays_gone(
     api: httpx.AsyncClient, log: MemoryLog, pool: Pool
 ) -> None:
@@ -348,12 +406,19 @@ async def test_another_workspace_sees_nothing_and_a_token_without_pii_sees_masks
     assert masked.json()["data"]["attributes"]["country"] == "GB"
 
 
-async def test_a_change_that_nobody_resolves_in_time_is_answered_as_pending(door: Pool) -> None:
+async def test_a_change_that_nobody_resolves_in_time_is_answered_as_pending(door: Pool, pool: Pool) -> None:
     reads = ProfileReads(door, SystemClock())
-    writes = ProfileWrites(MemoryLog(), reads, SystemClock(), 0.05)
+    log = MemoryLog()
+    writes = ProfileWrites(log, reads, SystemClock(), 0.05)
     app = application(IdentityApi(reads, writes, Spelling(), "USD"))
     headers = {"Authorization": "Bearer demo"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door", headers=headers) as client:
-        answer = await client.post("/profiles", json={"email": "a@shop.io"})
-    assert answer.status_code == 202
-    assert answer.json()["data"]["status"] == "pending" and answer.json()["data"]["id"].startswith("profile-")
+        body = {"firstName": "Eve", "externalIds": {"anonymousIds": ["a1", "a2", "a3"], "emails": ["a@shop.io"]}}
+        answer = await client.post("/profiles", json=body)
+        assert answer.status_code == 202
+        assert answer.json()["data"]["status"] == "pending"
+        await Worker(log, pool).consumer.drain()
+        made = (await client.get("/profiles/anonymous_id:a1")).json()["data"]
+    # the id that was told is that of the profile that came to be
+    assert made["id"] == answer.json()["data"]["id"]
+    assert (made["attributes"]["firstName"], made["externalIds"]["anonymousIds"]) == ("Eve", ["a1", "a2", "a3"])
