@@ -1,16 +1,11 @@
 """What each node of a profile was told about consent -> what is allowed: a merge never allows more."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
-from uuid import UUID
-
-from cdp_identity.traits import Register
-from cdp_schemas.consent import PURPOSES_KEPT
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from cdp_identity.traits import EXPLICIT, Register, Span, value_key
+from cdp_schemas.consent import PURPOSES_KEPT
 
 JoinedAt = Callable[[UUID, UUID], int | None]
 _YES: Final = value_key(True)
@@ -30,11 +25,41 @@ def read(states: Mapping[UUID, Mapping[str, Register]], joined_at: JoinedAt) -> 
     A refusal of one node holds for all, until somebody grants the purpose later than the refusal **and** later than
     the two nodes became one profile. A purpose that nobody spoke about is missing, which allows nothing.
     """
-    spoken: dict[str, list[tuple[UUID, Granted]]] = {}
+    spoken: dict[str, list[tuple[UUID, Register]]] = {}
     for node, registers in states.items():
         for purpose, register in registers.items():
-            spoken.setdefault(purpose, []).append((node, held(register)))
-    return {purpose: _strictest(said, joined_at) for purpose, said in sorted(spoken.items())}
+            spoken.setdefault(purpose, []).append((node, register))
+    answers = {}
+    for purpose, said in sorted(spoken.items()):
+        agreed = agreements(register for _, register in said)
+        answers[purpose] = _strictest([(node, held(register, agreed)) for node, register in said], joined_at)
+    return answers
+
+
+def agreements(registers: Iterable[Register]) -> dict[int, int]:
+    """When each emitter said yes last, to whichever node: a device has one mind before and after its person logs in."""
+    found: dict[int, int] = {}
+    for register in registers:
+        for emitter, spans in register.said.items():
+            if _YES in spans:
+                found[emitter] = max(spans[_YES][1], found.get(emitter, spans[_YES][1]))
+    return found
+
+
+def held(register: Register, agreed: Mapping[int, int]) -> Granted:
+    """What one node was told: among emitters the latest change holds, of two at the same time the refusal.
+
+    A register knows when an emitter said yes and no first and last, not how often it changed its mind between. Where
+    that leaves open when it last did, a refusal is as late as it can be and a grant as early: no withdrawal is lost.
+    """
+    answers = (_answer(emitter, spans, agreed.get(emitter)) for emitter, spans in register.said.items())
+    return max(answers, key=lambda one: (one.since, not one.granted))
+
+
+def statements(register: Register | None, emitter: int) -> list[tuple[int, bool]]:
+    """What is known of what an emitter said: when (µs) and whether it granted, in no order."""
+    spans = {} if register is None else register.said.get(emitter, {})
+    return [(moment, key == _YES) for key, span in spans.items() for moment in span]
 
 
 def fitting(registers: dict[str, Register], known: Collection[str]) -> dict[str, Register]:
@@ -45,7 +70,8 @@ def fitting(registers: dict[str, Register], known: Collection[str]) -> dict[str,
 
     def rank(purpose: str) -> tuple[bool, bool, int, str]:
         register = registers[purpose]
-        return bool(register.held().value), purpose not in known, register.since(), purpose
+        answer = held(register, agreements([register]))
+        return answer.granted, purpose not in known, register.since(), purpose
 
     return {purpose: registers[purpose] for purpose in sorted(registers, key=rank)[:PURPOSES_KEPT]}
 
@@ -56,30 +82,16 @@ def strictest(answers: Mapping[str, bool], most: int = PURPOSES_KEPT) -> dict[st
         return dict(answers)
     kept = sorted(answers, key=lambda purpose: (answers[purpose], purpose))[:most]
     return {purpose: answers[purpose] for purpose in sorted(kept)}
-def held(register: Register) -> Granted:
-    """What one node was told: among emitters the latest change holds, of two at the same time the refusal.
-
-    A register knows when an emitter said yes and no first and last, not how often it changed its mind between. Where
-    that leaves open when it last did, a refusal is as late as it can be and a grant as early: no withdrawal is lost.
-    """
-    answers = (_answer(emitter, spans) for emitter, spans in register.said.items())
-    return max(answers, key=lambda one: (one.since, not one.granted))
 
 
-def statements(register: Register | None, emitter: int) -> list[tuple[int, bool]]:
-    """What is known of what an emitter said: when (µs) and whether it granted, in no order."""
-    spans = {} if register is None else register.said.get(emitter, {})
-    return [(moment, key == _YES) for key, span in spans.items() for moment in span]
-
-
-def _answer(emitter: int, spans: Mapping[int, Span]) -> Granted:
+def _answer(emitter: int, spans: Mapping[int, Span], agreed: int | None) -> Granted:
     yes, no = spans.get(_YES), spans.get(_NO)
     if no is None or (yes is not None and yes[1] > no[1]):
         first, last = spans[_YES]
         since = first if no is None else max(first, no[1])
         return Granted(True, last if emitter == EXPLICIT else since)
     first, last = no
-    came_back = yes is not None and first <= yes[1]
+    came_back = agreed is not None and first <= agreed
     return Granted(False, last if emitter == EXPLICIT or came_back else first)
 
 
