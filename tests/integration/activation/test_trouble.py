@@ -162,6 +162,19 @@ async def test_dead_credentials_rest_the_destination_until_others_are_entered(wo
     assert await extern_ids(world) == refs([ada])
 
 
+async def test_a_kept_token_that_cannot_be_sent_is_told_nowhere(world: World) -> None:
+    # as it was entered before such tokens were refused
+    destination = await world.destination(token="canary-token-4711 ")
+    await world.audience(destination)
+    async with world.working():
+        await world.enter(world.person("ada"))
+        await until(lambda: _paused(world, "connections", "misconfigured"))
+    tables = ("deliveries", "connections", "destinations")
+    kept = [await world.rows(f"SELECT * FROM activation.{table}") for table in tables]
+    told = [bytes(row["message"]) for row in await world.rows("SELECT message FROM activation.outbox")]
+    assert "the request cannot be written" in str(kept) and "canary" not in str((kept, told))
+
+
 async def _paused(world: World, table: str, kind: str) -> bool:
     rows = await world.rows(f"SELECT paused_class FROM activation.{table} WHERE workspace_id = %s", [world.workspace])
     return [row["paused_class"] for row in rows] == [kind]

@@ -51,6 +51,13 @@ def test_text_that_could_break_a_header_is_refused(value) -> None:
     assert [fault.path for fault in checked(fields, {"accessToken": value})[1]] == ["accessToken"]
 
 
+@pytest.mark.parametrize("value", ["EAAB ", " EAAB", "EAAB\u00a0", "EAAB\u200b1", "EAAB\u00fc", "  "])
+def test_a_secret_that_no_header_takes_is_refused_without_being_repeated(value: str) -> None:
+    for name, secret in (("facebook_custom_audiences", "accessToken"), ("webhook", "secret")):
+        (fault,) = checked(DESTINATIONS[name].entry.credentials, {secret: value})[1]
+        assert fault.path == secret and "ASCII, without a blank" in fault.message and "EAAB" not in fault.message
+
+
 def test_a_fingerprint_ignores_order_and_what_nobody_is_told() -> None:
     one = profile_of(
         UUID(int=1), 1, {"email": ["b", "a"], "x": []}, {"firstName": "A", "visits": 3}, {"tracking": True}

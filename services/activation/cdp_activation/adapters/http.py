@@ -19,6 +19,7 @@ _BEFORE: Final = (
     *(httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout, httpcore.UnsupportedProtocol),
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol),
 )
+_UNWRITABLE: Final = (httpcore.LocalProtocolError, httpx.LocalProtocolError, UnicodeError)
 
 
 class HttpCalls:
@@ -41,6 +42,10 @@ class HttpCalls:
                 return await self._exchange(request)
         except ForbiddenTarget as error:
             raise CallFailed(str(error), sent=False, forbidden=True) from error
+        except _UNWRITABLE:
+            # the error quotes what could not be written, such as a header with a token: it must not be told on
+            reason = "the request cannot be written: its address or a credential holds what HTTP does not allow"
+            raise CallFailed(reason, sent=False, forbidden=True) from None
         except _BEFORE as error:
             raise CallFailed(f"no connection: {_said(error)}", sent=False) from error
         except (httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:

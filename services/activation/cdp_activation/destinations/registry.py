@@ -96,6 +96,8 @@ def _fault(field: SettingField, value: Any) -> str | None:
         return "must be text"
     if len(value) > 4096 or any(ord(c) < 32 or ord(c) == 127 for c in value):
         return "must be at most 4096 printable characters"
+    if field.type == "secret" and (not value.isascii() or value != value.strip()):
+        return "must be letters, digits and signs of ASCII, without a blank at either end"
     if field.choices and value not in field.choices:
         return f"must be one of {', '.join(field.choices)}"
     if field.pattern and not re.fullmatch(field.pattern, value):
