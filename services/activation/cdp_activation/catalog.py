@@ -15,6 +15,10 @@ class NameTaken(Exception):
     """Another object of this kind in the workspace has the name."""
 
 
+class ChangedMeanwhile(Exception):
+    """It is not as it was read any more; nothing was done."""
+
+
 class StillThere(Exception):
     """Members are at the destination; what was asked would leave them there for ever. The message says how many."""
 
@@ -164,13 +168,17 @@ class DestinationStore(Protocol):
     async def of_type(self, workspace_id: str, type_name: str) -> list[Destination]: ...
 
     async def update(self, workspace_id: str, changed: Destination, credentials: Mapping[str, Any] | None) -> None:
-        """Settings or credentials that changed end a pause and a rest. Raises NameTaken."""
+        """Settings or credentials that changed end a pause and a rest. Raises NameTaken.
+
+        Raises ChangedMeanwhile unless the destination is as ``changed`` was made from: credentials that are kept must
+        not come to settings that they were not entered for.
+        """
 
     async def delete(self, workspace_id: str, destination_id: str, *, force: bool) -> bool:
         """False when there is none. Raises StillThere unless forced."""
 
-    async def credentials(self, workspace_id: str, destination_id: str) -> dict[str, Any]:
-        """For a call. Raises CannotOpen."""
+    async def credentials(self, workspace_id: str, destination: Destination) -> dict[str, Any]:
+        """For a call with these very settings. Raises CannotOpen, and ChangedMeanwhile when there are others by now."""
 
     async def resume(self, workspace_id: str, destination_id: str) -> None:
         """Ends a pause: the credentials were seen to work."""

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.service import ActivationApi
 from cdp_activation.settings import ActivationSettings
 from cdp_activation.standin.app import ACCESS_TOKEN, WEBHOOK_SECRET
@@ -29,10 +30,11 @@ class OneToken:
 
 @pytest.fixture
 async def door(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    port = world.standin.url.rpartition(":")[2]
     settings = ActivationSettings(
         postgres_url=world.postgres_url,
         secret_key=SECRET,
-        activation_allowed_hosts=world.standin.url.removeprefix("http://"),
+        activation_allowed_hosts=f"127.0.0.1:{port},localhost:{port}",
     )
     api = ActivationApi(settings)
     app = FastAPI()
@@ -200,6 +202,50 @@ async def test_the_test_tells_what_is_wrong(world: World, door: httpx.AsyncClien
     destination = await made(door, "/destinations", {**hook, "credentials": {"secret": secret}})
     unsigned = (await door.post(f"/destinations/{destination['id']}/test")).json()["data"]
     assert unsigned["outcome"] == "unauthorized"
+
+
+@pytest.mark.parametrize("type_name", ["facebook", "webhook"])
+async def test_kept_credentials_are_sent_nowhere_else(world: World, door: httpx.AsyncClient, type_name: str) -> None:
+    name, path, credentials = {
+        "facebook": ("baseUrl", "", {"accessToken": ACCESS_TOKEN}),
+        "webhook": ("url", "/webhook", {"secret": WEBHOOK_SECRET}),
+    }[type_name]
+    here = {name: f"{world.standin.url}{path}"}
+    there = {name: here[name].replace("127.0.0.1", "localhost")}
+    draft = {"name": "Somewhere", "type": type_name, "settings": here, "credentials": credentials}
+    route = f"/destinations/{(await made(door, '/destinations', draft))['id']}"
+    moved = await door.put(route, json={"settings": there})
+    assert moved.status_code == 422
+    assert [detail["path"] for detail in moved.json()["error"]["details"]] == ["credentials"]
+    kept = await door.put(route, json={"settings": {**here, "batchSize": 7}})
+    assert kept.status_code == 200 and kept.json()["data"]["settings"][name] == here[name]
+    assert (await door.post(f"{route}/test")).json()["data"]["ok"]
+    entered = await door.put(route, json={"settings": there, "credentials": credentials})
+    assert entered.status_code == 200 and entered.json()["data"]["settings"][name] == there[name]
+    assert (await door.post(f"{route}/test")).json()["data"]["ok"]
+
+
+async def test_older_settings_do_not_meet_newer_credentials(
+    world: World, door: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = f"/destinations/{(await made(door, '/destinations', facebook(world)))['id']}"
+    get = PostgresDestinations.get
+    changes = [{"credentials": {"accessToken": "newer"}, "settings": {"baseUrl": f"{world.standin.url}/newer"}}]
+
+    async def overtaken(self: PostgresDestinations, workspace_id: str, destination_id: str) -> Any:
+        seen = await get(self, workspace_id, destination_id)
+        if changes:
+            assert (await door.put(route, json=changes.pop())).status_code == 200
+        return seen
+
+    monkeypatch.setattr(PostgresDestinations, "get", overtaken)
+    renamed = await door.put(route, json={"name": "Renamed"})
+    assert (renamed.status_code, renamed.json()["code"]) == (409, "changed_meanwhile")
+    changes.append({"credentials": {"accessToken": "newest"}})
+    assert (await door.post(f"{route}/test")).status_code == 409
+    now = (await door.get(route)).json()["data"]
+    assert (now["name"], now["settings"]["baseUrl"]) == ("Facebook", f"{world.standin.url}/newer")
+    assert await world.standin.calls() == []
 
 
 async def test_what_is_not_there_is_404_and_what_is_taken_is_409(world: World, door: httpx.AsyncClient) -> None:

@@ -234,10 +234,12 @@ async def test_other_settings_of_a_destination_count_for_everybody_who_is_there(
         assert present is not None
         stricter = {**present.settings, "consentPurposes": ["ads"]}
         await store.update(world.workspace, replace(present, settings=stricter), None)
+        changed = await store.get(world.workspace, destination_id)
+        assert changed is not None
         await world.upkeep().reconcile(flagged=True)
         await until(there(world, bob))
         calls = len(await world.standin.calls())
-        await store.update(world.workspace, replace(present, settings=stricter, name="another name"), None)
+        await store.update(world.workspace, replace(changed, name="another name"), None)
         await world.upkeep().reconcile(flagged=True)
         await world.settled()
     assert len(await world.standin.calls()) == calls

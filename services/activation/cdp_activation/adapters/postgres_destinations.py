@@ -8,11 +8,12 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cdp_activation.adapters.postgres_directory import breaker_of
-from cdp_activation.catalog import Destination, NameTaken, Page, StillThere
+from cdp_activation.catalog import ChangedMeanwhile, Destination, NameTaken, Page, StillThere
 from cdp_runtime.postgres import Pool
 from cdp_runtime.secrets import CannotOpen, SecretBox
 
 _ROW: Final = "workspace_id = %(workspace)s AND destination_id = %(id)s AND deleted_at IS NULL"
+_SAME: Final = f"{_ROW} AND updated_at = %(seen)s"
 _LIST: Final = """
 SELECT *, count(*) OVER () AS total FROM activation.destinations
 WHERE workspace_id = %(workspace)s AND deleted_at IS NULL
@@ -26,12 +27,12 @@ WHERE c.workspace_id = %(workspace)s AND c.destination_id = %(id)s
   AND t.workspace_id = c.workspace_id AND t.destination_id = c.destination_id
   AND (%(sealed)s::bytea IS NOT NULL OR t.settings <> %(settings)s OR t.enabled <> %(enabled)s)
 """
-_UPDATE: Final = """
+_UPDATE: Final = f"""
 UPDATE activation.destinations SET
     name = %(name)s, settings = %(settings)s, enabled = %(enabled)s, credentials = coalesce(%(sealed)s, credentials),
-    paused_class = NULL, paused_reason = NULL, throttled_until = NULL, breaker = '{}', updated_at = now()
-WHERE workspace_id = %(workspace)s AND destination_id = %(id)s AND deleted_at IS NULL
-"""
+    paused_class = NULL, paused_reason = NULL, throttled_until = NULL, breaker = '{{}}', updated_at = now()
+WHERE {_SAME}
+"""  # noqa: S608 constants
 # corrected settings may have been what an audience waited for
 _UNPAUSE: Final = """
 UPDATE activation.connections SET paused_class = NULL, paused_reason = NULL
@@ -95,11 +96,13 @@ class PostgresDestinations:
             "settings": Jsonb(dict(changed.settings)),
             "enabled": changed.enabled,
             "sealed": sealed,
+            "seen": changed.updated_at,
         }
         try:
             async with self._pool.connection() as connection:
                 await connection.execute(_RECHECK, parameters)
-                await connection.execute(_UPDATE, parameters)
+                if (await connection.execute(_UPDATE, parameters)).rowcount == 0:
+                    raise ChangedMeanwhile(changed.name)
                 await connection.execute(_UNPAUSE, parameters)
         except psycopg.errors.UniqueViolation as error:
             raise NameTaken(changed.name) from error
@@ -114,10 +117,13 @@ class PostgresDestinations:
         statement = f"UPDATE activation.destinations SET deleted_at = now(), credentials = %(sealed)s WHERE {_ROW}"  # noqa: S608 constants
         return await self._execute(statement, {**parameters, "sealed": sealed}) > 0
 
-    async def credentials(self, workspace_id: str, destination_id: str) -> dict[str, Any]:
-        statement = f"SELECT credentials FROM activation.destinations WHERE {_ROW}"  # noqa: S608 constants
-        rows = await self._rows(statement, {"workspace": workspace_id, "id": destination_id})
-        return self._box.open(bytes(rows[0]["credentials"]), f"{workspace_id}|{destination_id}") if rows else {}
+    async def credentials(self, workspace_id: str, destination: Destination) -> dict[str, Any]:
+        statement = f"SELECT credentials FROM activation.destinations WHERE {_SAME}"  # noqa: S608 constants
+        parameters = {"workspace": workspace_id, "id": destination.destination_id, "seen": destination.updated_at}
+        rows = await self._rows(statement, parameters)
+        if not rows:
+            raise ChangedMeanwhile(destination.name)
+        return self._box.open(bytes(rows[0]["credentials"]), f"{workspace_id}|{destination.destination_id}")
 
     async def resume(self, workspace_id: str, destination_id: str) -> None:
         statement = f"UPDATE activation.destinations SET paused_class = NULL, paused_reason = NULL WHERE {_ROW}"  # noqa: S608 constants

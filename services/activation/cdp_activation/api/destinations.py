@@ -6,7 +6,13 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Path, Query
 
 from cdp_activation.api import views
-from cdp_activation.api.drafts import changed, destination_credentials, destination_settings, known_type
+from cdp_activation.api.drafts import (
+    addresses_stay,
+    changed,
+    destination_credentials,
+    destination_settings,
+    known_type,
+)
 from cdp_activation.api.models import (
     CatalogEntryView,
     Deleted,
@@ -18,7 +24,7 @@ from cdp_activation.api.models import (
 )
 from cdp_activation.api.paging import next_cursor, page_of
 from cdp_activation.breaker import Breaker
-from cdp_activation.catalog import Destination, DestinationStore, NameTaken, Page, StillThere
+from cdp_activation.catalog import ChangedMeanwhile, Destination, DestinationStore, NameTaken, Page, StillThere
 from cdp_activation.destinations.destination import Config
 from cdp_activation.destinations.registry import DESTINATIONS
 from cdp_activation.outcome import (
@@ -116,18 +122,7 @@ def _writing(routes: APIRouter, parts: DestinationParts) -> None:
     async def put(
         destination_id: DestinationId, body: DestinationChangeBody, principal: Writer
     ) -> Answer[DestinationView]:
-        present = await parts.found(principal, destination_id)
-        settings = body.settings
-        if settings is not None:
-            settings = destination_settings(present.type, settings, parts.policy)
-        credentials = body.credentials
-        if credentials is not None:
-            credentials = destination_credentials(present.type, credentials)
-        wanted = changed(present, name=body.name, settings=settings, enabled=body.enabled)
-        try:
-            await parts.store.update(principal.workspace_id, wanted, credentials)
-        except NameTaken as error:
-            raise _name_taken(error) from error
+        await _change(parts, principal, await parts.found(principal, destination_id), body)
         return await parts.view(principal, destination_id)
 
     @routes.delete("/{destination_id}", summary="Delete a destination and its credentials")
@@ -145,6 +140,25 @@ def _writing(routes: APIRouter, parts: DestinationParts) -> None:
         return Answer(data=Deleted(id=destination_id))
 
 
+async def _change(
+    parts: DestinationParts, principal: Principal, present: Destination, body: DestinationChangeBody
+) -> None:
+    settings, credentials = body.settings, body.credentials
+    if settings is not None:
+        settings = destination_settings(present.type, settings, parts.policy)
+    if credentials is not None:
+        credentials = destination_credentials(present.type, credentials)
+    elif settings is not None:
+        addresses_stay(present, settings)
+    wanted = changed(present, name=body.name, settings=settings, enabled=body.enabled)
+    try:
+        await parts.store.update(principal.workspace_id, wanted, credentials)
+    except NameTaken as error:
+        raise _name_taken(error) from error
+    except ChangedMeanwhile as error:
+        raise _changed_meanwhile(error) from error
+
+
 async def _tested(parts: DestinationParts, principal: Principal, destination: Destination) -> TestAnswer:
     started = parts.clock.monotonic()
     outcome = await _probed(parts, principal, destination)
@@ -158,9 +172,11 @@ async def _tested(parts: DestinationParts, principal: Principal, destination: De
 async def _probed(parts: DestinationParts, principal: Principal, destination: Destination) -> Outcome | CallFailed:
     kind = DESTINATIONS[destination.type]
     try:
-        credentials = await parts.store.credentials(principal.workspace_id, destination.destination_id)
+        credentials = await parts.store.credentials(principal.workspace_id, destination)
     except CannotOpen as error:
         return Unauthorized(str(error))
+    except ChangedMeanwhile as error:
+        raise _changed_meanwhile(error) from error
     config = Config(destination.settings, credentials, {}, parts.region)
     try:
         response = await parts.calls.send(kind.probe(config, parts.clock.now()))
@@ -186,6 +202,11 @@ def _told(outcome: Outcome | CallFailed) -> tuple[Told, str]:
         case CallFailed():
             return "unavailable", str(outcome)
     return "unavailable", outcome.reason
+
+
+def _changed_meanwhile(error: ChangedMeanwhile) -> ApiError:
+    message = f"The destination {str(error)!r} was changed or deleted meanwhile, and nothing was done. Try again."
+    return ApiError(409, "changed_meanwhile", message)
 
 
 def _name_taken(error: NameTaken) -> ApiError:

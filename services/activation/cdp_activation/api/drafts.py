@@ -91,6 +91,17 @@ def destination_credentials(type_name: str, credentials: Mapping[str, Any]) -> d
     return values
 
 
+def addresses_stay(destination: Destination, settings: Mapping[str, Any]) -> None:
+    """Kept credentials go nowhere but where they were entered for. Raises ApiError 422."""
+    moved = [
+        field.name
+        for field in settings_of(destination.type)
+        if field.type == "url" and settings.get(field.name) != destination.settings.get(field.name)
+    ]
+    if moved:
+        raise invalid([_fault("credentials", f"must be entered again with another {', '.join(moved)}")])
+
+
 def known_type(type_name: str) -> str:
     """The catalog's type for a type or a platform. Raises ApiError 422."""
     found = destination_type(type_name)

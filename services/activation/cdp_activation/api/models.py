@@ -204,7 +204,9 @@ class DestinationChangeBody(Wire):
     model_config = ConfigDict(json_schema_extra={"examples": [{"credentials": {"accessToken": "EAAB..."}}]})
 
     name: Name | None = None
-    settings: Settings | None = Field(None, description="replaces the settings as a whole")
+    settings: Settings | None = Field(
+        None, description="replaces the settings as a whole; another address asks for the credentials again"
+    )
     credentials: dict[str, str] | None = Field(None, description="replaces the credentials as a whole")
     enabled: bool | None = None
 
