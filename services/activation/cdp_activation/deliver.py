@@ -109,10 +109,12 @@ class Deliverer:
         policies = self._policies
         line = Line(state, DESTINATIONS[state.type], ports, policy=policies.breaker, phone_region=policies.phone_region)
         worked = 1
-        while worked and not self._stopping and self._ports.holdings.healthy():
+        while worked and not self._stopping:
             worked = 0
             for connection in await self._ports.directory.connections(key):
                 if self._stopping or line.blocked(self._ports.clock.now()) is not None:
+                    return
+                if not await self._ports.holdings.healthy(key):
                     return
                 if connection.replace_session is not None and connection.paused_class is None:
                     worked += await self._replacement.run(line, connection)

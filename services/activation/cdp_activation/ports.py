@@ -183,5 +183,5 @@ class Holdings(Protocol):
 
     async def let_go(self, key: DestinationKey) -> None: ...
 
-    def healthy(self) -> bool:
+    async def healthy(self, key: DestinationKey) -> bool:
         """False when what was held may be held by another by now."""

@@ -1,5 +1,7 @@
 """Destinations held by this process, as advisory locks of one Postgres session: they end with the process."""
 
+import asyncio
+
 import psycopg
 
 from cdp_activation.ledger import DestinationKey
@@ -11,13 +13,9 @@ class PostgresHoldings:
     def __init__(self, url: str) -> None:
         self._url = url
         self._session: psycopg.AsyncConnection | None = None
-
-    async def start(self) -> None:
-        """Opens the session; again after it broke. Raises psycopg.OperationalError while Postgres is away."""
-        await self.stop()
-        self._session = await psycopg.AsyncConnection.connect(
-            self._url, autocommit=True, application_name="activation-holdings", connect_timeout=3
-        )
+        self._connecting = asyncio.Lock()
+        # a lock ends with the session it was taken in, whichever is open by then
+        self._held: dict[DestinationKey, psycopg.AsyncConnection] = {}
 
     async def stop(self) -> None:
         session, self._session = self._session, None
@@ -25,18 +23,39 @@ class PostgresHoldings:
             await session.close()
 
     async def hold(self, key: DestinationKey) -> bool:
-        if self._session is None or self._session.closed:
-            await self.start()
-        return bool(await self._ask("SELECT pg_try_advisory_lock(hashtextextended(%s, 6262))", key))
+        session = await self._open()
+        statement = "SELECT pg_try_advisory_lock(hashtextextended(%s, 6262))"
+        row = await (await session.execute(statement, [_name(key)])).fetchone()
+        if row is None or not row[0]:
+            return False
+        self._held[key] = session
+        return True
 
     async def let_go(self, key: DestinationKey) -> None:
-        if self._session is not None and not self._session.closed:
-            await self._ask("SELECT pg_advisory_unlock(hashtextextended(%s, 6262))", key)
+        session = self._held.pop(key, None)
+        if session is not None and not session.closed:
+            await session.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 6262))", [_name(key)])
 
-    def healthy(self) -> bool:
-        return self._session is not None and not self._session.closed
+    async def healthy(self, key: DestinationKey) -> bool:
+        session = self._held.get(key)
+        if session is None or session.closed:
+            return False
+        try:
+            # a session that the server ended looks open until it is used
+            await session.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
 
-    async def _ask(self, statement: str, key: DestinationKey) -> bool | None:
-        assert self._session is not None
-        row = await (await self._session.execute(statement, ["\x1f".join(key)])).fetchone()
-        return row[0] if row else None
+    async def _open(self) -> psycopg.AsyncConnection:
+        """The session; another after it broke. Raises psycopg.OperationalError while Postgres is away."""
+        async with self._connecting:
+            if self._session is None or self._session.closed:
+                self._session = await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, application_name="activation-holdings", connect_timeout=3
+                )
+            return self._session
+
+
+def _name(key: DestinationKey) -> str:
+    return "\x1f".join(key)
