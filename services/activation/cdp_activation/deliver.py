@@ -4,8 +4,9 @@ import asyncio
 
 import structlog
 
+from cdp_activation.bucket import TokenBucket
 from cdp_activation.destinations.registry import DESTINATIONS
-from cdp_activation.ledger import DestinationKey
+from cdp_activation.ledger import DestinationKey, DestinationState
 from cdp_activation.line import Line, LinePorts
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.replacement import Replacement
@@ -24,6 +25,7 @@ class Deliverer:
         self._rounds = Rounds(ports, policies)
         self._replacement = Replacement(ports, policies)
         self._tasks: dict[DestinationKey, asyncio.Task[None]] = {}
+        self._buckets: dict[DestinationKey, TokenBucket] = {}
         self._again: set[DestinationKey] = set()
         self._awake = asyncio.Event()
         self._stopping = False
@@ -105,9 +107,7 @@ class Deliverer:
         state = await self._ports.directory.destination(key)
         if state is None or not state.ready or state.type not in DESTINATIONS:
             return
-        ports = LinePorts(self._ports.calls, self._ports.directory, self._ports.clock)
-        policies = self._policies
-        line = Line(state, DESTINATIONS[state.type], ports, policy=policies.breaker, phone_region=policies.phone_region)
+        line = self._line(state)
         worked = 1
         while worked and not self._stopping:
             worked = 0
@@ -120,3 +120,23 @@ class Deliverer:
                     worked += await self._replacement.run(line, connection)
                 else:
                     worked += await self._rounds.run(line, connection)
+
+    def _line(self, state: DestinationState) -> Line:
+        return Line(
+            state,
+            DESTINATIONS[state.type],
+            LinePorts(self._ports.calls, self._ports.directory, self._ports.clock),
+            bucket=self._bucket(state),
+            policy=self._policies.breaker,
+            phone_region=self._policies.phone_region,
+        )
+
+    def _bucket(self, state: DestinationState) -> TokenBucket:
+        """As the destination's last task left it. Those that filled again since then are forgotten."""
+        now = self._ports.clock.monotonic()
+        left = self._buckets.items()
+        self._buckets = {key: bucket for key, bucket in left if key in self._tasks or not bucket.is_full(now)}
+        rate = float(state.settings.get("requestsPerSecond") or DESTINATIONS[state.type].entry.requests_per_second)
+        bucket = self._buckets.setdefault(state.key, TokenBucket.full(rate, now))
+        bucket.change(rate, now)
+        return bucket

@@ -50,16 +50,15 @@ class Line:
         destination: Destination,
         ports: LinePorts,
         *,
+        bucket: TokenBucket,
         policy: BreakerPolicy,
         phone_region: str,
     ) -> None:
         self.state, self.destination = state, destination
-        self._ports, self._policy, self._region = ports, policy, phone_region
+        self._ports, self._bucket, self._policy, self._region = ports, bucket, policy, phone_region
         self._breaker = state.breaker
         self._until = state.throttled_until
         self._closed: Unauthorized | None = None
-        rate = float(state.settings.get("requestsPerSecond") or destination.entry.requests_per_second)
-        self._bucket = TokenBucket.full(rate, ports.clock.monotonic())
 
     @property
     def batch_size(self) -> int:

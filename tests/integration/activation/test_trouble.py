@@ -9,8 +9,10 @@ import pytest
 
 from cdp_activation.adapters.http import HttpCalls
 from cdp_activation.breaker import BreakerPolicy
+from cdp_activation.deliver import Deliverer
 from cdp_activation.destinations.destination import HttpRequest, HttpResponse
 from cdp_activation.guard import GuardPolicy
+from cdp_activation.ledger import DestinationKey
 from cdp_activation.profile import Profile
 from cdp_activation.ssrf import TargetPolicy
 from cdp_activation.standin.app import ACCESS_TOKEN
@@ -65,6 +67,44 @@ async def test_a_pause_outlives_the_process(world: World) -> None:
         await world.settled()
     last, first = await world.standin.calls("facebook")
     assert last["at"] - first["at"] >= 3.0
+
+
+class Timed:
+    """A receiver that takes everything; when it was called."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        self.at.append(time.monotonic())
+        return HttpResponse(204, {}, b"")
+
+
+async def test_a_rate_holds_over_many_small_pieces_of_work(world: World) -> None:
+    destination, calls = await world.destination("webhook", requestsPerSecond=100), Timed()
+    await world.audience(destination)
+    async with world.working(calls) as deliverer:
+        await world.enter(world.person("first"))
+        await world.settled()
+        await world.execute(
+            "UPDATE activation.destinations SET settings = settings || '{\"requestsPerSecond\": 2}' "
+            "WHERE destination_id = %s",
+            [destination],
+        )
+        for person in people(world, 6):
+            await world.enter(person)
+            await world.settled()
+        # two at once, and two each second after them
+        assert len(calls.at) == 7 and calls.at[6] - calls.at[1] >= 1.5
+        await world.audience(await world.destination("webhook"), segment="segment-b")
+        await until(lambda: _forgotten(world, deliverer, destination))
+
+
+async def _forgotten(world: World, deliverer: Deliverer, destination: str) -> bool:
+    """Once it could make as many calls as ever, and another is called."""
+    await world.enter(world.person("stranger"), segment="segment-b")
+    await world.exit(world.person("stranger"), segment="segment-b")
+    return DestinationKey(world.workspace, destination) not in deliverer._buckets
 
 
 async def test_a_storm_of_500_ends_with_everybody_there(world: World) -> None:

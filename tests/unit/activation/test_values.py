@@ -92,6 +92,20 @@ def test_a_bucket_never_gives_more_than_its_rate(rate: float, gaps: list[float])
             assert n <= burst + (ended - begun) * rate + 1 + 1e-6
 
 
+@given(st.lists(st.tuples(st.floats(0, 2), st.sampled_from([1.0, 5.0, 100.0])), min_size=1, max_size=60))
+def test_a_changed_rate_counts_from_then_on(steps: list[tuple[float, float]]) -> None:
+    bucket, now, allowed = TokenBucket.full(1.0, 0.0), 0.0, 1.0
+    for gap, rate in steps:
+        now += gap
+        allowed = min(allowed + gap * bucket.per_second, max(1.0, bucket.per_second))
+        bucket.change(rate, now)
+        allowed = min(allowed, max(1.0, rate)) - 1.0
+        wait = bucket.take(now)
+        now, allowed = now + wait, allowed + wait * rate
+        assert wait <= 1.0 / rate + 1e-6 and allowed >= -1e-6
+    assert not bucket.is_full(now) and bucket.is_full(now + 1.0 + 1.0 / bucket.per_second)
+
+
 def test_forms_with_other_cells_go_in_other_calls_and_each_row_keeps_its_index() -> None:
     rows = [claimed(profile_id=UUID(int=n)) for n in range(7)]
     members = [(row.entry, {"A": str(n)} if n % 2 else {"A": str(n), "B": ""}) for n, row in enumerate(rows)]
