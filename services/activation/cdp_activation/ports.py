@@ -158,13 +158,13 @@ class SweepStore(Protocol):
         """Of versions that were told: those which ClickHouse has shown for a day at least."""
 
     async def over(self) -> Sequence[ConnectionKey]:
-        """Connections of deleted audiences at which nobody is held any more."""
+        """Connections of deleted destinations, and those of deleted audiences at which nobody is held any more."""
 
     async def forget(self, key: ConnectionKey, limit: int) -> int:
         """Deletes so many of its rows, and with the last of them the connection; returns how many."""
 
     async def backlog(self) -> Sequence[tuple[str, int, float]]:
-        """Type of destination, rows pending, age in seconds of the oldest."""
+        """Type of destination, rows pending, age in seconds of the oldest; nothing of deleted destinations."""
 
 
 class Outbox(Protocol):

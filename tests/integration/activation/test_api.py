@@ -1,5 +1,6 @@
 """The routers over real Postgres and the stand-in, behind the front door's own error answers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +9,9 @@ import pytest
 from fastapi import FastAPI
 
 from cdp_activation.adapters.postgres_destinations import PostgresDestinations
+from cdp_activation.adapters.postgres_ledger import reconcile_in
+from cdp_activation.adapters.postgres_sweep import PostgresSweep
+from cdp_activation.ledger import ConnectionKey
 from cdp_activation.service import ActivationApi
 from cdp_activation.settings import ActivationSettings
 from cdp_activation.standin.app import ACCESS_TOKEN, WEBHOOK_SECRET
@@ -314,6 +318,54 @@ async def test_a_deleted_audience_is_forgotten_with_its_last_member(world: World
         await world.settled()
     await world.upkeep().reconcile(flagged=False)
     assert await ledger() == {kept["id"]}
+
+
+async def test_a_deleted_destination_leaves_nothing_in_the_ledger(world: World, door: httpx.AsyncClient) -> None:
+    async def backlog() -> int:
+        return sum(pending for _, pending, _ in await PostgresSweep(world.pool).backlog())
+
+    before = await backlog()
+    destination = await made(door, "/destinations", facebook(world))
+    created = await made(door, "/audiences", audience())
+    await world.enter(world.person("ada"))
+    async with world.working():
+        await door.post(f"/audiences/{created['id']}/activate", json={"operation": "add"})
+        await world.upkeep().reconcile(flagged=True)
+        await world.settled()
+    await world.enter(world.person("bob"))
+    route = f"/destinations/{destination['id']}"
+    assert (await door.delete(route, params={"force": True})).status_code == 200
+    await world.enter(world.person("cyd"))
+    waiting = [row for row in (await world.deliveries()).values() if row["pending"]]
+    assert len(waiting) == 2 and await backlog() == before
+    await world.upkeep().reconcile(flagged=False)
+    await world.enter(world.person("dan"))
+    assert await world.deliveries() == {} and await world.connections(destination["id"]) == []
+    assert (await door.get(f"/audiences/{created['id']}")).json()["data"]["members"] == 4
+
+
+async def test_who_becomes_a_member_while_a_destination_is_forgotten_is_forgotten_too(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    destination = await world.destination()
+    key = ConnectionKey(world.workspace, await world.audience(destination), destination)
+    await world.enter(world.person("ada"))
+    assert (await door.delete(f"/destinations/{destination}")).status_code == 200
+    async with world.pool.connection() as entering:
+        await entering.execute(
+            "INSERT INTO activation.memberships (workspace_id, segment_id, profile_id, sequence, member) "
+            "VALUES (%s, 'segment-a', %s, 1, true)",
+            [world.workspace, world.person("bob").profile_id],
+        )
+        assert await reconcile_in(entering, key, limit=10) == 1
+        forgetting = asyncio.create_task(PostgresSweep(world.pool).forget(key, 10))
+        await until(lambda: _one_waits(world))
+    assert await forgetting == 2
+    assert await world.deliveries() == {} and await world.connections(destination) == []
+
+
+async def _one_waits(world: World) -> bool:
+    return bool(await world.rows("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
 
 
 async def test_lists_page_without_gap_or_repeat(world: World, door: httpx.AsyncClient) -> None:

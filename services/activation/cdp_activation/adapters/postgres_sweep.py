@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
+from cdp_activation.adapters import sql
 from cdp_activation.ledger import ConnectionKey
 from cdp_runtime.postgres import Pool
 
@@ -22,10 +23,11 @@ _TOLD_BEFORE: Final = "DELETE FROM activation.told_versions WHERE told_on < curr
 _OVER: Final = """
 SELECT c.workspace_id, c.audience_id, c.destination_id
 FROM activation.connections c JOIN activation.audiences a USING (workspace_id, audience_id)
-WHERE a.deleted_at IS NOT NULL AND NOT c.active AND NOT c.reconcile AND NOT EXISTS (
+JOIN activation.destinations t USING (workspace_id, destination_id)
+WHERE t.deleted_at IS NOT NULL OR (a.deleted_at IS NOT NULL AND NOT c.active AND NOT c.reconcile AND NOT EXISTS (
     SELECT FROM activation.deliveries d
     WHERE d.workspace_id = c.workspace_id AND d.destination_id = c.destination_id AND d.audience_id = c.audience_id
-      AND (d.desired OR d.pending OR d.sent IS NOT NULL))
+      AND (d.desired OR d.pending OR d.sent IS NOT NULL)))
 """
 _ROW: Final = "workspace_id = %(workspace)s AND destination_id = %(destination)s AND audience_id = %(audience)s"
 _FORGET: Final = f"""
@@ -37,7 +39,7 @@ _BACKLOG: Final = """
 SELECT t.type, count(d.profile_id) AS pending,
        coalesce(extract(epoch FROM now() - min(d.changed_at)), 0)::float AS oldest
 FROM activation.destinations t LEFT JOIN activation.deliveries d
-  ON d.workspace_id = t.workspace_id AND d.destination_id = t.destination_id AND d.pending
+  ON d.workspace_id = t.workspace_id AND d.destination_id = t.destination_id AND d.pending AND t.deleted_at IS NULL
 GROUP BY t.type
 """
 
@@ -73,6 +75,8 @@ class PostgresSweep:
 
     async def forget(self, key: ConnectionKey, limit: int) -> int:
         async with self._pool.connection() as connection:
+            # of a deleted destination somebody may still become a member at this moment
+            await connection.execute(sql.TAKE_TURN, ["\x1f".join(key)])
             forgotten = (await connection.execute(_FORGET, {**_names(key), "limit": limit})).rowcount
             if forgotten < limit:
                 await connection.execute(_DISCONNECT, _names(key))
