@@ -23,7 +23,7 @@ class Deliverer:
     def __init__(self, ports: WorkerPorts, policies: Policies) -> None:
         self._ports, self._policies = ports, policies
         self._rounds = Rounds(ports, policies)
-        self._replacement = Replacement(ports, policies)
+        self._replacement = Replacement(ports, policies, self._rounds)
         self._tasks: dict[DestinationKey, asyncio.Task[None]] = {}
         self._buckets: dict[DestinationKey, TokenBucket] = {}
         self._again: set[DestinationKey] = set()
@@ -59,6 +59,7 @@ class Deliverer:
     async def stop(self, patience_seconds: float = 15.0) -> None:
         """Lets open calls end; what is not recorded by then is sent again by the next worker."""
         self._stopping = True
+        self._replacement.stop()
         self.wake()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks.values(), timeout=patience_seconds)

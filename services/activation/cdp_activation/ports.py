@@ -81,6 +81,9 @@ class Ledger(Protocol):
     async def page(self, key: ConnectionKey, claim: UUID, after: UUID | None, limit: int) -> list[Claimed]:
         """Desired rows in order of profile id, whether due or not, under ``claim``: for replacements."""
 
+    async def leaving(self, key: ConnectionKey, now: datetime, limit: int) -> list[Claimed]:
+        """Due rows of those who may be there and must go for privacy's sake, as they are: claimed by nobody."""
+
     async def write_ahead(
         self, key: ConnectionKey, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
     ) -> Set[UUID]:

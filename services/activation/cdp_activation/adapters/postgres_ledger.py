@@ -52,6 +52,11 @@ class PostgresLedger:
         claimed = [self._claimed(key, row) for row in rows]
         return sorted(claimed, key=lambda row: row.entry.profile_id)
 
+    async def leaving(self, key: ConnectionKey, now: datetime, limit: int) -> list[Claimed]:
+        async with self._pool.connection() as connection:
+            rows = await _rows(connection, sql.LEAVING, {**_names(key), "now": now, "limit": limit})
+        return [self._claimed(key, row) for row in rows]
+
     async def write_ahead(
         self, key: ConnectionKey, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
     ) -> frozenset[UUID]:

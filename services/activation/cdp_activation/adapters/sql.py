@@ -39,13 +39,22 @@ FROM due WHERE d.ctid = due.place
 RETURNING {_CLAIMED}
 """  # noqa: S608
 
+# without a claim: a replacement that is under way has its own on them
+LEAVING: Final = f"""
+SELECT {_CLAIMED} FROM activation.deliveries d
+WHERE {_D_ROW} AND d.pending AND d.priority = 0 AND d.next_attempt_at <= %(now)s AND d.sent IS NOT NULL
+ORDER BY d.next_attempt_at LIMIT %(limit)s
+"""  # noqa: S608
+
+# whoever is not sent with this page, such as a member whose profile is behind, does not count as sent
 PAGE: Final = f"""
 WITH page AS (
     SELECT ctid AS place FROM activation.deliveries
     WHERE {_ROW} AND desired AND profile_id > %(after)s
     ORDER BY profile_id LIMIT %(limit)s FOR UPDATE
 )
-UPDATE activation.deliveries d SET {_CLAIMING}
+UPDATE activation.deliveries d SET {_CLAIMING},
+    outcome = CASE WHEN d.outcome IN ('sending', 'delivered') THEN 'waiting' ELSE d.outcome END
 FROM page WHERE d.ctid = page.place
 RETURNING {_CLAIMED}
 """  # noqa: S608

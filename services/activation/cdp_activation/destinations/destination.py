@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -33,7 +33,11 @@ class SettingField:
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """What the catalog says of a type of destination. ``audience`` are the settings of one audience there."""
+    """What the catalog says of a type of destination. ``audience`` are the settings of one audience there.
+
+    ``replace_window`` is how long a replacement may take there, and nothing else is taken for its audience meanwhile;
+    None where it may take as long as it likes, beside other calls.
+    """
 
     type: str
     name: str
@@ -46,6 +50,7 @@ class CatalogEntry:
     max_rows: int
     requests_per_second: float
     default_purposes: tuple[str, ...]
+    replace_window: timedelta | None = None
     api_version: str = ""
     api_sunset: str = ""
 

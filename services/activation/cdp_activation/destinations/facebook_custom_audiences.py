@@ -3,7 +3,7 @@
 import hmac
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -57,6 +57,7 @@ _ENTRY: Final = CatalogEntry(
     max_rows=10_000,
     requests_per_second=5.0,
     default_purposes=("tracking",),
+    replace_window=timedelta(minutes=90),
     api_version="v26.0",
     api_sunset="",
 )
