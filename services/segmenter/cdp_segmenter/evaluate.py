@@ -62,7 +62,8 @@ class Evaluator:
         everyone = sorted(touched.profiles | touched.gone, key=_number)
         changed = 0
         for some in map(frozenset, in_parts(everyone, IDS_PER_QUERY)):
-            changed += await self._some(replace(touched, profiles=some & touched.profiles, gone=some & touched.gone))
+            part = replace(touched, profiles=some & touched.profiles, gone=some & touched.gone)
+            changed += await self._some(part, touched.gone)
         return changed
 
     async def part(
@@ -84,14 +85,14 @@ class Evaluator:
         self._measure("full", started, found)
         return definitions
 
-    async def _some(self, touched: Touched) -> int:
+    async def _some(self, touched: Touched, all_gone: frozenset[UUID]) -> int:
         started = self._clock.monotonic()
         async with self._ledger.session(touched.workspace_id) as session:
             definitions = await session.definitions()
             if not definitions.by_id:
                 return 0
             now = self._clock.now()
-            found = await self._gone(session, definitions, touched, now) if touched.gone else []
+            found = await self._gone(session, definitions, touched, all_gone, now) if touched.gone else []
             await session.apply(found)
             ids = tuple(sorted(touched.profiles - touched.gone, key=_number))
             if ids:
@@ -140,18 +141,18 @@ class Evaluator:
         return known[1], known[2]
 
     async def _gone(
-        self, session: Session, definitions: Definitions, touched: Touched, now: datetime
+        self, session: Session, definitions: Definitions, touched: Touched, all_gone: frozenset[UUID], now: datetime
     ) -> list[MembershipsChanged]:
         """Those who went leave every segment; a manual membership goes on with the profile they were merged into."""
         before = await session.of_profiles(sorted(touched.gone))
-        survivors = await self._survivors(touched)
+        survivors = await self._survivors(touched, all_gone)
         manual = definitions.manual()
         heirs = {
             Place(place.segment_id, survivors[place.profile_id])
             for place, sequence in before.items()
             if is_member(sequence) and place.segment_id in manual and place.profile_id in survivors
         }
-        known = await session.of_profiles(sorted({heir.profile_id for heir in heirs} - touched.gone))
+        known = await session.of_profiles(sorted({heir.profile_id for heir in heirs}))
         inherited = {place: sequence for place, sequence in known.items() if place in heirs}
         erased = {place: sequence for place, sequence in before.items() if place.profile_id not in survivors}
         merged = {place: sequence for place, sequence in before.items() if place not in erased}
@@ -162,12 +163,16 @@ class Evaluator:
             *changes(erased, (), versions, replace(merge, cause="erased"), touched.workspace_id),
         ]
 
-    async def _survivors(self, touched: Touched) -> dict[UUID, UUID]:
-        """Merged profile -> where it lives on in the end. The store is asked for those of whom no message told."""
-        into = {one: touched.merged_into[one] for one in touched.gone if one in touched.merged_into}
-        if untold := sorted(touched.gone - into.keys()):
+    async def _survivors(self, touched: Touched, all_gone: frozenset[UUID]) -> dict[UUID, UUID]:
+        """Merged profile -> where it lives on in the end; who ended with somebody who is gone too lives on nowhere.
+
+        The store is asked for those of whom no message told.
+        """
+        into = dict(touched.merged_into)
+        if untold := sorted({_end(one, into) for one in touched.gone} & all_gone):
             into.update(await self._crowd.survivors(touched.workspace_id, untold))
-        return {one: _end(one, into) for one in into}
+        ends = {one: _end(one, into) for one in touched.gone}
+        return {one: end for one, end in ends.items() if end not in all_gone}
 
     def _measure(self, kind: str, started: float, found: Sequence[MembershipsChanged]) -> None:
         SEGMENTER_EVALUATION_SECONDS.labels(kind).observe(self._clock.monotonic() - started)

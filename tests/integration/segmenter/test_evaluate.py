@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_events
 
+from cdp_schemas.profiles import ProfilesRecorded
 from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter import evaluate
 from cdp_segmenter.api_models import segment_view
@@ -15,6 +16,7 @@ from cdp_segmenter.membership import Place, is_member
 from cdp_segmenter.ports import OutOfStep
 from cdp_segmenter.rules import nodes
 from cdp_segmenter.rules.check import InvalidRule
+from cdp_segmenter.stream import together
 
 from .conftest import Room
 
@@ -149,6 +151,44 @@ async def test_a_manual_membership_follows_somebody_who_was_merged_twice_while_a
     assert await room.members(chosen) == {ADA.profile_id}
     exits = {(c.profile_id, c.cause) for c in await room.told() if c.change == "exited"}
     assert exits == {(BOB.profile_id, "merge"), (zoe, "erased")}
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["both were members", "only the merged one was"])
+@pytest.mark.parametrize("at_once", [1, 100], ids=["in two evaluations", "in one"])
+async def test_nobody_inherits_for_somebody_erased_at_once(
+    room: Room, both: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "IDS_PER_QUERY", at_once)
+    await room.knows(ADA, BOB)
+    chosen = await room.segment(None, type_="manual")
+    ada, bob = ADA.profile_id, BOB.profile_id
+    await room.desk.change_members(room.workspace, chosen, [bob, ada] if both else [bob], inside=True)
+    await room.move(bob, ada)
+    await room.erase(bob)
+    await room.erase(ada)
+    merged = ProfilesRecorded(room.workspace, [ada], room.clock.now(), gone=[bob], merged_into={bob: ada})
+    erased = ProfilesRecorded(room.workspace, [], room.clock.now(), gone=[ada])
+    for touched in together([merged, erased]):
+        await room.evaluator.touched(touched)
+    assert await room.members(chosen) == set()
+    exits = {(c.profile_id, c.cause) for c in await room.told() if c.change == "exited"}
+    assert exits == {(bob, "erased"), *([(ada, "erased")] if both else [])}
+
+
+async def test_somebody_merged_into_one_of_another_evaluation_lives_on_with_the_last(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who went on from there is told, or where no message told it, in the store."""
+    monkeypatch.setattr(evaluate, "IDS_PER_QUERY", 1)
+    await room.knows(ADA, BOB, EVE)
+    chosen = await room.segment(None, type_="manual")
+    ada, bob, eve = ADA.profile_id, BOB.profile_id, EVE.profile_id
+    await room.desk.change_members(room.workspace, chosen, [bob], inside=True)
+    await room.move(eve, ada)
+    await room.erase(bob)
+    await room.erase(eve)
+    await room.touch([ada], gone=[bob, eve], merged_into={bob: eve})
+    assert await room.members(chosen) == {ada}
 
 
 async def test_an_erased_profile_leaves_everything(room: Room) -> None:
