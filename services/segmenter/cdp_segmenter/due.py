@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - every value is bound, every name quoted by `identifier`
-"""Rules and two moments -> the query for the profiles whose answers may differ between them by time alone.
+"""Rules and two moments -> the queries for the profiles whose answers may differ between them by time alone.
 
 A window's end passes over an event, an instant leaves or enters "the last 30 days", another day has gone since the last
 purchase: each is a range of stored instants that follows from the two moments. Filters and counts are left to the
@@ -19,13 +19,21 @@ from cdp_segmenter.rules.compare_sql import instant_of
 from cdp_segmenter.rules.json_sql import trait_column
 from cdp_segmenter.rules.leaves import TIME_COLUMNS, instant_sql, stored_names
 from cdp_segmenter.rules.scope import NODE_PROFILE, aliases_sql
+from cdp_segmenter.rules.short import in_short
 from cdp_segmenter.rules.times import epoch_ms, whole_ms
 
 _DAY_MS: Final = 86_400_000
 
 
-def due_sql(rules: Iterable[Rule], workspace_id: str, since: datetime, now: datetime) -> Statement | None:
-    """Rows ``profile_id`` of those to look at again at ``now`` when all was right at ``since``; None: nobody can be."""
+def due_sql(rules: Sequence[Rule], workspace_id: str, since: datetime, now: datetime) -> list[Statement]:
+    """Rows ``profile_id`` of those to look at again at ``now`` when all was right at ``since``; none: nobody can be."""
+    questions = in_short(
+        rules, lambda some: _due_sql(some, workspace_id, since, now), lambda asked: len(asked.sql) if asked else 0
+    )
+    return [question for question in questions if question is not None]
+
+
+def _due_sql(rules: Iterable[Rule], workspace_id: str, since: datetime, now: datetime) -> Statement | None:
     span = _Span(workspace_id, whole_ms(since), whole_ms(now))
     leaves = list(dict.fromkeys(node for rule in rules for node in walk(rule)))
     events = [condition for leaf in leaves if isinstance(leaf, EventCondition) for condition in _events(span, leaf)]

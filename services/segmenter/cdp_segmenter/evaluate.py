@@ -25,8 +25,9 @@ from cdp_segmenter.definitions import Definition, Definitions
 from cdp_segmenter.membership import Place, Reason, changes, count, is_member, turns
 from cdp_segmenter.ports import Crowd, Ledger, Session
 from cdp_segmenter.rules.columns import Columns
-from cdp_segmenter.rules.decide import Decider
+from cdp_segmenter.rules.decide import Decider, together
 from cdp_segmenter.rules.scope import Scope
+from cdp_segmenter.rules.short import in_short
 from cdp_segmenter.rules.times import epoch_ms, from_epoch_ms
 
 # Questions about some thousands of profiles read most of what there is of a workspace, however many thousands it are.
@@ -55,7 +56,7 @@ class Evaluator:
 
     def __init__(self, ledger: Ledger, crowd: Crowd, clock: Clock) -> None:
         self._ledger, self._crowd, self._clock = ledger, crowd, clock
-        self._deciders: dict[str, tuple[list[Definition], list[str], Decider]] = {}
+        self._deciders: dict[str, tuple[list[Definition], list[str], list[Decider]]] = {}
 
     async def touched(self, touched: Touched) -> int:
         """Looks at these profiles again in every segment; returns how many memberships changed."""
@@ -107,13 +108,13 @@ class Evaluator:
         self, session: Session, definitions: Definitions, scope: Scope, touched: Touched
     ) -> list[MembershipsChanged]:
         """The changes of these profiles, applied; who is about to turn by time alone gets a reminder."""
-        segment_ids, decider = self._decider(scope.workspace_id, definitions)
+        segment_ids, deciders = self._prepared(scope.workspace_id, definitions)
         if not segment_ids:
             return []
         ids = scope.profiles or ()
         inside = await session.inside(ids)
         manual = {one: inside.get(one, 0) for one in definitions.manual()}
-        decided = await self._crowd.decided(decider, scope, manual)
+        decided = together([await self._crowd.decided(decider, scope, manual) for decider in deciders])
         turned = sorted(
             (number, segment_id)
             for segment_id, who in zip(segment_ids, decided.members, strict=True)
@@ -129,7 +130,7 @@ class Evaluator:
         await session.remind({profile_id: from_epoch_ms(ms) for profile_id, ms in near})
         return found
 
-    def _decider(self, workspace_id: str, definitions: Definitions) -> tuple[list[str], Decider]:
+    def _prepared(self, workspace_id: str, definitions: Definitions) -> tuple[list[str], list[Decider]]:
         """The workspace's rules, prepared; made anew when a definition is another one than last time."""
         current = list(definitions.by_id.values())
         known = self._deciders.get(workspace_id)
@@ -137,7 +138,9 @@ class Evaluator:
             if len(self._deciders) >= _PREPARED:
                 self._deciders.pop(next(iter(self._deciders)))
             rules = definitions.rules()
-            known = self._deciders[workspace_id] = (current, list(rules), Decider(Columns(list(rules.values()))))
+            now = self._clock.now()
+            columns = in_short(list(rules.values()), Columns, lambda some: some.longest(now))
+            known = self._deciders[workspace_id] = (current, list(rules), list(map(Decider, columns)))
         return known[1], known[2]
 
     async def _gone(

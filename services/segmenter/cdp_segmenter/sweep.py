@@ -6,6 +6,7 @@ no evaluation has looked at since, and back to where the last one ended: it is t
 
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from cdp_runtime.clock import Clock
 from cdp_runtime.metrics import SEGMENTER_SWEEP_SECONDS, SEGMENTER_SWEPT
@@ -40,8 +41,9 @@ class Sweep:
         async with self._ledger.session(workspace_id, locked=False) as session:
             rules = (await session.definitions()).rules()
         now = self._clock.now()
-        statement = due_sql(rules.values(), workspace_id, since - OVERLAP, now + HORIZON)
-        due = await self._crowd.due(statement) if statement else []
+        due: set[UUID] = set()
+        for question in due_sql(list(rules.values()), workspace_id, since - OVERLAP, now + HORIZON):
+            due.update(await self._crowd.due(question))
         await self._evaluator.touched(Touched(workspace_id, frozenset(due), cause="clock"))
         await self._agenda.swept(workspace_id, now)
         SEGMENTER_SWEPT.inc(len(due))

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_events
@@ -295,6 +296,43 @@ async def test_many_profiles_at_once_and_many_members_by_hand(room: Room, monkey
     assert (await room.desk.get(room.workspace, both)).size == 4200
     preview = await room.desk.preview(room.workspace, "rule-based", {"segment": both, "operator": "not_in"}, 5)
     assert (preview.size, len(preview.sample)) == (300, 5)
+
+
+async def test_more_rules_than_one_question_holds(room: Room) -> None:
+    """As many conditions on products as a few hundred segments have: 400,000 characters."""
+
+    def bought(segment: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "event": "Order Completed",
+                "timeWindow": f"P{1 + number}D",
+                "filters": [
+                    {
+                        "property": "products[]",
+                        "operator": "any",
+                        "where": [
+                            {"property": "category", "operator": "=", "value": f"category {segment}"},
+                            {"property": "price", "operator": ">", "value": number},
+                        ],
+                    }
+                ],
+            }
+            for number in range(30)
+        ]
+
+    order = did("Order Completed", products=[{"category": "category 7", "price": 10}, {"category": "category 20"}])
+    await room.knows(replace(ADA, events=(order,)), BOB)
+    segments = [
+        await room.segment({"operator": "OR", "conditions": bought(number)}, built=False) for number in range(30)
+    ]
+    await room.touch([ADA.profile_id, BOB.profile_id])
+    assert [await room.members(one) for one in segments] == [
+        {ADA.profile_id} if number == 7 else set() for number in range(30)
+    ]
+    await room.knows(replace(BOB, events=(order,)))
+    await room.builder.reconcile(room.workspace)
+    everyone = {ADA.profile_id, BOB.profile_id}
+    assert [await room.members(one) for one in segments] == [everyone if number == 7 else set() for number in range(30)]
 
 
 async def test_a_worker_that_is_out_of_step_writes_nothing(room: Room) -> None:

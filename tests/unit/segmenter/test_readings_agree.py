@@ -215,8 +215,8 @@ def _turns_in_time(rules: list[Rule], profiles: list[Facts], turning: dict[UUID,
 async def _due_in_time(store: ClickHouse, workspace: str, rules: list[Rule], profiles: list[Facts]) -> None:
     """Whoever time alone moves between two moments is due between them."""
     since, now = NOW - MS, NOW + MS
-    statement = due_sql(rules, workspace, since, now)
-    due = set((await store.columns(statement))["profile_id"]) if statement else set()
+    questions = due_sql(rules, workspace, since, now)
+    due = {one for question in questions for one in (await store.columns(question))["profile_id"]}
     for rule in rules:
         moved = {facts.profile_id for facts in profiles if match(rule, facts, since) is not match(rule, facts, now)}
         assert moved <= due, (describe(rule), moved - due)

@@ -16,6 +16,7 @@ from cdp_segmenter.rules.facts import Event, Facts
 from cdp_segmenter.rules.look import Answer, Look
 from cdp_segmenter.rules.nodes import Nodes, events_sql, nodes_of
 from cdp_segmenter.rules.scope import Scope
+from cdp_segmenter.rules.short import in_short
 from cdp_segmenter.rules.sql import Members, members_sql, preview_sql
 from cdp_segmenter.rules.times import from_epoch_ms
 
@@ -43,10 +44,15 @@ class ClickHouseCrowd:
     async def members(self, rules: Sequence[Rule], scope: Scope, manual: Members) -> list[list[UUID]]:
         if not rules:
             return []
-        columns = await self._store.columns(members_sql(rules, scope, manual))
-        profiles = columns["profile_id"]
-        by_rule = zip(*columns["verdicts"], strict=True) if profiles else repeat((), len(rules))
-        return [list(compress(profiles, verdicts)) for verdicts in by_rule]
+        found: list[list[UUID]] = []
+        for some, question in in_short(
+            rules, lambda some: (some, members_sql(some, scope, manual)), lambda asked: len(asked[1].sql)
+        ):
+            columns = await self._store.columns(question)
+            profiles = columns["profile_id"]
+            by_rule = zip(*columns["verdicts"], strict=True) if profiles else repeat((), len(some))
+            found += [list(compress(profiles, verdicts)) for verdicts in by_rule]
+        return found
 
     async def decided(self, decider: Decider, scope: Scope, manual: Mapping[str, int]) -> Decided:
         columns, look = decider.columns, Look(scope)

@@ -71,6 +71,12 @@ class Columns:
         """Whether any rule does."""
         return bool(self.names or self.aggregates)
 
+    def longest(self, at: datetime) -> int:
+        """How long the longest question is, whoever it is about."""
+        scope, nodes = Scope("", at, ()), Nodes("", [], [])
+        questions = (self.profiles(scope), self.events(nodes, at), self.totals(nodes, at))
+        return max(len(question.sql) for question in questions if question is not None)
+
     def profiles(self, scope: Scope) -> Statement:
         """Rows ``profile_id``; ``f0, f1, ...`` of the facts in their order, then ``v0, v1, ...`` of the verdicts.
 

@@ -21,6 +21,14 @@ class Decided:
     next_ms: dict[int, int]
 
 
+def together(parts: Sequence[Decided]) -> Decided:
+    """What was decided about the same profiles by some rules each, in the order of the rules."""
+    next_ms: dict[int, int] = {}
+    for number, ms in (moment for part in parts for moment in part.next_ms.items()):
+        next_ms[number] = min(ms, next_ms.get(number, ms))
+    return Decided([members for part in parts for members in part.members], next_ms)
+
+
 class Decider:
     """A set of rules, prepared once for many looks. Every comparison is made by the code that ``match`` uses."""
 

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - every value is bound, every name quoted by `identifier`
-"""All rules of a workspace -> one ClickHouse query: who is in which segment.
+"""Rules of a workspace -> one ClickHouse query: who is in which segment.
 
 Equal conditions of different segments are asked once. Each source (profiles, a few branches of the events) turns its
 conditions into bits of a few words per profile; the words of all sources are joined by OR; each verdict is a boolean of
