@@ -20,6 +20,7 @@ from cdp_clickhouse.statement import Statement, identifier
 
 T = TypeVar("T")
 Settings = Mapping[str, Any]
+TIMEOUT_S: Final = 120.0  # of one answer, unless a caller wants another
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 15.0
 _TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
@@ -36,7 +37,7 @@ class ClickHouse:
     Array parameters reach a server with default settings up to 128 KiB of text, about 3,000 UUIDs.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 120.0, compress: bool | str = "lz4") -> None:
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, compress: bool | str = "lz4") -> None:
         self._url = url
         self._timeout_s = timeout_s
         self._compress = compress

@@ -145,6 +145,11 @@ SEGMENTER_SWEEP_SECONDS: Final = Histogram(
 )
 SEGMENTER_OUTBOX: Final = Gauge("cdp_segmenter_outbox_messages", "Changes not yet on memberships-changed")
 SEGMENTER_BUILDING: Final = Gauge("cdp_segmenter_building_segments", "Segments that are being built")
+SEGMENTER_REFUSED: Final = Counter(
+    "cdp_segmenter_workspace_refused_total",
+    "Work for one workspace that could not be done and rests: build, end, reconciliation, sweep, moments or requests",
+    ["work"],
+)
 SEGMENTER_UNREADABLE: Final = Counter("cdp_segmenter_records_unreadable_total", "Records that are no message")
 
 # activation

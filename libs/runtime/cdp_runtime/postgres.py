@@ -20,6 +20,7 @@ from cdp_runtime.row_security import FRONT_DOOR_ROLE, WORKSPACE_SETTING
 from cdp_runtime.tenancy import present_workspace
 
 _log = logging.getLogger(__name__)
+_TRANSIENT_STATES = ("25P03", "55P03")  # ended as idle within its transaction, lock not available
 _TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")  # connection, rollback, resources, operator, system
 _CONFINE: Final = sql.SQL("SET ROLE {}").format(sql.Identifier(FRONT_DOOR_ROLE))
 # what people look up lies in memory. At a disk's prices the planner would rather read a hundred thousand entries of a
@@ -47,14 +48,15 @@ class _StatementPool(AsyncConnectionPool[Connection]):
 
 
 def retryable(error: BaseException) -> bool:
-    """True for an outage, a deadlock or a serialisation failure: the same work may succeed later."""
+    """True for an outage, a deadlock, a serialisation failure or a pause too long for the server: the same work may
+    succeed later."""
     if isinstance(error, PoolTimeout | ConnectionError | TimeoutError):
         return True
     if not isinstance(error, psycopg.Error):
         return False
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return error.sqlstate.startswith(_TRANSIENT_CLASSES) or error.sqlstate == "55P03"
+    return error.sqlstate.startswith(_TRANSIENT_CLASSES) or error.sqlstate in _TRANSIENT_STATES
 
 
 async def open_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8) -> Pool:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 import structlog
 
 from cdp_runtime.clock import Clock
 from cdp_schemas.segments import Cause
+from cdp_segmenter.apart import Apart
 from cdp_segmenter.evaluate import Evaluator
 from cdp_segmenter.membership import Reason, changes
 from cdp_segmenter.ports import Agenda, Crowd, Ledger
@@ -27,20 +29,23 @@ class Builder:
     def __init__(self, evaluator: Evaluator, ledger: Ledger, crowd: Crowd, agenda: Agenda, clock: Clock) -> None:
         self._evaluator, self._ledger, self._crowd = evaluator, ledger, crowd
         self._agenda, self._clock = agenda, clock
+        self._builds, self._ends, self._reconciliations = (
+            Apart(work, clock) for work in ("build", "end", "reconciliation")
+        )
 
     async def pending(self) -> int:
         """Builds what was asked for and empties what was deleted; returns how many segments that were."""
-        done = 0
+        deleted: dict[str, list[str]] = {}
         for workspace_id, segment_id in await self._agenda.deleted():
-            await self._empty(workspace_id, segment_id)
-            done += 1
-        for workspace_id, builds in (await self._agenda.building()).items():
-            await self.build(workspace_id, builds)
-            done += len(builds)
-        return done
+            deleted.setdefault(workspace_id, []).append(segment_id)
+        ended = await self._ends.each(deleted, self._empty_all)
+        return ended + await self._builds.each(await self._agenda.building(), self.build)
 
-    async def build(self, workspace_id: str, builds: Mapping[str, int]) -> None:
-        """All profiles through these segments together; then they are ready, unless asked for anew meanwhile."""
+    async def build(self, workspace_id: str, builds: Mapping[str, int]) -> int:
+        """All profiles through these segments together; then they are ready, unless asked for anew meanwhile.
+
+        Returns how many segments that were.
+        """
         started = self._clock.monotonic()
         segment_ids = sorted(builds)
         parts = await self._parts(workspace_id, len(segment_ids))
@@ -51,12 +56,20 @@ class Builder:
         await self._agenda.built(workspace_id, builds, self._clock.now())
         seconds = round(self._clock.monotonic() - started, 2)
         _log.info("segments_built", workspace_id=workspace_id, segments=segment_ids, seconds=seconds)
+        return len(builds)
 
-    async def reconcile(self, workspace_id: str, *, within: float = 0.0) -> None:
+    async def reconcile_all(self, every: float) -> int:
+        """The workspaces that were last reconciled so many seconds ago; returns how many that were."""
+        before = self._clock.now() - timedelta(seconds=every)
+        workspaces = (await self._agenda.workspaces()).items()
+        due = {workspace_id: every for workspace_id, (_, reconciled_at) in workspaces if reconciled_at <= before}
+        return await self._reconciliations.each(due, self.reconcile)
+
+    async def reconcile(self, workspace_id: str, within: float = 0.0) -> int:
         """All profiles through all segments: heals what a lost message would have told.
 
         Nobody waits for it, so it rests after each part to leave the stores to live changes, and takes about ``within``
-        seconds longer for it at most.
+        seconds longer for it at most. Returns that it was one.
         """
         segment_ids = await self._all(workspace_id)
         parts = await self._parts(workspace_id, len(segment_ids))
@@ -67,6 +80,7 @@ class Builder:
             taken = self._clock.monotonic() - started
             await asyncio.sleep(min(_RESTS * taken, within / len(parts)))
         await self._agenda.reconciled(workspace_id, self._clock.now())
+        return 1
 
     async def _all(self, workspace_id: str) -> Sequence[str]:
         async with self._ledger.session(workspace_id) as session:
@@ -83,6 +97,11 @@ class Builder:
             parts *= 2
         width = BUCKETS // parts
         return [(first, first + width - 1) for first in range(0, BUCKETS, width)]
+
+    async def _empty_all(self, workspace_id: str, segment_ids: Sequence[str]) -> int:
+        for segment_id in segment_ids:
+            await self._empty(workspace_id, segment_id)
+        return len(segment_ids)
 
     async def _empty(self, workspace_id: str, segment_id: str) -> None:
         """Everyone exits a deleted segment, so that whoever follows its memberships lets them go."""

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -14,7 +13,7 @@ from cdp_runtime.clock import Clock
 from cdp_runtime.metrics import SEGMENTER_BUILDING, SEGMENTER_OUTBOX
 from cdp_runtime.postgres import retryable
 from cdp_segmenter.build import Builder
-from cdp_segmenter.ports import Agenda, OutOfStep
+from cdp_segmenter.ports import Agenda
 from cdp_segmenter.sweep import Sweep
 
 _log = structlog.get_logger(__name__)
@@ -115,12 +114,8 @@ class Chores:
             await self._pause(min(19 * taken, _LONGEST_REST_SECONDS), self._built)
 
     async def _reconcile(self) -> None:
-        if not self._leads:
-            return
-        for workspace_id, (_, reconciled_at) in (await self._agenda.workspaces()).items():
-            if self._clock.now() - reconciled_at >= timedelta(seconds=self._pace.reconcile):
-                await self._builder.reconcile(workspace_id, within=self._pace.reconcile)
-                self.wake()
+        if self._leads and await self._builder.reconcile_all(self._pace.reconcile):
+            self.wake()
 
     async def _measure(self) -> None:
         SEGMENTER_OUTBOX.set(await self._outbox.size())
@@ -135,7 +130,7 @@ class Chores:
             except Exception as error:
                 if self._stopping.is_set():
                     return
-                if not (retryable(error) or isinstance(error, LogUnavailable | StoreUnavailable | OutOfStep)):
+                if not (retryable(error) or isinstance(error, LogUnavailable | StoreUnavailable)):
                     raise
                 _log.warning("chore_waits", chore=work.__name__, reason=str(error))
                 await self._pause(1.0, self._stopping)

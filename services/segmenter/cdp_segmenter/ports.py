@@ -1,6 +1,6 @@
 """What the segmenter needs of the world, each port by the need of one caller."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -108,14 +108,16 @@ class Agenda(Protocol):
 
     async def reconciled(self, workspace_id: str, at: datetime) -> None: ...
 
-    async def moments(self, until: datetime, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
-        """Workspace -> profiles whose moment has come, and which it is."""
+    async def moments(
+        self, until: datetime, limit: int, but: Collection[str] = ()
+    ) -> Mapping[str, Mapping[UUID, datetime]]:
+        """Workspace -> profiles whose moment has come, and which it is; of none of the workspaces ``but``."""
 
     async def passed(self, workspace_id: str, moments: Mapping[UUID, datetime]) -> None:
         """These were looked at; a moment that was set meanwhile stays."""
 
-    async def requested(self, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
-        """Workspace -> profiles that the API asked to look at again, and when."""
+    async def requested(self, limit: int, but: Collection[str] = ()) -> Mapping[str, Mapping[UUID, datetime]]:
+        """Workspace -> profiles that the API asked to look at again, and when; of none of the workspaces ``but``."""
 
     async def answered(self, workspace_id: str, requests: Mapping[UUID, datetime]) -> None:
         """These requests are done; one that was repeated since stays."""

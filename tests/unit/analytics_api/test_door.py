@@ -80,6 +80,9 @@ def test_an_identifier_enters_the_audit_as_its_node() -> None:
     [
         (StoreUnavailable("away"), 503, "clickhouse_unavailable"),
         (StoreRefused("too slow", 159), 422, "too_heavy"),
+        (StoreRefused("Maximum parse depth exceeded", 167), 422, "too_heavy"),
+        (StoreRefused("AST is too big", 168), 422, "too_heavy"),
+        (StoreRefused("Code: 62. DB::Exception: Max query size exceeded", 62), 422, "too_heavy"),
         (LogUnavailable("away"), 503, "kafka_unavailable"),
         (psycopg.OperationalError("away"), 503, "postgres_unavailable"),
         (PoolTimeout("no connection within 5 s"), 503, "postgres_unavailable"),
@@ -91,7 +94,9 @@ def test_an_outage_names_its_dependency(error: Exception, status: int, code: str
     assert (meant.status, meant.code) == (status, code)
 
 
-@pytest.mark.parametrize("error", [StoreRefused("no such column", 47), psycopg.errors.UndefinedTable("x")])
+@pytest.mark.parametrize(
+    "error", [StoreRefused("no such column", 47), StoreRefused("syntax error", 62), psycopg.errors.UndefinedTable("x")]
+)
 def test_a_wrong_statement_is_a_bug_and_no_outage(error: Exception) -> None:
     assert dependency_error(error) is None
 

@@ -1,11 +1,12 @@
-"""A pool that is still being opened -> nothing of it, when the process stops meanwhile."""
+"""A pool that is still being opened -> nothing of it, when the process stops meanwhile; which failures pass."""
 
 import asyncio
 import socket
 
 import pytest
+from psycopg import errors
 
-from cdp_runtime.postgres import open_pool
+from cdp_runtime.postgres import open_pool, retryable
 
 
 def workers() -> list[str]:
@@ -25,3 +26,9 @@ async def test_opening_that_is_cancelled_leaves_no_worker_behind() -> None:
         with pytest.raises(asyncio.CancelledError):
             await opening
     assert workers() == []
+
+
+def test_a_transaction_that_the_server_ended_may_be_done_again() -> None:
+    assert retryable(errors.IdleInTransactionSessionTimeout("idle for too long"))
+    assert retryable(errors.LockNotAvailable("locked"))
+    assert not retryable(errors.InvalidTransactionState("no transaction"))

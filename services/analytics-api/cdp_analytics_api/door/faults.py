@@ -36,8 +36,9 @@ _CODES: Final = {
     422: "invalid",
     429: "rate_limited",
 }
-# ClickHouse's codes for a question that would take too long, read or return too much
-_TOO_HEAVY: Final = {158, 159, 160, 241, 307, 396}
+# ClickHouse's codes for a question that would take too long, read or return too much, or is itself too deep or too big
+_TOO_HEAVY: Final = {158, 159, 160, 167, 168, 241, 307, 396}
+_SYNTAX: Final = 62  # of a text too long as of one that is wrong
 # a body of a hundred thousand unknown fields gets no answer of that length
 _MOST_DETAILS: Final = 100
 _ROOTS: Final = ("body", "query", "path", "header", "cookie")
@@ -74,7 +75,7 @@ def dependency_error(error: Exception) -> ApiError | None:
     match error:
         case StoreUnavailable():
             return unavailable("clickhouse", f"ClickHouse does not answer: {error.message}")
-        case StoreRefused() if error.code in _TOO_HEAVY:
+        case StoreRefused() if error.code in _TOO_HEAVY or _is_too_long(error):
             return ApiError(422, "too_heavy", f"This question is too heavy, ask for less: {error.message}")
         case LogUnavailable():
             return unavailable("kafka", f"Kafka does not take or give messages now: {error}")
@@ -83,6 +84,10 @@ def dependency_error(error: Exception) -> ApiError | None:
     if retryable(error):
         return unavailable("postgres", f"Postgres does not answer: {str(error).strip() or type(error).__name__}")
     return None
+
+
+def _is_too_long(error: StoreRefused) -> bool:
+    return error.code == _SYNTAX and "Max query size exceeded" in error.message
 
 
 async def _reply(connection: HTTPConnection, error: ApiError) -> Response:

@@ -1,6 +1,6 @@
 """What is to be built, emptied, swept and looked at again, in Postgres: the port Agenda."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -34,12 +34,18 @@ _SWEPT: Final = """
 UPDATE segmenter.sweeps SET swept_through = %s WHERE workspace_id = %s AND swept_through < %s
 """
 _RECONCILED: Final = "UPDATE segmenter.sweeps SET reconciled_at = %s WHERE workspace_id = %s"
-_MOMENTS: Final = "SELECT workspace_id, profile_id, at FROM segmenter.moments WHERE at <= %s ORDER BY at LIMIT %s"
+_MOMENTS: Final = """
+SELECT workspace_id, profile_id, at FROM segmenter.moments WHERE at <= %s AND workspace_id != ALL(%s)
+ORDER BY at LIMIT %s
+"""
 _PASSED: Final = """
 DELETE FROM segmenter.moments AS m USING unnest(%s::uuid[], %s::timestamptz[]) AS p (profile_id, at)
 WHERE m.workspace_id = %s AND m.profile_id = p.profile_id AND m.at = p.at
 """
-_REQUESTED: Final = "SELECT workspace_id, profile_id, asked_at FROM segmenter.requests ORDER BY asked_at LIMIT %s"
+_REQUESTED: Final = """
+SELECT workspace_id, profile_id, asked_at FROM segmenter.requests WHERE workspace_id != ALL(%s)
+ORDER BY asked_at LIMIT %s
+"""
 _ANSWERED: Final = """
 DELETE FROM segmenter.requests AS r USING unnest(%s::uuid[], %s::timestamptz[]) AS a (profile_id, asked_at)
 WHERE r.workspace_id = %s AND r.profile_id = a.profile_id AND r.asked_at = a.asked_at
@@ -85,15 +91,17 @@ class PostgresAgenda:
         async with self._pool.connection() as connection:
             await connection.execute(_RECONCILED, [at, workspace_id])
 
-    async def moments(self, until: datetime, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
-        return await self._appointments(_MOMENTS, [until, limit])
+    async def moments(
+        self, until: datetime, limit: int, but: Collection[str] = ()
+    ) -> Mapping[str, Mapping[UUID, datetime]]:
+        return await self._appointments(_MOMENTS, [until, list(but), limit])
 
     async def passed(self, workspace_id: str, moments: Mapping[UUID, datetime]) -> None:
         async with self._pool.connection() as connection:
             await connection.execute(_PASSED, [list(moments), list(moments.values()), workspace_id])
 
-    async def requested(self, limit: int) -> Mapping[str, Mapping[UUID, datetime]]:
-        return await self._appointments(_REQUESTED, [limit])
+    async def requested(self, limit: int, but: Collection[str] = ()) -> Mapping[str, Mapping[UUID, datetime]]:
+        return await self._appointments(_REQUESTED, [list(but), limit])
 
     async def answered(self, workspace_id: str, requests: Mapping[UUID, datetime]) -> None:
         async with self._pool.connection() as connection:

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from cdp_clickhouse.client import TIMEOUT_S
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, arrays, numbers, times, uuids
@@ -25,9 +26,11 @@ from cdp_segmenter.rules.scope import bucket_of
 from cdp_segmenter.rules.times import epoch_ms
 
 _log = structlog.get_logger(__name__)
-# a worker that freezes while it holds the lock must not stop its workspace for ever
+# a worker that freezes while it holds the lock must not stop its workspace for ever; one that waits for two answers of
+# ClickHouse is not frozen
+_LONGEST_IDLE: Final = f"{2 * TIMEOUT_S + 60:.0f}s"
 _LOCK: Final = """
-SELECT set_config('idle_in_transaction_session_timeout', '60s', true),
+SELECT set_config('idle_in_transaction_session_timeout', %s, true),
        pg_advisory_xact_lock(hashtextextended('segmenter:' || %s, 0))
 """
 # deleted ones too: their members are still to leave
@@ -97,7 +100,7 @@ class PostgresLedger:
     async def session(self, workspace_id: str, *, locked: bool = True) -> AsyncIterator["PostgresSession"]:
         async with self._pool.connection() as connection:
             if locked:
-                await connection.execute(_LOCK, [workspace_id])
+                await connection.execute(_LOCK, [_LONGEST_IDLE, workspace_id])
             yield PostgresSession(connection, workspace_id, self._parsed)
             if locked:
                 reach("segmenter.before-commit")
