@@ -130,6 +130,25 @@ async def test_a_circle_is_refused_by_its_names(door: httpx.AsyncClient) -> None
     assert (unknown.status_code, "segment-nope" in unknown.json()["message"]) == (422, True)
 
 
+async def test_a_rule_that_unfolds_into_too_much_is_refused(door: httpx.AsyncClient) -> None:
+    """When it is saved, tried, or when what it refers to grows: nothing would evaluate it."""
+    tiers: list[str] = []
+    for tier in range(10):
+        rich = {"field": "computed.ltv", "operator": ">", "value": 1000 - tier}
+        before = [{"operator": "NOT", "conditions": [{"segment": one}]} for one in tiers]
+        tiers.append(
+            (await made(door, name=f"tier {tier}", rules={"operator": "AND", "conditions": [rich, *before]}))["id"]
+        )
+    everyone = {"operator": "OR", "conditions": [{"segment": one} for one in tiers]}
+    for path, more in (("/segments", {"name": "all tiers"}), ("/segments/preview", {})):
+        refused = await door.post(path, json={"rules": everyone, **more})
+        assert refused.status_code == 422
+        assert f"({', '.join(sorted(tiers))}) costs 1023 points, at most 1000" in refused.json()["message"]
+    three = {"operator": "AND", "conditions": [{**rich, "value": value} for value in range(3)]}
+    grown = await door.put(f"/segments/{tiers[0]}", json={"name": "tier 0", "rules": three})
+    assert (grown.status_code, tiers[9] in grown.json()["message"]) == (422, True)
+
+
 async def test_a_preview_may_name_nobody(room: Room, door: httpx.AsyncClient) -> None:
     await room.knows(replace(ADA, ltv_minor=20_000), BOB)
     answer = await door.post("/segments/preview", json={"rules": RICH, "sample": 0})
