@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from cdp_eventlog import membership
+from cdp_eventlog.hearing import SILENCE_SECONDS, Hearing
 from cdp_eventlog.log import BatchHandler, Partition, Record
 from cdp_eventlog.reader import KafkaRangeReader, to_record
 
@@ -67,6 +68,7 @@ class KafkaConsumer:
         self._busy = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._fault: str | None = "not connected to Kafka yet"
+        self._hearing = Hearing(bootstrap)
         self._lag: dict[Partition, int] = {}
 
     async def run(self) -> None:
@@ -86,11 +88,13 @@ class KafkaConsumer:
             pass
 
     def fault(self) -> str | None:
-        return self._fault
+        """Why nothing is consumed now; None when it is."""
+        return self._fault or (self._hearing.fault(self._consumer) if self._consumer else None)
 
     def lag(self) -> dict[Partition, int]:
-        """Records behind the end of the log, per owned partition, as of the last poll."""
-        return dict(self._lag)
+        """Records behind the end of the log, per owned partition, as of the last poll; of none that is silent."""
+        silent = self._hearing.silent(self._consumer) if self._consumer else ()
+        return {partition: records for partition, records in self._lag.items() if partition not in silent}
 
     async def _session(self) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, **self._options)
@@ -163,12 +167,16 @@ class KafkaConsumer:
     async def _commit(self, consumer: AIOKafkaConsumer, batch: dict[Partition, list[Record]]) -> None:
         positions = {TopicPartition(*partition): records[-1].offset + 1 for partition, records in batch.items()}
         try:
-            await consumer.commit(positions)
+            async with asyncio.timeout(SILENCE_SECONDS):  # without a coordinator it would wait for ever
+                await consumer.commit(positions)
+        except TimeoutError:
+            _log.warning("the position was not committed, Kafka at %s does not answer", self._bootstrap)
         except (CommitFailedError, IllegalStateError) as error:
             _log.info("the position was not committed, a rebalance is under way: %s", error)
 
     def _measure(self, consumer: AIOKafkaConsumer) -> None:
         self._fault = None
+        self._hearing.silent(consumer)  # its time counts from the first poll that heard nothing, asked or not
         lags: dict[Partition, int] = {}
         for tp in consumer.assignment():
             end, position = consumer.highwater(tp), consumer.last_stable_offset(tp)

@@ -18,6 +18,7 @@ import faust
 from faust.exceptions import ConsumerNotStarted
 
 from cdp_eventlog import membership
+from cdp_eventlog.hearing import Hearing
 from cdp_eventlog.lanes import Lanes
 from cdp_eventlog.log import LogUnavailable, Partition, Record
 
@@ -57,6 +58,7 @@ class FaustShell:
         self._taken: defaultdict[Partition, deque[_Taken]] = defaultdict(deque)
         self._room = asyncio.Semaphore(_ROOM)
         self._name, self._bootstrap = name, bootstrap
+        self._hearing = Hearing(bootstrap)
         self._succession: asyncio.Task[None] | None = None
         self._app = _app(name, bootstrap, data_dir)
         topic = self._app.topic(*topics, value_type=bytes, value_serializer="raw", key_type=bytes, internal=False)
@@ -78,23 +80,34 @@ class FaustShell:
         """Why nothing is consumed now; None when it is."""
         if self._app.crashed:
             return f"the Faust worker stopped: {self._app.crash_reason}"
-        return next(iter(self._faults.values()), None)
+        inner = self._inner()
+        silence = self._hearing.fault(inner) if inner else None
+        return silence or next(iter(self._faults.values()), None)
 
     def lag(self) -> dict[Partition, int]:
-        """Records behind the end of the log, per owned partition, as of the last fetch."""
-        consumer: Any = self._app.consumer if self._app.started else None
+        """Records behind the end of the log, per owned partition, as of the last fetch; of none that is silent."""
         lags: dict[Partition, int] = {}
-        try:
-            owned = consumer.assignment() if consumer else ()
-        except ConsumerNotStarted:  # it runs in a thread of its own, which is not there yet or not any more
+        inner = self._inner()
+        if inner is None:
             return lags
-        for tp in owned:
+        consumer: Any = self._app.consumer
+        silent = self._hearing.silent(inner)
+        for tp in consumer.assignment():
             partition, end = Partition(tp.topic, tp.partition), consumer.highwater(tp)
-            if end is not None:
-                here = self._next.get(partition) or consumer._committed_offset[tp] or 0
+            if end is not None and partition not in silent:
+                # what is committed may be ahead of what was read here: another process had the partition meanwhile
+                here = max(self._next.get(partition, 0), consumer._committed_offset[tp] or 0)
                 waiting = sum(not taken.handled for taken in self._taken[partition])
                 lags[partition] = max(0, end - here) + waiting
         return lags
+
+    def _inner(self) -> Any:
+        """Faust's aiokafka consumer. It runs in a thread of its own, which may not be there yet or not any more."""
+        consumer: Any = self._app.consumer if self._app.started else None
+        try:
+            return consumer._thread._ensure_consumer() if consumer else None
+        except ConsumerNotStarted:
+            return None
 
     async def _agent(self, stream: Any) -> None:
         self._taken.clear()  # what an agent before this one took and did not end is read again
