@@ -110,6 +110,28 @@ async def test_a_key_whose_batch_fails_holds_no_other_up_and_comes_again(
     await successor.stop()
 
 
+async def test_what_another_process_did_meanwhile_is_no_lag(kafka_url: str, topic: str, tmp_path: Path) -> None:
+    done: list[bytes] = []
+
+    async def handle(records: Sequence[Record]) -> None:
+        done.extend(record.value for record in records)
+
+    def everywhere(value: bytes) -> list[Outgoing]:
+        return [Outgoing(topic, b"k", value, partition) for partition in range(PARTITIONS)]
+
+    await publish(kafka_url, everywhere(b"first"))
+    first, second = (FaustShell(f"app-{topic}", kafka_url, [topic], handle, data_dir=tmp_path) for _ in range(2))
+    await first.start()
+    await until(lambda: done.count(b"first") == PARTITIONS and len(first.lag()) == PARTITIONS, 30)
+    await second.start()
+    await until(lambda: bool(second.lag()) and len(first.lag()) + len(second.lag()) == PARTITIONS, 30)
+    await publish(kafka_url, everywhere(b"second"))
+    await until(lambda: done.count(b"second") == PARTITIONS, 30)
+    await second.stop()
+    await until(lambda: len(first.lag()) == PARTITIONS and sum(first.lag().values()) == 0, 30)
+    await first.stop()
+
+
 async def test_a_batch_consumer_of_the_same_group_goes_on_where_the_shell_ended(
     kafka_url: str, topic: str, tmp_path: Path
 ) -> None:
