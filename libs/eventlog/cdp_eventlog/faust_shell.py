@@ -25,6 +25,7 @@ from cdp_eventlog.log import LogUnavailable, Partition, Record
 _log = logging.getLogger(__name__)
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
 _ROOM: Final = 2000  # records taken from the log and not yet acknowledged
+_LOOK_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class FaustShell:
         self._name, self._bootstrap = name, bootstrap
         self._hearing = Hearing(bootstrap)
         self._succession: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self._app = _app(name, bootstrap, data_dir)
         topic = self._app.topic(*topics, value_type=bytes, value_serializer="raw", key_type=bytes, internal=False)
         self._app.agent(topic, name=f"{name}-agent", concurrency=1)(self._agent)
@@ -71,7 +73,21 @@ class FaustShell:
         await self._app.start()
         self._faults.clear()
 
+    async def run(self) -> None:
+        """Until ``stop``. Raises why Faust gave up: one commit that is refused is enough, and it does not come back."""
+        while not self._stopping.is_set():
+            # looked for and not waited for: the event of a crash is set in a thread of Faust's, which wakes nobody here
+            if self._app.crash_reason is not None:
+                raise self._app.crash_reason
+            if inner := self._inner():
+                self._hearing.silent(inner)  # its time counts whether somebody asks or not
+            try:
+                await asyncio.wait_for(self._stopping.wait(), _LOOK_SECONDS)
+            except TimeoutError:
+                pass
+
     async def stop(self) -> None:
+        self._stopping.set()
         if self._succession is not None:
             self._succession.cancel()
         await self._app.stop()

@@ -1,5 +1,6 @@
 """Settings and adapters -> the segmenter and its part of the front door: the only place that wires."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -75,8 +76,8 @@ class Segmenter:
         await self._shell.start()
 
     async def run(self) -> None:
-        assert self._chores
-        await self._chores.run()
+        assert self._chores and self._shell
+        await asyncio.gather(self._chores.run(), self._shell.run())
 
     async def stop(self) -> None:
         if self._shell:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import GroupAuthorizationFailedError
 from tests.fakes.segmenter import profile
 
 from cdp_eventlog.log import LogUnavailable, Outgoing
 from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
+from cdp_runtime import run
+from cdp_runtime.settings import ServiceSettings
 from cdp_schemas.codec import encode
 from cdp_schemas.profiles import ProfilesRecorded
 from cdp_schemas.segments import MembershipChanged, read_memberships
@@ -56,18 +59,21 @@ async def changes_of(kafka_url: str, workspace: str, count: int) -> list[Members
     return found
 
 
-async def test_a_recorded_profile_becomes_a_member_on_the_topic(
-    room: Room, kafka_url: str, segmenter_url: str, clickhouse_url: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+async def service(kafka_url: str, segmenter_url: str, clickhouse_url: str, tmp_path: Path) -> Segmenter:
     await create_topics(kafka_url)
-    settings = SegmenterSettings(
-        kafka_bootstrap_servers=kafka_url,
-        postgres_url=segmenter_url,
-        clickhouse_url=clickhouse_url,
-        data_dir=tmp_path,
-        segmenter_sweep_seconds=0.2,
+    return Segmenter(
+        SegmenterSettings(
+            kafka_bootstrap_servers=kafka_url,
+            postgres_url=segmenter_url,
+            clickhouse_url=clickhouse_url,
+            data_dir=tmp_path,
+            segmenter_sweep_seconds=0.2,
+        )
     )
-    service = Segmenter(settings)
+
+
+async def test_a_recorded_profile_becomes_a_member_on_the_topic(room: Room, service: Segmenter, kafka_url: str) -> None:
     await service.start()
     running = asyncio.create_task(service.run())
     producer = KafkaProducer(kafka_url, client_id="test")
@@ -90,6 +96,22 @@ async def test_a_recorded_profile_becomes_a_member_on_the_topic(
         await producer.stop()
         await service.stop()
         await asyncio.wait_for(running, 20)
+
+
+async def test_a_commit_that_kafka_refuses_ends_the_process(
+    service: Segmenter, kafka_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts it again has an intake that works; in this process Faust's would be gone for good."""
+
+    async def refused(self: AIOKafkaConsumer, offsets: Any) -> None:
+        raise GroupAuthorizationFailedError("segmenter")
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", refused)
+    producer = KafkaProducer(kafka_url, client_id="test")
+    await producer.start()
+    await producer.publish([Outgoing(PROFILES_RECORDED, b"w", b"{")])
+    await producer.stop()
+    assert await asyncio.wait_for(run._lifetime(service, ServiceSettings(admin_port=0)), 60) == 1
 
 
 class Kept:
