@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,8 @@ MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 RULES = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "millrace.json"
 # what every Python process shows about itself, and what Prometheus adds
-FROM_ELSEWHERE = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"}
+FROM_ELSEWHERE = {"up", *(f"process_{name}" for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds"))}
+FROM_ELSEWHERE |= {"process_start_time_seconds"}
 
 # what ClickHouse's own configuration turns on, but for crash_log
 SYSTEM_LOGS = (
@@ -262,6 +266,23 @@ def test_every_metric_that_is_asked_for_exists(where: str, query: str) -> None:
 def test_the_check_of_queries_sees_a_misspelled_metric() -> None:
     query = 'sum by (le, stage) (rate(cdp_freshnes_seconds_bucket{stage="profile"}[5m])) > 3 and up == 1'
     assert asked_names(query) == {"cdp_freshnes_seconds_bucket", "up"}
+
+
+def test_every_counter_of_an_alert_is_there_before_it_counts() -> None:
+    """``increase`` does not count what a series is born with. Asked of a process in which nothing has counted yet."""
+    show = "import cdp_runtime.metrics, prometheus_client as p; print(p.generate_latest().decode())"
+    page = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True).stdout
+    asked = set(re.findall(r"\bcdp_\w+_total\b(?:\{[^}]*\})?", RULES.read_text()))
+    assert 'cdp_resolver_events_total{outcome="quarantined"}' in asked
+    exposed = set(re.findall(r"^([^#\s]+) 0\.0$", page, re.MULTILINE))
+    exposed |= {series.partition("{")[0] for series in exposed}
+    assert asked - exposed == set()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, a part of Prometheus, is not installed")
+def test_the_rules_fire_when_they_should() -> None:
+    told = subprocess.run(["promtool", "test", "rules", "alerts.test.yml"], cwd=RULES.parent, capture_output=True)
+    assert told.returncode == 0, (told.stdout + told.stderr).decode()
 
 
 def test_every_alert_says_what_to_do() -> None:

@@ -7,6 +7,14 @@ from prometheus_client import Counter, Gauge, Histogram
 _FRESHNESS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+
+def _from_the_start(counter: Counter, *values: str) -> Counter:
+    """A counter that alerts ask for, with its series: ``increase`` does not count what one is born with."""
+    for value in values:
+        counter.labels(value)
+    return counter
+
+
 # every process
 READY: Final = Gauge("cdp_process_ready", "1 when every dependency is there, else 0")
 CONSUMER_LAG: Final = Gauge(
@@ -25,7 +33,12 @@ FRESHNESS: Final = Histogram(
 # ingest
 INGEST_CALLS: Final = Counter("cdp_ingest_calls_total", "Calls to the gateway by the status answered", ["status"])
 INGEST_ACCEPTED: Final = Counter("cdp_ingest_events_accepted_total", "Events acknowledged by the log and answered 200")
-INGEST_REFUSED: Final = Counter("cdp_ingest_events_refused_total", "Events set apart as dead letters", ["reason"])
+INGEST_REFUSED: Final = _from_the_start(
+    Counter("cdp_ingest_events_refused_total", "Events set apart as dead letters", ["reason"]),
+    *("event_malformed", "event_too_large", "batch_too_long", "too_deep", "invalid_utf8", "nul_character"),
+    *("lone_surrogate", "number_out_of_range", "field_invalid", "field_too_long", "timestamp_invalid", "type_unknown"),
+    *("event_name_missing", "identity_missing", "consent", "write_key_unknown"),
+)
 INGEST_BARED: Final = Counter(
     "cdp_ingest_events_bared_total", "Accepted changes of consent of which, for lack of consent, nothing else was kept"
 )
@@ -65,7 +78,10 @@ API_STREAMS_ENDED: Final = Counter(
 API_QUARANTINED: Final = Counter("cdp_api_quarantine_events_total", "Refused events taken into the quarantine")
 
 # resolver
-RESOLVER_EVENTS: Final = Counter("cdp_resolver_events_total", "Events resolved, by what became of them", ["outcome"])
+RESOLVER_EVENTS: Final = _from_the_start(
+    Counter("cdp_resolver_events_total", "Events resolved, by what became of them", ["outcome"]),
+    *("stored", "duplicate", "quarantined", "suppressed"),
+)
 RESOLVER_PROFILES: Final = Counter("cdp_resolver_profiles_updated_total", "Golden records that changed")
 RESOLVER_MERGES: Final = Counter(
     "cdp_resolver_nodes_moved_total", "Nodes that changed their profile: merge, unmerge, erased", ["reason"]
@@ -113,10 +129,13 @@ RECORDER_UNREADABLE: Final = Counter("cdp_recorder_records_unreadable_total", "R
 RECORDER_INTENTS_RECOVERED: Final = Counter(
     "cdp_recorder_intents_recovered_total", "Ranges that an earlier worker left open and this one finished"
 )
-RECORDER_ROWS_REWRITTEN: Final = Counter(
-    "cdp_recorder_rows_rewritten_total",
-    "Rows that ClickHouse had taken and not kept when it was killed, written again",
-    ["table"],
+RECORDER_ROWS_REWRITTEN: Final = _from_the_start(
+    Counter(
+        "cdp_recorder_rows_rewritten_total",
+        "Rows that ClickHouse had taken and not kept when it was killed, written again",
+        ["table"],
+    ),
+    *("events", "event_outcomes"),
 )
 RECORDER_FENCED: Final = Counter(
     "cdp_recorder_partitions_fenced_total", "Partitions let go because another worker had claimed them"

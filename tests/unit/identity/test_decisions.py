@@ -6,6 +6,7 @@ from cdp_identity import batch
 from cdp_identity.changes import Changes
 from cdp_identity.decisions import Settled, messages, outcomes, pack, settle, splice, unpack
 from cdp_identity.statements import Reading
+from cdp_runtime.metrics import RESOLVER_EVENTS
 from cdp_schemas.codec import Codec, encode
 from cdp_schemas.events import IdentifiedEvent, RefusedEvent
 from cdp_schemas.profiles import NodeMoved, ProfileUpdated
@@ -44,6 +45,11 @@ def test_every_offset_is_told_once_in_its_own_partition() -> None:
     assert [(one.reason, one.workspace_id) for one in letters] == [("bad_message", "demo"), ("no_identifier", "demo")]
     assert len(by_topic[PROFILES_UPDATED]) == 2 and len(by_topic[PROFILES_MERGED]) == 1
     assert outcomes(settled()) == {"stored": 1, "quarantined": 2, "duplicate": 0, "suppressed": 0}
+
+
+def test_every_outcome_is_counted_from_the_start() -> None:
+    """An alert compares them with what was accepted, and a counter of Prometheus is not counted from nothing."""
+    assert {value for (value,) in RESOLVER_EVENTS._metrics} == outcomes(settled()).keys()
 
 
 def test_decisions_survive_their_bytes_and_tell_the_same_again() -> None:
