@@ -164,10 +164,14 @@ SEGMENTER_SWEEP_SECONDS: Final = Histogram(
 )
 SEGMENTER_OUTBOX: Final = Gauge("cdp_segmenter_outbox_messages", "Changes not yet on memberships-changed")
 SEGMENTER_BUILDING: Final = Gauge("cdp_segmenter_building_segments", "Segments that are being built")
-SEGMENTER_REFUSED: Final = Counter(
-    "cdp_segmenter_workspace_refused_total",
-    "Work for one workspace that could not be done and rests: build, end, reconciliation, sweep, moments or requests",
-    ["work"],
+SEGMENTER_REFUSED: Final = _from_the_start(
+    Counter(
+        "cdp_segmenter_workspace_refused_total",
+        "Work for one workspace that could not be done and rests: build, end, reconciliation, sweep, moments or "
+        "requests",
+        ["work"],
+    ),
+    *("build", "end", "reconciliation", "sweep", "moments", "requests"),
 )
 SEGMENTER_UNREADABLE: Final = Counter("cdp_segmenter_records_unreadable_total", "Records that are no message")
 
