@@ -102,3 +102,6 @@ class FakeSweep:
 
     async def backlog(self) -> Sequence[tuple[str, int, float]]:
         return []
+
+    async def breakers(self) -> Sequence[tuple[str, str, bool]]:
+        return []

@@ -27,7 +27,7 @@ from cdp_activation.outcome import (
 from cdp_activation.ports import CallFailed, Calls, Directory
 from cdp_runtime.clock import Clock
 from cdp_runtime.faultpoints import reach
-from cdp_runtime.metrics import ACTIVATION_BREAKER, ACTIVATION_CALL_SECONDS, ACTIVATION_CALLS
+from cdp_runtime.metrics import ACTIVATION_CALL_SECONDS, ACTIVATION_CALLS
 
 _log = structlog.get_logger(__name__)
 # calls spent on finding the bad rows of one refused batch: enough for about ten of 10,000
@@ -152,7 +152,6 @@ class Line:
             self._breaker.until,
         ) or breaker.state != self.state.breaker.state:
             await self._ports.directory.keep_breaker(key, breaker)
-            ACTIVATION_BREAKER.labels(self.state.type, key.destination_id).set(0 if breaker.state == "closed" else 1)
         if breaker.state == "open" and self._breaker.state != "open":
             _log.warning("breaker_opened", destination=key.destination_id, until=str(breaker.until))
         self._breaker = breaker

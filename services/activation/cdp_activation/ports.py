@@ -169,6 +169,9 @@ class SweepStore(Protocol):
     async def backlog(self) -> Sequence[tuple[str, int, float]]:
         """Type of destination, rows pending, age in seconds of the oldest; nothing of deleted destinations."""
 
+    async def breakers(self) -> Sequence[tuple[str, str, bool]]:
+        """Type and id of each destination that may be called, and whether its breaker is open."""
+
 
 class Outbox(Protocol):
     """Reports on their way to the log."""

@@ -8,7 +8,13 @@ import structlog
 
 from cdp_activation.ports import Following, Ledger, Outbox, SweepStore
 from cdp_eventlog.log import LogUnavailable
-from cdp_runtime.metrics import ACTIVATION_OLDEST, ACTIVATION_OUTBOX, ACTIVATION_PENDING, ACTIVATION_RECONCILED
+from cdp_runtime.metrics import (
+    ACTIVATION_BREAKER,
+    ACTIVATION_OLDEST,
+    ACTIVATION_OUTBOX,
+    ACTIVATION_PENDING,
+    ACTIVATION_RECONCILED,
+)
 from cdp_runtime.postgres import retryable
 
 _log = structlog.get_logger(__name__)
@@ -94,6 +100,11 @@ class Upkeep:
         for type_name, pending, oldest in await self._store.backlog():
             ACTIVATION_PENDING.labels(type_name).set(pending)
             ACTIVATION_OLDEST.labels(type_name).set(oldest)
+        # as Postgres has them: the API closes breakers too, and what is disabled or deleted is not shown any more
+        breakers = await self._store.breakers()
+        ACTIVATION_BREAKER.clear()
+        for type_name, destination_id, is_open in breakers:
+            ACTIVATION_BREAKER.labels(type_name, destination_id).set(is_open)
 
     async def _every(
         self, seconds: float, work: Callable[[], Awaitable[None]], *, sooner: asyncio.Event | None = None

@@ -24,6 +24,7 @@ from cdp_activation.adapters.postgres_directory import PostgresDirectory
 from cdp_activation.adapters.postgres_following import PostgresFollowing
 from cdp_activation.adapters.postgres_holdings import PostgresHoldings
 from cdp_activation.adapters.postgres_ledger import PostgresLedger
+from cdp_activation.adapters.postgres_outbox import PostgresOutbox
 from cdp_activation.adapters.postgres_projection import PostgresProjection
 from cdp_activation.adapters.postgres_sweep import PostgresSweep
 from cdp_activation.adapters.sealing import FormSeal
@@ -169,7 +170,7 @@ class World:
             PostgresSweep(self.pool),
             PostgresFollowing(self.pool),
             self.ledger,
-            None,  # type: ignore[arg-type]
+            PostgresOutbox(self.pool, None),  # type: ignore[arg-type]
             wake=lambda: None,
             told=asyncio.Event(),
         )

@@ -7,10 +7,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from prometheus_client import REGISTRY
 
 from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.adapters.postgres_ledger import reconcile_in
 from cdp_activation.adapters.postgres_sweep import PostgresSweep
+from cdp_activation.breaker import BreakerPolicy
 from cdp_activation.ledger import ConnectionKey
 from cdp_activation.service import ActivationApi
 from cdp_activation.settings import ActivationSettings
@@ -416,3 +418,30 @@ async def test_every_operation_is_described(door: httpx.AsyncClient) -> None:
     assert bare == []
     catalog = (await door.get("/destinations/catalog")).json()["data"]
     assert {entry["type"] for entry in catalog} == {"facebook_custom_audiences", "webhook"}
+
+
+async def test_a_breaker_that_the_api_closed_is_not_shown_as_open(world: World, door: httpx.AsyncClient) -> None:
+    created = await made(door, "/destinations", facebook(world))
+    path = f"/destinations/{created['id']}"
+
+    async def shown() -> float | None:
+        await world.upkeep()._measure()
+        labels = {"type": "facebook_custom_audiences", "destination": created["id"]}
+        return REGISTRY.get_sample_value("cdp_activation_breaker_open", labels)
+
+    assert await shown() == 0
+    await world.audience(created["id"])
+    await world.standin.trouble(target="facebook", mode="html")
+    async with world.working(breaker=BreakerPolicy(consecutive=1)):
+        await world.enter(world.person("ada"))
+        await until(lambda: opened(world, created["id"]))
+    assert await shown() == 1
+    assert (await door.put(path, json={"credentials": {"accessToken": ACCESS_TOKEN}})).is_success
+    assert await shown() == 0
+    assert (await door.put(path, json={"enabled": False})).is_success
+    assert await shown() is None
+
+
+async def opened(world: World, destination_id: str) -> bool:
+    rows = await world.rows("SELECT breaker FROM activation.destinations WHERE destination_id = %s", [destination_id])
+    return rows[0]["breaker"].get("state") == "open"

@@ -43,6 +43,12 @@ FROM activation.destinations t LEFT JOIN activation.deliveries d
 GROUP BY t.type
 """
 
+# ids are of a workspace, and two may have chosen the same one
+_BREAKERS: Final = """
+SELECT type, destination_id, bool_or(coalesce(breaker ->> 'state', 'closed') <> 'closed') AS open
+FROM activation.destinations WHERE enabled AND deleted_at IS NULL GROUP BY type, destination_id
+"""
+
 
 class PostgresSweep:
     """Implements the port SweepStore."""
@@ -84,6 +90,9 @@ class PostgresSweep:
 
     async def backlog(self) -> list[tuple[str, int, float]]:
         return [(row["type"], row["pending"], row["oldest"]) for row in await self._rows(_BACKLOG, {})]
+
+    async def breakers(self) -> list[tuple[str, str, bool]]:
+        return [(row["type"], row["destination_id"], row["open"]) for row in await self._rows(_BREAKERS, {})]
 
     async def _rows(self, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
         async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
