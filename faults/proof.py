@@ -64,14 +64,14 @@ class Proof:
         self._journal.close()
 
     @contextmanager
-    def load(self, *, rate: float = 120.0, people: int = 60) -> Iterator[None]:
+    def load(self, *, rate: float = 120.0, people: int = 60, odd_amounts: bool = True) -> Iterator[None]:
         """Traffic of a shop in each workspace, ``rate`` events per second in all, while the block runs.
 
         Then every batch has its last answer.
         """
         over, number = threading.Event(), len(self._loads) + 1
         # people and orders of their own: two loads of one proof must not speak of the same order
-        mix = Mix(people, late=0.02, faulty=0.01)
+        mix = Mix(people, late=0.02, faulty=0.01, odd_amounts=odd_amounts)
         shops = Shops(f"{self.prefix}-{number}", self._seed + number, list(_KEYS), mix)
         client = Client(self._gateway, _KEYS, shops, self._journal)
         self._loads.append(client.sum)

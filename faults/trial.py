@@ -54,9 +54,9 @@ class Trial:
             self.broken.append(sentence)
 
     @contextmanager
-    def load(self, people: int = 60) -> Iterator[None]:
+    def load(self, people: int = 60, *, odd_amounts: bool = True) -> Iterator[None]:
         """The load; it has begun when the block does."""
-        with self.proof.load(rate=_EVENTS_PER_SECOND * self.effort.load, people=people):
+        with self.proof.load(rate=_EVENTS_PER_SECOND * self.effort.load, people=people, odd_amounts=odd_amounts):
             self.proof.grows(20)
             yield
 

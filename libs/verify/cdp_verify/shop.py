@@ -25,11 +25,15 @@ _IDENTIFIED, _BOUGHT, _ALIAS, _LATE, _FAULTY = 0.15, 0.40, 0.005, 0.005, 0.001
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How a shop's traffic is made; the shares of the kinds of events are fixed."""
+    """How a shop's traffic is made; the shares of the kinds of events are fixed.
+
+    ``odd_amounts``: some events of orders tell no amount, one below zero or one that cannot be read.
+    """
 
     people: int = 1000
     late: float = _LATE
     faulty: float = _FAULTY
+    odd_amounts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +114,14 @@ class Shop:
     def _aftermath(self, order: _Basket, step: float) -> Event:
         if step < 0.04:
             return {"event": "Order Cancelled", "properties": {"order_id": order.order_id}}
-        if step < 0.06:
+        odd = self._mix.odd_amounts
+        if odd and step < 0.06:
             shipped = {"order_id": order.order_id, "currency": order.currency, "status": "shipped"}
             return {"event": "Order Updated", "properties": shipped}
         if step < 0.12:
             return {"event": "Order Updated", "properties": self._priced(order, "revenue")}
         refund = self._priced(order, "total")
-        if step > 0.23:
+        if odd and step > 0.23:
             # as some shops write what they pay back: below zero, or for people to read
             refund["total"] = -refund["total"] if step < 0.24 else f"{refund['total']},-"
         return {"event": "Order Refunded", "properties": refund}
