@@ -9,7 +9,7 @@ import httpx
 import psycopg
 from aiokafka.errors import KafkaError
 
-from cdp_clickhouse.errors import StoreError
+from cdp_clickhouse.errors import StoreError, StoreRefused
 from cdp_verify.checks.arrivals import check_arrivals
 from cdp_verify.checks.components import check_components
 from cdp_verify.checks.counting import check_conservation, check_counters
@@ -20,11 +20,13 @@ from cdp_verify.checks.positions import check_positions, positions
 from cdp_verify.checks.processes import MEMORY_LIMIT_BYTES, check_processes
 from cdp_verify.checks.revenue import check_revenue
 from cdp_verify.checks.texts import check_erasure, check_tenancy
-from cdp_verify.findings import MEANINGS, Finding, not_checked
+from cdp_verify.findings import MEANINGS, Finding, finding, not_checked
 from cdp_verify.journal import Journal
 from cdp_verify.stores import Stores
 
 UNREACHABLE: Final = (StoreError, KafkaError, psycopg.Error, httpx.HTTPError, OSError)
+# ClickHouse's codes for a question that does not fit its tables, or is none
+_MISFITS: Final = frozenset((16, 42, 43, 46, 47, 53, 60, 62))
 _NEEDS_JOURNAL: Final = "it compares with a client's journal (--journal)"
 
 
@@ -77,9 +79,23 @@ async def _journal_checks(stores: Stores, question: Question) -> list[Finding]:
 
 
 async def _guarded(invariant: str, check: Awaitable[Finding]) -> Finding:
-    """A store that does not answer makes one invariant unchecked, and hides none of the others."""
+    """A store that does not answer makes one invariant unchecked, and hides none of the others.
+
+    One that answers, and has not what is asked for, breaks it: as long as that lasts, nobody looks.
+    """
     try:
         return await check
     except UNREACHABLE as error:
-        reason = str(error).strip() or type(error).__name__
-        return not_checked(invariant, reason.splitlines()[0])
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if not _is_misfit(error):
+            return not_checked(invariant, reason)
+        result = finding(invariant)
+        result.wrong(f"the store has not what is asked for: {reason}")
+        return result
+
+
+def _is_misfit(error: Exception) -> bool:
+    """Whether the question is at fault, and not the store, its limits or one's rights."""
+    if isinstance(error, StoreRefused):
+        return error.code in _MISFITS
+    return isinstance(error, psycopg.ProgrammingError) and not isinstance(error, psycopg.errors.InsufficientPrivilege)

@@ -39,8 +39,8 @@ VIEWERS = {
 }
 POSTGRES_TABLES = (
     "identity.nodes, identity.links, identity.profiles, identity.partitions, identity.recorder_partitions, "
-    "identity.recorder_intents, segmenter.segments, segmenter.profile_segments, segmenter.outbox, "
-    "segmenter.outbox_batches, activation.deliveries, activation.connections, activation.audiences, "
+    "identity.recorder_intents, identity.recorder_erasures, segmenter.segments, segmenter.profile_segments, "
+    "segmenter.outbox, segmenter.outbox_batches, activation.deliveries, activation.connections, activation.audiences, "
     "activation.destinations, ingest.accepted, front.quarantine"
 )
 

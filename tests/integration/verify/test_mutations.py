@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -17,6 +19,7 @@ from cdp_schemas.events import RefusedEvent
 from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
 from cdp_verify.checks.arrivals import check_arrivals
+from cdp_verify.checks.counting import check_conservation
 from cdp_verify.checks.memberships import check_memberships
 from cdp_verify.checks.positions import Positions, check_positions, positions
 from cdp_verify.checks.revenue import check_revenue
@@ -26,6 +29,7 @@ from cdp_verify.proof import Question, prove, prove_journal
 
 pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
 Damage = Callable[[World], Awaitable[None]]
+GHOST = UUID("aaaaaaaa-aaaa-5aaa-8aaa-aaaaaaaaaaaa")  # nobody
 
 
 @pytest.fixture
@@ -172,6 +176,11 @@ async def an_event_without_outcome(world: World) -> None:
     world.log.received += 1
 
 
+async def all_events_gone_with_their_counters(world: World) -> None:
+    for table in ("events", "counters"):
+        await world.clickhouse(f"TRUNCATE TABLE {table}")
+
+
 async def one_cent_more(world: World) -> None:
     await world.postgres("UPDATE identity.profiles SET ltv_minor = ltv_minor + 1 WHERE ltv_minor = "
                          "(SELECT max(ltv_minor) FROM identity.profiles)")  # fmt: skip
@@ -272,6 +281,14 @@ async def an_offset_beyond_the_log(world: World) -> None:
     await world.postgres("UPDATE identity.partitions SET next_offset = next_offset + 1")
 
 
+async def the_resolvers_position_gone(world: World) -> None:
+    await world.postgres("TRUNCATE identity.partitions")
+
+
+async def the_recorders_position_gone(world: World) -> None:
+    await world.postgres("TRUNCATE identity.recorder_partitions")
+
+
 async def effects_ahead_of_the_offset(world: World) -> None:
     await world.postgres("UPDATE identity.recorder_partitions SET next_received_offset = next_received_offset - 1")
 
@@ -309,6 +326,7 @@ DAMAGES: list[tuple[Damage, str]] = [
     (change_a_property, "I3"),
     (an_outcome_too_many, "I4"),
     (an_event_without_outcome, "I4"),
+    (all_events_gone_with_their_counters, "I4"),
     (one_cent_more, "I5"),
     (a_yen_less, "I5"),
     (one_cent_less_in_the_replica, "I5"),
@@ -327,6 +345,8 @@ DAMAGES: list[tuple[Damage, str]] = [
     (an_offset_ahead_of_its_effects, "I10"),
     (an_offset_beyond_the_log, "I10"),
     (effects_ahead_of_the_offset, "I10"),
+    (the_resolvers_position_gone, "I10"),
+    (the_recorders_position_gone, "I10"),
     (a_canary_across_tenants, "I11"),
     (a_canary_in_a_neighbours_event, "I11"),
     (a_letter_in_the_wrong_workspace, "I11"),
@@ -362,6 +382,34 @@ async def test_a_position_that_goes_back_is_seen(world: World) -> None:
     earlier = Positions({place: (epoch, at + 1) for place, (epoch, at) in now.at.items()}, {}, frozenset())
     assert (await check_positions(world.stores, earlier)).count == 2
     assert (await check_positions(world.stores, now)).holds
+
+
+@pytest.mark.parametrize(("since_arrival", "faults"), [(timedelta(seconds=30), 0), (-timedelta(minutes=1), 1)])
+async def test_events_may_be_gone_only_up_to_the_last_erasure(
+    world: World, since_arrival: timedelta, faults: int
+) -> None:
+    """All events of the data set arrived at one moment; those of another workspace's erasure excuse nothing."""
+    await world.postgres(
+        "INSERT INTO identity.recorder_erasures (workspace_id, node_id, until) "
+        f"VALUES ('north', '{GHOST}', '{NOW + since_arrival}')"
+    )
+    await world.clickhouse("DELETE FROM events WHERE workspace_id = 'north' AND user_id != ''")
+    found = await check_conservation(world.stores)
+    assert (found.count, len(found.notes)) == (faults, 1 - faults)
+    await world.clickhouse("DELETE FROM events WHERE workspace_id = 'south'")
+    assert (await check_conservation(world.stores)).count == faults + 1
+
+
+async def test_a_question_that_does_not_fit_the_tables_passes_nothing(world: World) -> None:
+    await world.postgres("ALTER TABLE activation.deliveries RENAME COLUMN acknowledged TO told")
+    await world.clickhouse("RENAME TABLE counters TO counters_elsewhere")
+    try:
+        found = broken(await prove(world.stores, Question(world.journal)))
+    finally:
+        await world.postgres("ALTER TABLE activation.deliveries RENAME COLUMN told TO acknowledged")
+        await world.clickhouse("RENAME TABLE counters_elsewhere TO counters")
+    assert "acknowledged" in found.pop("I9")[0] and "counters" in found.pop("I6")[0]
+    assert found == {}, "it hides none of the others"
 
 
 async def test_an_erased_text_is_found_wherever_it_stays(world: World) -> None:

@@ -57,6 +57,16 @@ async def test_each_fault_of_a_process_is_seen(metrics: str, ready: tuple[int, s
         assert {one.invariant for one in await check_processes([url]) if one.count} == broken
 
 
+@pytest.mark.parametrize(
+    ("metrics", "unchecked"),
+    [("process_resident_memory_bytes 1.5e+08\n", {"I14"}), (AT_REST.partition("process_")[0], {"I13"})],
+)
+async def test_what_no_process_tells_is_not_passed(metrics: str, unchecked: set[str]) -> None:
+    with process(metrics) as url, process(AT_REST) as other:
+        assert {one.invariant for one in await check_processes([url]) if not one.holds} == unchecked
+        assert all(one.holds for one in await check_processes([url, other])), "the other one tells it"
+
+
 async def test_a_process_that_does_not_answer_passes_nothing() -> None:
     with process(AT_REST) as url:
         pass

@@ -41,22 +41,35 @@ SELECT received_partition, received_offset, count() AS n, any(workspace_id) AS w
 FROM events WHERE {workspace} AND received_offset % {chunks:UInt32} = {chunk:UInt32}
 GROUP BY received_partition, received_offset HAVING n > 1
 """
-_UNCOUNTED: Final = """
-SELECT workspace_id, source_id, minute, sum(events) AS there, sum(counted) AS counted_
+# by source: what is there beyond what was counted, and what was counted and is not there; each with its last minute
+_UNEQUAL: Final = """
+SELECT workspace_id, source_id,
+       sumIf(there - counted_, there > counted_) AS uncounted, maxIf(minute, there > counted_) AS uncounted_at,
+       sumIf(counted_ - there, there < counted_) AS missing, maxIf(minute, there < counted_) AS missing_at
 FROM (
-    SELECT workspace_id, source_id, toStartOfMinute(received_at) AS minute, count() AS events, 0 AS counted
-    FROM events WHERE {workspace} GROUP BY workspace_id, source_id, minute
-    UNION ALL
-    SELECT workspace_id, source_id, minute, 0, sum(count)
-    FROM event_outcomes WHERE {workspace} AND outcome = 'stored' GROUP BY workspace_id, source_id, minute
+    SELECT workspace_id, source_id, minute, sum(events) AS there, sum(counted) AS counted_
+    FROM (
+        SELECT workspace_id, source_id, toStartOfMinute(received_at) AS minute, count() AS events, 0 AS counted
+        FROM events WHERE {workspace} GROUP BY workspace_id, source_id, minute
+        UNION ALL
+        SELECT workspace_id, source_id, minute, 0, sum(count)
+        FROM event_outcomes WHERE {workspace} AND outcome = 'stored' GROUP BY workspace_id, source_id, minute
+    )
+    GROUP BY workspace_id, source_id, minute HAVING there != counted_
 )
-GROUP BY workspace_id, source_id, minute HAVING there > counted_
+GROUP BY workspace_id, source_id
+"""
+# an erasure removes what had arrived by then, so nothing is missing from the minutes after the last one
+_ERASED: Final = """
+SELECT workspace_id, max(until) AS until FROM identity.recorder_erasures
+WHERE %(workspace)s::text IS NULL OR workspace_id = %(workspace)s
+GROUP BY 1
 """
 _TOTAL: Final = "SELECT count() AS n FROM events WHERE {workspace}"
 
 
 async def check_conservation(stores: Stores) -> Finding:
-    """I4, at rest. Events that were erased stay counted, so more outcomes than events are no fault."""
+    """I4, at rest. Events that were erased stay counted: up to a workspace's last erasure it may have fewer of them."""
     result = finding("I4")
     received = "the log was not looked at"
     if stores.log is not None:
@@ -72,13 +85,32 @@ async def check_conservation(stores: Stores) -> Finding:
         # fewer accepted than outcomes: the front door's own calls, and counts that died with a gateway
         if row["n"] > outcomes.get(_group(row), 0):
             result.wrong(f"{'/'.join(_group(row))}: {row['n']} accepted, {outcomes.get(_group(row), 0)} outcomes")
-    for row in await stores.events(_UNCOUNTED):
-        where = f"{row['workspace_id']}/{row['source_id']} at {row['minute']:%Y-%m-%d %H:%M}"
-        result.wrong(f"{where}: {row['there']} events, {row['counted_']} of them counted as stored")
+    await _against_events(stores, result)
     result.compared = (
         f"{received}, {sum(row['n'] for row in accepted):,} accepted with {sum(outcomes.values()):,} outcomes"
     )
     return result
+
+
+async def _against_events(stores: Stores, result: Finding) -> None:
+    """What was counted as stored, and what is there."""
+    rows = await stores.events(_UNEQUAL)
+    erasures = await stores.postgres.rows(_ERASED, {"workspace": stores.scope.workspace_id})
+    until = {row["workspace_id"]: row["until"] for row in erasures}
+    erased = 0
+    for row in rows:
+        name = f"{row['workspace_id']}/{row['source_id']}"
+        if row["uncounted"]:
+            at = f"the last of them at {row['uncounted_at']:%Y-%m-%d %H:%M}"
+            result.wrong(f"{name}: {row['uncounted']} events are there and not counted as stored, {at}")
+        since = until.get(row["workspace_id"])
+        if row["missing"] and (since is None or row["missing_at"] > since):
+            at = f"the last of them at {row['missing_at']:%Y-%m-%d %H:%M}, and nothing was erased since"
+            result.wrong(f"{name}: {row['missing']} events were counted as stored and are not there, {at}")
+        else:
+            erased += row["missing"]
+    if erased:
+        result.notes.append(f"{erased:,} events that were counted as stored are gone since, as erasures leave it")
 
 
 async def check_counters(stores: Stores) -> Finding:

@@ -52,11 +52,16 @@ async def check_positions(stores: Stores, before: Positions) -> Finding:
             result.wrong(f"{_name(place)} went back from {old_offset} (epoch {old_epoch}) to {offset} (epoch {epoch})")
     _against_effects(now, stored, await _effects(stores), result)
     if stores.log is not None:
-        ends = {topic: await stores.log.ends(topic) for topic in sorted({topic for _, topic, _ in now.at})}
+        topics = {EVENTS_RECEIVED, *(topic for _, topic, _ in now.at)}
+        ends = {topic: await stores.log.ends(topic) for topic in sorted(topics)}
         for place, (_, offset) in now.at.items():
             end = ends[place[1]].get(place[2], 0)
             if offset > end:
                 result.wrong(f"{_name(place)} is at {offset}, and the topic ends at {end}")
+        for number, end in ends[EVENTS_RECEIVED].items():
+            place = ("resolver", EVENTS_RECEIVED, number)
+            if end and place not in now.at:
+                result.wrong(f"{_name(place)} has no position, and the topic ends at {end}")
     result.compared = f"{len(now.at)} positions, twice, with the ends of topics and what is stored"
     return result
 
@@ -68,7 +73,8 @@ async def _effects(stores: Stores) -> dict[int, int]:
 
 def _against_effects(now: Positions, before: Mapping[int, int], after: Mapping[int, int], result: Finding) -> None:
     """``before`` and ``after`` the positions were read: so what moves meanwhile looks like no fault."""
-    for partition, following in now.received.items():
+    for partition in sorted(now.received.keys() | before.keys()):
+        following = now.received.get(partition, 0)  # without a position nothing may be stored
         last = after.get(partition, -1)
         if following - 1 > last:
             result.wrong(f"{EVENTS_RECEIVED}[{partition}]: recorded up to {following - 1}, stored only up to {last}")

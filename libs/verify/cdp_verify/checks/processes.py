@@ -23,7 +23,7 @@ async def check_processes(admin_urls: Sequence[str], memory_limit: int = MEMORY_
     if not admin_urls:
         return [not_checked(invariant, _NO_PORTS) for invariant in ("I13", "I14", "I16")]
     memory, lag, ready = finding("I13"), finding("I14"), finding("I16")
-    partitions = 0
+    partitions, told = 0, 0
     async with httpx.AsyncClient(timeout=5) as http:
         for url in admin_urls:
             base = url.rstrip("/")
@@ -31,17 +31,23 @@ async def check_processes(admin_urls: Sequence[str], memory_limit: int = MEMORY_
             if readiness is None or not readiness.is_success:
                 ready.wrong(f"{base}: {'no answer' if readiness is None else readiness.text.strip()}")
             answer = await _get(http, f"{base}/metrics")
-            if answer is None:
+            if answer is None or not answer.is_success:
                 memory.wrong(f"{base}/metrics does not answer")
                 lag.wrong(f"{base}/metrics does not answer")
                 continue
-            for name, value in samples(answer.text).items():
-                if name == _MEMORY and value > memory_limit:
-                    memory.wrong(f"{base} holds {value / 2**20:,.0f} MiB of memory")
-            partitions += sum(map(_is_lag, samples(answer.text)))
+            page = samples(answer.text)
+            told += _MEMORY in page
+            if page.get(_MEMORY, 0) > memory_limit:
+                memory.wrong(f"{base} holds {page[_MEMORY] / 2**20:,.0f} MiB of memory")
+            partitions += sum(map(_is_lag, page))
             lag.all_wrong(await _lagging(http, base))
-    memory.compared = f"{len(admin_urls)} processes with {memory_limit / 2**20:,.0f} MiB each"
+    memory.compared = f"{told} of {len(admin_urls)} processes with {memory_limit / 2**20:,.0f} MiB each"
     lag.compared, ready.compared = f"the lag of {partitions} partitions", f"{len(admin_urls)} processes"
+    # a process without partitions is as good as one that has caught up; all of them without any are not
+    if not partitions and not lag.count:
+        lag = not_checked("I14", "none of these processes has partitions")
+    if not told and not memory.count:
+        memory = not_checked("I13", "none of these processes tells its memory")
     return [memory, lag, ready]
 
 

@@ -1,0 +1,58 @@
+"""The harness's verdict: nothing that was not looked at passes, and what nobody asked for is no fault."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faults import proof
+from faults.proof import Proof
+
+from cdp_devstack.parts import Part
+from cdp_verify.findings import MEANINGS, Finding, finding, not_checked
+
+
+@pytest.fixture
+def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proof:
+    """A proof on no stack at all: what the checks find is put in their place by each test."""
+    stack: Any = SimpleNamespace(
+        gateway="http://127.0.0.1:1", urls=dict.fromkeys(Part, "http://127.0.0.1:1"), admin_urls=list
+    )
+    monkeypatch.setattr(proof, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(proof, "prove_journal", _found([]))
+    return Proof(stack, tmp_path / "journal", "p", 1)
+
+
+def _found(findings: Sequence[Finding]) -> Any:
+    async def prove(*_: object) -> list[Finding]:
+        return list(findings)
+
+    return prove
+
+
+def test_what_could_not_be_looked_at_is_a_violation(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    unseen = [not_checked("I9", "the store is away"), not_checked("I12", "no erased text was given")]
+    monkeypatch.setattr(proof, "prove", _found([finding("I8"), *unseen]))
+    (violation,) = judge.verdict(whole=True).violations
+    assert violation.startswith("I9 ") and violation.endswith("not checked: the store is away")
+
+
+def test_of_erased_people_everything_is_asked(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "prove", _found([not_checked("I12", "Redis is away")]))
+    assert len(judge.verdict(whole=True, erased=["somebody"]).violations) == 1
+    assert judge.verdict(whole=True).violations == []
+
+
+def test_it_waits_for_what_cannot_be_looked_at_yet(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "_QUIET_SECONDS", 60.0)
+    answers = iter(
+        [[not_checked("I14", "none of these processes has partitions")], [finding(name) for name in MEANINGS]]
+    )
+
+    async def prove(*_: object) -> list[Finding]:
+        return next(answers)
+
+    monkeypatch.setattr(proof, "prove", prove)
+    assert judge.verdict(whole=True).violations == []
+    assert next(answers, None) is None, "it asked again"
