@@ -1,9 +1,12 @@
 """The proof itself is proved: each way of breaking the platform that it is there for, the right invariant must see."""
 
+import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import UUID
 
@@ -16,10 +19,12 @@ from tests.integration.verify.faultless import NOW, World, build
 from cdp_clickhouse.client import ClickHouse
 from cdp_schemas.codec import encode
 from cdp_schemas.events import RefusedEvent
+from cdp_schemas.profiles import profile_ref
 from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
 from cdp_verify.checks.arrivals import check_arrivals
 from cdp_verify.checks.counting import check_conservation
+from cdp_verify.checks.deliveries import check_deliveries
 from cdp_verify.checks.memberships import check_memberships
 from cdp_verify.checks.positions import Positions, check_positions, positions
 from cdp_verify.checks.revenue import check_revenue
@@ -273,6 +278,27 @@ async def a_member_nobody_delivers(world: World) -> None:
     await world.postgres("DELETE FROM activation.deliveries WHERE workspace_id = 'north'")
 
 
+async def a_removal_given_up(world: World) -> None:
+    await left_there(world, "acknowledged, outcome, last_error", "true, 'gave_up', 'it answers 500'")
+
+
+async def a_removal_refused(world: World) -> None:
+    await left_there(world, "acknowledged, outcome, last_error", "true, 'rejected', 'no such row'")
+
+
+async def a_removal_forgotten(world: World) -> None:
+    """It may have arrived: nobody acknowledged it."""
+    await left_there(world, "acknowledged, outcome", "false, NULL")
+
+
+async def left_there(world: World, columns: str, values: str) -> None:
+    """Somebody erased, who was sent and may be at the platform still."""
+    await world.postgres(
+        "INSERT INTO activation.deliveries (workspace_id, destination_id, audience_id, profile_id, desired, pending, "
+        f"cause, sent, {columns}) VALUES ('north', 'hook', 'a', '{GHOST}', false, false, 'erased', '\\x01', {values})"
+    )
+
+
 async def an_offset_ahead_of_its_effects(world: World) -> None:
     await world.postgres("UPDATE identity.recorder_partitions SET next_received_offset = next_received_offset + 1")
 
@@ -342,6 +368,9 @@ DAMAGES: list[tuple[Damage, str]] = [
     (a_member_that_should_not_be_one, "I8"),
     (an_unacknowledged_member, "I9"),
     (a_member_nobody_delivers, "I9"),
+    (a_removal_given_up, "I9"),
+    (a_removal_refused, "I9"),
+    (a_removal_forgotten, "I9"),
     (an_offset_ahead_of_its_effects, "I10"),
     (an_offset_beyond_the_log, "I10"),
     (effects_ahead_of_the_offset, "I10"),
@@ -410,6 +439,67 @@ async def test_a_question_that_does_not_fit_the_tables_passes_nothing(world: Wor
         await world.clickhouse("RENAME TABLE counters_elsewhere TO counters")
     assert "acknowledged" in found.pop("I9")[0] and "counters" in found.pop("I6")[0]
     assert found == {}, "it hides none of the others"
+
+
+async def test_members_left_knowingly_and_removals_that_go_on_are_no_fault(world: World) -> None:
+    await a_removal_given_up(world)
+    await world.postgres("UPDATE activation.destinations SET deleted_at = now() WHERE workspace_id = 'north'")
+    assert (await check_deliveries(world.stores)).holds
+    await world.postgres(
+        "UPDATE activation.destinations SET deleted_at = NULL; "
+        "UPDATE activation.deliveries SET pending = true, outcome = 'retrying', "
+        f"next_attempt_at = now() + interval '1 hour' WHERE profile_id = '{GHOST}'"
+    )
+    assert (await check_deliveries(world.stores)).holds
+
+
+async def test_a_change_of_a_member_that_was_given_up_is_told(world: World) -> None:
+    await world.postgres(
+        "UPDATE activation.deliveries SET outcome = 'gave_up', sent = '\\x01' WHERE workspace_id = 'north'"
+    )
+    found = await check_deliveries(world.stores)
+    assert found.holds and "an older form of them may be there" in found.notes[0]
+
+
+async def test_the_webhook_is_compared_member_by_member(world: World) -> None:
+    members = await world.stores.postgres.rows(
+        "SELECT audience_id, profile_id FROM activation.deliveries WHERE acknowledged ORDER BY profile_id"
+    )
+    held = [profile_ref(row["profile_id"]) for row in members]
+    in_doubt, stranger = profile_ref(GHOST), profile_ref(UUID(int=7))
+    await left_there(world, "acknowledged, outcome", "false, 'gave_up'")
+    await world.postgres(f"UPDATE activation.deliveries SET desired = true WHERE profile_id = '{GHOST}'")
+    await world.postgres(
+        "UPDATE activation.audiences SET segment_ids = '{}'"
+    )  # who is a member is not the question here
+    for there, wrong in ((held, ""), ([*held, in_doubt], ""), ([*held[1:], stranger], held[0])):
+        with webhook(there) as url:
+            found = await check_deliveries(replace(world.stores, standin_url=url))
+        said = [one for one in found.violations if "webhook" in one]
+        assert len(said) == 2 * bool(wrong), said
+        assert wrong in " ".join(said) and (stranger in " ".join(said)) == bool(wrong)
+
+
+@contextmanager
+def webhook(members: Sequence[str]) -> Iterator[str]:
+    """A stand-in whose webhook was told of these."""
+
+    class Standin(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(encode([{"profileId": one} for one in members]))
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Standin)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 async def test_an_erased_text_is_found_wherever_it_stays(world: World) -> None:

@@ -1,16 +1,20 @@
 """The ledger of deliveries, memberships and the stand-in -> I9: destinations were told what they should hold."""
 
-from typing import Any, Final
+from collections.abc import Iterator, Sequence, Set
+from typing import Final
 
 import httpx
 
+from cdp_schemas.profiles import profile_ref
 from cdp_verify.findings import Finding, finding
 from cdp_verify.stores import Row, Stores
 
 _WORKSPACE: Final = "(%(workspace)s::text IS NULL OR d.workspace_id = %(workspace)s)"
 _STATES: Final = f"""
 SELECT count(*) AS rows, count(*) FILTER (WHERE d.acknowledged) AS acknowledged,
-       count(*) FILTER (WHERE d.outcome IS NOT NULL AND d.desired AND NOT d.acknowledged) AS held
+       count(*) FILTER (WHERE d.outcome IS NOT NULL AND d.desired AND NOT d.acknowledged) AS held,
+       count(*) FILTER (WHERE d.desired AND d.sent IS NOT NULL AND NOT d.pending
+                        AND d.outcome IN ('rejected', 'gave_up')) AS stale
 FROM activation.deliveries AS d WHERE {_WORKSPACE}
 """  # noqa: S608 - a constant
 # at rest: nothing due where it could be sent, and what is wanted is there unless an outcome says why not
@@ -21,6 +25,15 @@ JOIN activation.connections AS c USING (workspace_id, audience_id, destination_i
 JOIN activation.destinations AS t USING (workspace_id, destination_id)
 WHERE t.enabled AND t.paused_class IS NULL AND c.paused_class IS NULL AND {_WORKSPACE}
   AND (d.pending AND d.next_attempt_at < now() OR NOT d.pending AND d.desired <> d.acknowledged AND d.outcome IS NULL)
+LIMIT 1000
+"""  # noqa: S608 - a constant
+# a removal that was refused or given up: nothing more happens by itself, and the member may be there. Who deletes a
+# destination is told of the members that stay
+_LEFT: Final = f"""
+SELECT d.workspace_id, d.destination_id, d.audience_id, d.profile_id, d.cause, d.outcome, d.last_error
+FROM activation.deliveries AS d
+JOIN activation.destinations AS t USING (workspace_id, destination_id)
+WHERE NOT d.desired AND d.sent IS NOT NULL AND NOT d.pending AND t.deleted_at IS NULL AND {_WORKSPACE}
 LIMIT 1000
 """  # noqa: S608 - a constant
 _UNFOUNDED: Final = f"""
@@ -42,10 +55,16 @@ WHERE d.active AND a.deleted_at IS NULL AND {_WORKSPACE} AND NOT EXISTS (
       AND x.audience_id = d.audience_id AND x.profile_id = m.profile_id AND x.desired)
 LIMIT 1000
 """  # noqa: S608 - a constant
-_WEBHOOKS: Final = f"""
-SELECT d.audience_id, count(*) FILTER (WHERE d.acknowledged) AS members FROM activation.deliveries AS d
+_HOOKED: Final = f"""
+SELECT DISTINCT d.audience_id FROM activation.deliveries AS d
 JOIN activation.destinations AS t USING (workspace_id, destination_id)
-WHERE t.type = 'webhook' AND {_WORKSPACE} GROUP BY d.audience_id
+WHERE t.type = 'webhook' AND {_WORKSPACE}
+"""  # noqa: S608 - a constant
+_TOLD: Final = f"""
+SELECT d.profile_id, bool_or(d.acknowledged) AS acknowledged FROM activation.deliveries AS d
+JOIN activation.destinations AS t USING (workspace_id, destination_id)
+WHERE t.type = 'webhook' AND d.audience_id = %(audience)s AND (d.acknowledged OR d.sent IS NOT NULL) AND {_WORKSPACE}
+GROUP BY d.profile_id
 """  # noqa: S608 - a constant
 
 
@@ -57,10 +76,16 @@ async def check_deliveries(stores: Stores) -> Finding:
         state = "still due" if row["pending"] else "not due"
         wanted = f"desired {row['desired']}, acknowledged {row['acknowledged']}, {state}"
         result.wrong(f"{_name(row)}: {wanted}")
+    for row in await stores.postgres.rows(_LEFT, asked):
+        why = f"the removal ({row['cause']}) ended as {row['outcome']}: {row['last_error']}"
+        result.wrong(f"{_name(row)} must not be there and may be: {why}")
     for row in await stores.postgres.rows(_UNFOUNDED, asked):
         result.wrong(f"{_name(row)} is desired, and is a member of none of the audience's segments")
     for row in await stores.postgres.rows(_MISSING, asked):
         result.wrong(f"{_name(row)} is a member, and the ledger does not want it there")
+    if states["stale"]:
+        note = "members are wanted, and their last change was refused or given up: an older form of them may be there"
+        result.notes.append(f"{states['stale']:,} {note}")
     if stores.standin_url:
         await _standin(stores, stores.standin_url, result)
     else:
@@ -72,20 +97,28 @@ async def check_deliveries(stores: Stores) -> Finding:
 
 
 async def _standin(stores: Stores, url: str, result: Finding) -> None:
-    ledger = await stores.postgres.rows(_WEBHOOKS, {"workspace": stores.scope.workspace_id})
+    asked = {"workspace": stores.scope.workspace_id}
+    audiences = [row["audience_id"] for row in await stores.postgres.rows(_HOOKED, asked)]
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-        for row in ledger:
-            held = await _held(http, row["audience_id"])
-            if held != row["members"]:
-                result.wrong(f"audience {row['audience_id']}: {row['members']} acknowledged, the webhook has {held}")
-    result.notes.append(f"{len(ledger)} audiences compared with the stand-in's webhook by their number of members")
+        for audience in audiences:
+            told = await stores.postgres.rows(_TOLD, {**asked, "audience": audience})
+            result.all_wrong(_unlike(audience, told, await _held(http, audience)))
+    result.notes.append(f"{len(audiences)} audiences compared with the stand-in's webhook, member by member")
 
 
-async def _held(http: httpx.AsyncClient, audience: str) -> int:
+def _unlike(audience: str, told: Sequence[Row], held: Set[str]) -> Iterator[str]:
+    """Who is acknowledged is there, and nobody of whom the ledger does not say that they may be there."""
+    known = {profile_ref(row["profile_id"]): row["acknowledged"] for row in told}
+    for member in sorted(held - known.keys()):
+        yield f"audience {audience}: the webhook has {member}, and the ledger does not know it there"
+    for member in sorted(name for name, acknowledged in known.items() if acknowledged and name not in held):
+        yield f"audience {audience}: {member} is acknowledged, and the webhook does not have it"
+
+
+async def _held(http: httpx.AsyncClient, audience: str) -> set[str]:
     answer = await http.get("/_standin/webhook-members", params={"audience": audience})
     answer.raise_for_status()
-    members: list[Any] = answer.json()
-    return len(members)
+    return {member["profileId"] for member in answer.json()}
 
 
 def _name(row: Row) -> str:
