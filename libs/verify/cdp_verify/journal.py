@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from cdp_schemas.codec import encode
+from cdp_verify.times import ticks
 
 
 class Answer(Enum):
@@ -44,21 +46,23 @@ class Sent(Struct, rename="camel", tag_field="line", tag="sent", frozen=True):
     faulty: list[str] = []
 
 
-class Answered(Struct, rename="camel", tag_field="line", tag="answer", frozen=True):
-    """One try to send a batch, and what came back; status 0 is no answer at all."""
+class Answered(Struct, rename="camel", tag_field="line", tag="answer", frozen=True, omit_defaults=True):
+    """One try to send a batch, when it said it was sent, and what came back; status 0 is no answer at all."""
 
     batch: int
     status: int
+    sent_at: datetime | None = None
 
 
 class Entry(Struct, frozen=True):
-    """One event as the client knows it."""
+    """One event as the client knows it. ``sent_at``: the ``sentAt`` of its tries, in ms since 1970."""
 
     workspace_id: str
     event: dict[str, Any]
     answer: Answer
     tries: int
     is_faulty: bool = False
+    sent_at: tuple[int, ...] = ()
 
     @property
     def message_id(self) -> str:
@@ -116,10 +120,10 @@ class JournalWriter:
             self._write(Sent(self._batches, workspace_id, list(events), list(faulty)), durable=True)
             return self._batches
 
-    def answered(self, batch: int, status: int) -> None:
-        """Writes what one try got."""
+    def answered(self, batch: int, status: int, sent_at: datetime | None = None) -> None:
+        """Writes what one try got; ``sent_at`` is the ``sentAt`` that it told, if any."""
         with self._writing:
-            self._write(Answered(batch, status), durable=False)
+            self._write(Answered(batch, status, sent_at), durable=False)
 
     def close(self) -> None:
         self._file.close()
@@ -143,6 +147,7 @@ class Journal:
         self._answers: dict[int, Answer] = {}
         self._tries: dict[int, int] = {}
         self._sizes: dict[int, int] = {}
+        self._sent_at: dict[int, tuple[int, ...]] = {}
         self.outages = 0
         lines = self._lines()
         first = next(lines, None)
@@ -158,8 +163,9 @@ class Journal:
             if isinstance(line, Sent):
                 faulty = frozenset(line.faulty)
                 answer, tries = self._answers.get(line.batch, Answer.UNKNOWN), self._tries.get(line.batch, 0)
+                sent_at = self._sent_at.get(line.batch, ())
                 for event in line.events:
-                    yield Entry(line.workspace_id, event, answer, tries, event.get("messageId") in faulty)
+                    yield Entry(line.workspace_id, event, answer, tries, event.get("messageId") in faulty, sent_at)
 
     def count(self, answer: Answer) -> int:
         """How many events have this answer."""
@@ -177,6 +183,8 @@ class Journal:
             said, before = meaning(line.status), self._answers.get(line.batch, Answer.UNKNOWN)
             self._tries[line.batch] = self._tries.get(line.batch, 0) + 1
             self.outages += said is Answer.UNKNOWN
+            if line.sent_at is not None:
+                self._sent_at[line.batch] = (*self._sent_at.get(line.batch, ()), ticks(line.sent_at))
             self._answers[line.batch] = _joined(before, said, self._tries[line.batch])
 
     def _lines(self) -> Iterator[Struct]:

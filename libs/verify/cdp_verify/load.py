@@ -95,7 +95,8 @@ class Client:
             await self._offer(http, number, batch)
 
     async def _offer(self, http: httpx.AsyncClient, number: int, batch: Batch) -> Answer:
-        body = encode({"batch": batch.events, "sentAt": datetime.now(UTC).isoformat()})
+        now = datetime.now(UTC)
+        body = encode({"batch": batch.events, "sentAt": now.isoformat()})
         key = self._keys[batch.workspace_id]
         headers = {"content-type": "application/json"}
         try:
@@ -103,7 +104,7 @@ class Client:
             status = answer.status_code
         except httpx.HTTPError:
             status = 0
-        self._journal.answered(number, status)
+        self._journal.answered(number, status, now)
         said = meaning(status)
         self.sum.failures += said is Answer.UNKNOWN
         return said

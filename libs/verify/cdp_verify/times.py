@@ -7,6 +7,9 @@ from typing import Final
 _INSTANT: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?)?\Z")
 _DURATION: Final = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?\Z")
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+
 
 class BadTime(ValueError):
     """The text is no time."""
@@ -32,6 +35,11 @@ def length(given: object) -> timedelta:
         raise BadTime(f"{given!r} is no duration")
     weeks, days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
     return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def ticks(at: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return (at - _EPOCH) // _MS
 
 
 def milliseconds(at: datetime) -> datetime:

@@ -17,8 +17,10 @@ from tests.fakes.memberships import hold
 from tests.integration.verify.faultless import NOW, World, build
 
 from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.statement import Statement
 from cdp_schemas.codec import encode
 from cdp_schemas.events import RefusedEvent
+from cdp_schemas.nodes import node_id
 from cdp_schemas.profiles import profile_ref
 from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
@@ -166,6 +168,47 @@ async def change_a_property(world: World) -> None:
     message = message_with(world, Answer.ACCEPTED)
     await copied(world, "'{}' AS properties", where=f"message_id = '{message}'")
     await world.clickhouse(f"DELETE FROM events WHERE message_id = '{message}' AND properties != '{{}}'")
+
+
+async def an_event_of_another_time(world: World) -> None:
+    await rewritten(world, "timestamp - INTERVAL 400 DAY AS timestamp", message_with(world, Answer.ACCEPTED))
+
+
+async def every_event_hours_early(world: World) -> None:
+    """With counters and outcomes that agree with it."""
+    for table in ("counters", "event_outcomes"):
+        await world.clickhouse(f"TRUNCATE TABLE {table}")
+    await rewritten(world, "timestamp - INTERVAL 3 HOUR AS timestamp")
+
+
+async def an_event_of_another_person(world: World) -> None:
+    message = message_with(world, Answer.ACCEPTED)
+    await rewritten(world, "(SELECT max(node_id) FROM events WHERE user_id != '') AS node_id", message)
+
+
+async def a_device_that_was_never_linked(world: World) -> None:
+    """It is somebody of its own, as far as nodes and links tell."""
+    await world.postgres(f"UPDATE identity.nodes SET profile_id = node_id WHERE node_id = '{await a_device(world)}'")
+    await world.postgres(f"DELETE FROM identity.links WHERE '{await a_device(world)}' IN (a, b)")
+
+
+async def a_device(world: World) -> UUID:
+    """That of somebody known, said in one event with the user."""
+    rows = await world.stores.clickhouse.rows(
+        Statement("SELECT min(anonymous_id) AS device FROM events WHERE workspace_id = 'north' AND user_id != ''")
+    )
+    return node_id("north", "anonymous_id", rows[0]["device"])
+
+
+async def rewritten(world: World, changed: str, message: str = "") -> None:
+    """All events, or one, stored otherwise."""
+    which = f"message_id = '{message}'" if message else "1"
+    await world.clickhouse(
+        f"CREATE TABLE moved ENGINE = Memory AS SELECT * REPLACE ({changed}) FROM events WHERE {which}"
+    )
+    await world.clickhouse(f"DELETE FROM events WHERE {which}")
+    await world.clickhouse("INSERT INTO events SELECT * FROM moved")
+    await world.clickhouse("DROP TABLE moved")
 
 
 async def copied(world: World, changed: str, *, where: str = "1") -> None:
@@ -350,6 +393,10 @@ DAMAGES: list[tuple[Damage, str]] = [
     (swap_two_tenants, "I3"),
     (swap_two_tenants, "I11"),
     (change_a_property, "I3"),
+    (an_event_of_another_time, "I3"),
+    (every_event_hours_early, "I3"),
+    (an_event_of_another_person, "I3"),
+    (a_device_that_was_never_linked, "I3"),
     (an_outcome_too_many, "I4"),
     (an_event_without_outcome, "I4"),
     (all_events_gone_with_their_counters, "I4"),
@@ -500,6 +547,21 @@ def webhook(members: Sequence[str]) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+async def test_who_was_kept_apart_or_erased_may_be_two_profiles(world: World) -> None:
+    await a_device_that_was_never_linked(world)
+    device = await a_device(world)
+    for status in ("r", "v"):
+        await world.postgres(
+            "INSERT INTO identity.links SELECT least(node_id, other), greatest(node_id, other), now(), 'north', "
+            f"'{status}', 'm', 'web', NULL FROM (SELECT node_id, '{device}'::uuid AS other FROM identity.nodes "
+            "WHERE workspace_id = 'north' AND kind = 'user_id') AS users"
+        )
+        assert "I3" not in broken(await prove_journal(world.stores, world.journal)), status
+        await world.postgres(f"DELETE FROM identity.links WHERE '{device}' IN (a, b)")
+    await world.postgres(f"UPDATE identity.nodes SET erased_at = now() WHERE node_id = '{device}'")
+    assert "I3" not in broken(await prove_journal(world.stores, world.journal))
 
 
 async def test_an_erased_text_is_found_wherever_it_stays(world: World) -> None:

@@ -1,7 +1,7 @@
 """A journal says afterwards exactly what the client knew, also when the client was killed."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,15 @@ def test_the_best_answer_counts(tmp_path: Path, statuses: list[int], answer: Ans
     journal = written(tmp_path / "j", statuses)
     assert [(entry.answer, entry.tries) for entry in journal.entries()] == [(answer, len(statuses))]
     assert journal.count(answer) == journal.events == 1
+
+
+def test_each_try_tells_when_it_was_sent(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path / "j", RUN) as writer:
+        batch = writer.sent("north", [{"messageId": "t-0", "type": "track"}])
+        for sent_at in (NOW, None, NOW + timedelta(seconds=2)):
+            writer.answered(batch, 503, sent_at)
+    began = int(NOW.timestamp() * 1000)
+    assert [entry.sent_at for entry in Journal(tmp_path / "j").entries()] == [(began, began + 2000)]
 
 
 def test_a_line_that_a_kill_cut_off_was_never_sent(tmp_path: Path) -> None:

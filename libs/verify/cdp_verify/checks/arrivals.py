@@ -1,26 +1,43 @@
 """Journal, event store, dead letters -> I1, I2, I3: each event where it must be, once, as it was sent."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import msgspec
 
+from cdp_runtime.parts import in_parts
 from cdp_schemas.codec import Codec, InvalidMessage, encode
 from cdp_schemas.event_names import event_name
 from cdp_schemas.events import RefusedEvent
+from cdp_schemas.nodes import node_id
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ
 from cdp_verify.buckets import SIZE, buckets_for, split
+from cdp_verify.clocks import is_time_of
 from cdp_verify.findings import DOUBLED, LOST, Finding, finding
 from cdp_verify.journal import Answer, Entry, Journal
 from cdp_verify.stores import LogReads, Stores
+from cdp_verify.times import instant, ticks
 
 _REFUSED: Final = Codec(RefusedEvent)
 _STORED: Final = """
-SELECT workspace_id, message_id,
+SELECT workspace_id, message_id, node_id, toUnixTimestamp64Milli(timestamp) AS at,
+       toUnixTimestamp64Milli(received_at) AS received,
        MD5(concat(event, '\\x1f', user_id, '\\x1f', anonymous_id, '\\x1f', properties, '\\x1f', traits)) AS print
 FROM events WHERE startsWith(message_id, {prefix:String}) AND CRC32(message_id) % {buckets:UInt32} = {bucket:UInt32}
 """
+# who was said to be one person, and is not, although nothing refused or revoked it and neither was erased
+_APART: Final = """
+SELECT said.one, said.other FROM unnest(%(ones)s::uuid[], %(others)s::uuid[]) AS said(one, other)
+LEFT JOIN identity.nodes AS n ON n.workspace_id = %(workspace)s AND n.node_id = said.one
+LEFT JOIN identity.nodes AS m ON m.workspace_id = %(workspace)s AND m.node_id = said.other
+LEFT JOIN identity.links AS l
+    ON l.workspace_id = %(workspace)s AND l.a = least(said.one, said.other) AND l.b = greatest(said.one, said.other)
+WHERE (n.profile_id IS NULL OR n.profile_id IS DISTINCT FROM m.profile_id)
+  AND n.erased_at IS NULL AND m.erased_at IS NULL AND coalesce(l.status, 'h') = 'h'
+"""
+_ASKED: Final = 2000  # pairs at once
 Key = tuple[str, str]  # workspace, message id
 
 
@@ -32,7 +49,7 @@ _ID: Final = msgspec.json.Decoder(_Named)
 
 
 class Expected(NamedTuple):
-    """What the journal says of one event."""
+    """What the journal says of one event. ``nodes``: whose it is, and whom it names besides; ``at`` in ms."""
 
     workspace_id: str
     message_id: str
@@ -40,6 +57,18 @@ class Expected(NamedTuple):
     answer: Answer
     tries: int
     is_faulty: bool
+    nodes: Sequence[UUID] = ()
+    at: int | None = None
+    sent_at: Sequence[int] = ()
+
+
+class Stored(NamedTuple):
+    """What the store has of one event; times in ms."""
+
+    print: bytes
+    node: UUID
+    at: int
+    received: int
 
 
 class Arrivals(NamedTuple):
@@ -59,21 +88,23 @@ async def check_arrivals(stores: Stores, journal: Journal, *, bucket_size: int =
     for bucket, part in enumerate(split(sent, buckets, Expected)):
         wanted = {(one.workspace_id, one.message_id): one for one in part}
         rows = await stores.events(_STORED, prefix=prefix, buckets=buckets, bucket=bucket)
-        prints: dict[Key, list[bytes]] = {}
+        found: dict[Key, list[Stored]] = {}
         for row in rows:
-            prints.setdefault((row["workspace_id"], row["message_id"]), []).append(bytes(row["print"]))
+            stored = Stored(bytes(row["print"]), row["node_id"], row["at"], row["received"])
+            found.setdefault((row["workspace_id"], row["message_id"]), []).append(stored)
         seen += len(rows)
         for key, expected in wanted.items():
-            times = len(prints.get(key, ()))
+            times = len(found.get(key, ()))
             if expected.answer is Answer.ACCEPTED or expected.is_faulty:
                 accepted.all_wrong(_accepted_wrong(key, expected, times, dead))
                 accepted.sums[LOST] += not times and not expected.is_faulty
             elif times > (expected.answer is Answer.UNKNOWN):
                 refused.wrong(f"{_said(key, expected, times)}, and its answer was {expected.answer.value}")
             accepted.sums[DOUBLED] += max(0, times - 1)
-            if expected.answer is Answer.UNKNOWN and key in prints:
+            if expected.answer is Answer.UNKNOWN and key in found:
                 arrived.add(key)
-        unsent.all_wrong(_strangers(wanted, prints))
+        unsent.all_wrong(_strangers(wanted, found))
+        unsent.all_wrong([one async for one in _apart(stores, [wanted[key] for key in found if key in wanted])])
     _no_dead_strangers(journal, dead or {}, unsent)
     _describe((accepted, refused, unsent), journal, seen, None if dead is None else len(dead))
     return Arrivals((accepted, refused, unsent), frozenset(arrived))
@@ -93,8 +124,18 @@ def fingerprint(event: dict[str, object]) -> bytes:
 
 
 def _expectation(entry: Entry) -> Expected:
-    printed = b"" if entry.is_faulty else fingerprint(entry.event)
-    return Expected(entry.workspace_id, entry.message_id, printed, entry.answer, entry.tries, entry.is_faulty)
+    known = (entry.answer, entry.tries, entry.is_faulty)
+    if entry.is_faulty:
+        return Expected(entry.workspace_id, entry.message_id, b"", *known)
+    event, said = entry.event, entry.event.get("timestamp")
+    at = ticks(instant(said)) if isinstance(said, str) else None
+    return Expected(entry.workspace_id, entry.message_id, fingerprint(event), *known, _nodes(entry), at, entry.sent_at)
+
+
+def _nodes(entry: Entry) -> list[UUID]:
+    """The node that the event stays with, then the others that it names."""
+    named = (("user_id", entry.event.get("userId")), ("anonymous_id", entry.event.get("anonymousId")))
+    return [node_id(entry.workspace_id, kind, value) for kind, value in named if isinstance(value, str)]
 
 
 def _accepted_wrong(key: Key, expected: Expected, times: int, dead: dict[Key, str] | None) -> Iterator[str]:
@@ -112,13 +153,39 @@ def _said(key: Key, expected: Expected, times: int) -> str:
     return f"{key[0]}: {key[1]} is stored {times} times after {expected.tries} tries"
 
 
-def _strangers(wanted: dict[Key, Expected], prints: dict[Key, list[bytes]]) -> Iterator[str]:
-    for key, found in prints.items():
+def _strangers(wanted: dict[Key, Expected], found: dict[Key, list[Stored]]) -> Iterator[str]:
+    for key, rows in found.items():
         expected = wanted.get(key)
         if expected is None:
             yield f"{key[0]}: {key[1]} is stored, and nobody sent it there"
-        elif any(one != expected.print for one in found) and not expected.is_faulty:
-            yield f"{key[0]}: {key[1]} is not stored as it was sent (event, ids, properties or traits)"
+        elif not expected.is_faulty and (
+            differing := dict.fromkeys(what for row in rows for what in _differing(expected, row))
+        ):
+            yield f"{key[0]}: {key[1]} is not stored as it was sent ({'; '.join(differing)})"
+
+
+def _differing(expected: Expected, row: Stored) -> Iterator[str]:
+    if row.print != expected.print:
+        yield "event, ids, properties or traits"
+    if expected.nodes and row.node != expected.nodes[0]:
+        yield f"it is with node {row.node}"
+    # of a try without an answer nobody may have written down when it was sent
+    if expected.answer is not Answer.UNKNOWN and not is_time_of(row.at, row.received, expected.at, expected.sent_at):
+        yield "its time"
+
+
+async def _apart(stores: Stores, stored: Sequence[Expected]) -> AsyncIterator[str]:
+    """User and device of one event are one person."""
+    said: dict[str, dict[tuple[UUID, UUID], str]] = {}
+    for one in stored:
+        if len(one.nodes) == 2:
+            said.setdefault(one.workspace_id, {})[one.nodes[0], one.nodes[1]] = one.message_id
+    for workspace, pairs in said.items():
+        for some in in_parts(pairs, _ASKED):
+            asked = {"workspace": workspace, "ones": [one for one, _ in some], "others": [other for _, other in some]}
+            for row in await stores.postgres.rows(_APART, asked):
+                message = pairs[row["one"], row["other"]]
+                yield f"{workspace}: {message} named {row['one']} and {row['other']}, and they are two profiles"
 
 
 def _no_dead_strangers(journal: Journal, dead: dict[Key, str], unsent: Finding) -> None:
