@@ -74,6 +74,13 @@ class LogReads:
             ends = await consumer.end_offsets(partitions)
             return {one.partition: ends[one] for one in partitions}
 
+    async def begins(self, topic: str) -> dict[int, int]:
+        """Partition -> the offset of the oldest record that is still there."""
+        async with self._consumer() as consumer:
+            partitions = _partitions(topic)
+            begins = await consumer.beginning_offsets(partitions)
+            return {one.partition: begins[one] for one in partitions}
+
     async def records(self, topic: str) -> AsyncIterator[Record]:
         """Every record that a topic holds now, in order within each partition."""
         async with self._consumer() as consumer:

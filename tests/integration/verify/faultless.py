@@ -51,9 +51,13 @@ class FakeLog(LogReads):
 
     topics: dict[str, list[bytes]] = field(default_factory=dict)
     received: int = 0
+    forgotten: int = 0
 
     async def ends(self, topic: str) -> dict[int, int]:
         return {number: self.received if number == 0 else 0 for number in range(all_topics()[topic].partitions)}
+
+    async def begins(self, topic: str) -> dict[int, int]:
+        return {number: self.forgotten if number == 0 else 0 for number in range(all_topics()[topic].partitions)}
 
     async def records(self, topic: str) -> AsyncIterator[Record]:
         for offset, value in enumerate(self.topics.get(topic, [])):

@@ -1,5 +1,7 @@
 """The proof itself is proved: each way of breaking the platform that it is there for, the right invariant must see."""
 
+import json
+import random
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -8,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,10 +21,13 @@ from tests.integration.verify.faultless import NOW, World, build
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
+from cdp_identity.recording.acceptance import accepted
+from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
+from cdp_identity.recording.profiles import profile_block
 from cdp_schemas.codec import encode
 from cdp_schemas.events import RefusedEvent
 from cdp_schemas.nodes import node_id
-from cdp_schemas.profiles import profile_ref
+from cdp_schemas.profiles import ProfileUpdated, profile_ref
 from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ, MEMBERSHIPS_CHANGED
 from cdp_verify.checks.arrivals import check_arrivals
@@ -33,6 +39,7 @@ from cdp_verify.checks.revenue import check_revenue
 from cdp_verify.findings import DOUBLED, LOST, OFF_MINOR, Finding
 from cdp_verify.journal import Answer
 from cdp_verify.proof import Question, prove, prove_journal
+from cdp_verify.traits import Likeness, compared
 
 pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
 Damage = Callable[[World], Awaitable[None]]
@@ -85,7 +92,7 @@ async def test_buckets_and_chunks_change_nothing(world: World) -> None:
 async def test_memberships_part_by_part_change_nothing(world: World) -> None:
     whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 1)]
     assert (parts.compared, parts.notes, parts.violations) == (whole.compared, whole.notes, [])
-    for damage in (entered_twice, a_change_skipped, a_change_untold):
+    for damage in (entered_twice, a_change_skipped, a_change_told_and_not_stored, a_change_untold):
         kept = list(world.log.topics[MEMBERSHIPS_CHANGED])
         await damage(world)
         whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 1)]
@@ -97,12 +104,10 @@ async def test_memberships_part_by_part_change_nothing(world: World) -> None:
 async def test_what_the_release_before_told_may_lie_before_and_behind_the_rest(world: World, is_first: bool) -> None:
     """It had other keys, so it is in other partitions."""
     told = world.log.topics[MEMBERSHIPS_CHANGED]
-    times = Counter(read_memberships(value).profile_id for value in told)
-    of_one = next(value for value in told if times[read_memberships(value).profile_id] == 1)
-    (entered,) = read_memberships(of_one).each()
+    entered = entered_once(world)
     exited = msgspec.structs.replace(entered, change="exited", sequence=2)
     back = msgspec.structs.replace(entered, sequence=3)
-    told.remove(of_one)
+    told.remove(encode(entered.alone()))
     earlier, now = [encode(entered), encode(exited)], [encode(back.alone())]
     told += [*earlier, *now] if is_first else [*now, *earlier]
     await world.postgres(
@@ -117,6 +122,24 @@ async def test_what_the_log_has_forgotten_in_its_time_is_no_fault(world: World) 
         "UPDATE segmenter.profile_segments SET changed_ms = array_fill(0::bigint, ARRAY[cardinality(changed_ms)])"
     )
     assert broken(await prove(world.stores, Question(world.journal))) == {}
+
+
+async def test_what_was_told_before_the_log_begins_is_no_gap(world: World) -> None:
+    await a_first_change_untold(world)
+    world.log.forgotten = 1
+    assert (await check_memberships(world.stores, NOW)).violations == []
+
+
+async def test_a_member_by_hand_need_not_be_anybody(world: World) -> None:
+    await a_member(world, "by-hand", GHOST)
+    found = await check_memberships(world.stores, NOW)
+    assert found.violations == [] and "1 members of manual segments are no profiles" in found.notes
+
+
+async def test_what_was_told_of_a_deleted_segment_may_be_forgotten(world: World) -> None:
+    await a_change_told_and_not_stored(world)
+    world.log.topics[MEMBERSHIPS_CHANGED][-1] = world.log.topics[MEMBERSHIPS_CHANGED][-1].replace(b"buyers", b"former")
+    assert (await check_memberships(world.stores, NOW)).violations == []
 
 
 async def drop_one(world: World) -> None:
@@ -280,6 +303,26 @@ async def an_alias_astray(world: World) -> None:
     )
 
 
+async def a_golden_record_of_nobody(world: World) -> None:
+    """Its tombstone was lost on the way to the replica."""
+    await world.clickhouse(
+        f"INSERT INTO profiles SELECT * REPLACE ('{GHOST}'::UUID AS profile_id) FROM profiles FINAL LIMIT 1"
+    )
+
+
+async def an_older_version_in_the_replica(world: World) -> None:
+    await world.postgres("UPDATE identity.profiles SET version = 2 WHERE workspace_id = 'south'")
+
+
+async def another_trait_in_the_replica(world: World) -> None:
+    await world.postgres("UPDATE identity.profiles SET traits = '{\"plan\": \"gold\"}' WHERE workspace_id = 'north'")
+    await world.clickhouse('INSERT INTO profiles SELECT * REPLACE (\'{"plan":"free"}\'::JSON AS traits) FROM profiles')
+
+
+async def another_consent_in_the_replica(world: World) -> None:
+    await world.postgres("UPDATE identity.profiles SET consent = '{\"ads\": false}' WHERE workspace_id = 'north'")
+
+
 async def entered_twice(world: World) -> None:
     first = world.log.topics[MEMBERSHIPS_CHANGED][0]
     world.log.topics[MEMBERSHIPS_CHANGED].append(first.replace(b'"sequence":1', b'"sequence":2'))
@@ -294,6 +337,53 @@ async def a_change_untold(world: World) -> None:
     world.log.topics[MEMBERSHIPS_CHANGED].pop()
 
 
+async def a_first_change_untold(world: World) -> None:
+    """Only the third one was told."""
+    told, entered = world.log.topics[MEMBERSHIPS_CHANGED], entered_once(world)
+    told.remove(encode(entered.alone()))
+    told.append(encode(msgspec.structs.replace(entered, sequence=3).alone()))
+    await world.postgres(
+        f"UPDATE segmenter.profile_segments SET sequences = ARRAY[3] WHERE profile_id = '{entered.profile_id}'"
+    )
+
+
+async def a_change_told_and_not_stored(world: World) -> None:
+    tell(world, "buyers", GHOST)
+
+
+async def a_member_who_was_merged_away(world: World) -> None:
+    """Table, message, size and ledger agree."""
+    await a_member(world, "buyers", GHOST)
+    await world.postgres(
+        "INSERT INTO activation.deliveries (workspace_id, destination_id, audience_id, profile_id, desired, "
+        f"acknowledged, pending) VALUES ('north', 'hook', 'a', '{GHOST}', true, true, false)"
+    )
+
+
+def entered_once(world: World) -> MembershipChanged:
+    """The only change of somebody."""
+    told = world.log.topics[MEMBERSHIPS_CHANGED]
+    times = Counter(read_memberships(value).profile_id for value in told)
+    of_one = next(value for value in told if times[read_memberships(value).profile_id] == 1)
+    (entered,) = read_memberships(of_one).each()
+    return entered
+
+
+async def a_member(world: World, segment: str, profile: UUID) -> None:
+    """One more, as table, messages and size tell."""
+    async with await psycopg.AsyncConnection.connect(world.postgres_url) as connection:
+        await hold(connection, "north", segment, profile)
+    await world.postgres(
+        f"UPDATE segmenter.segments SET size = size + 1 WHERE (workspace_id, segment_id) = ('north', '{segment}')"
+    )
+    tell(world, segment, profile)
+
+
+def tell(world: World, segment: str, profile: UUID) -> None:
+    change = MembershipChanged("north", segment, 1, profile, "entered", 1, NOW)
+    world.log.topics[MEMBERSHIPS_CHANGED].append(encode(change.alone()))
+
+
 async def a_size_off_by_one(world: World) -> None:
     await world.postgres("UPDATE segmenter.segments SET size = size + 1 WHERE segment_id = 'buyers'")
 
@@ -303,14 +393,7 @@ async def a_member_that_should_not_be_one(world: World) -> None:
     rows = await world.stores.postgres.rows(
         "SELECT profile_id FROM identity.profiles WHERE workspace_id = 'north' AND order_count < 2 LIMIT 1"
     )
-    profile = rows[0]["profile_id"]
-    async with await psycopg.AsyncConnection.connect(world.postgres_url) as connection:
-        await hold(connection, "north", "buyers", profile)
-    await world.postgres(
-        "UPDATE segmenter.segments SET size = size + 1 WHERE (workspace_id, segment_id) = ('north', 'buyers')"
-    )
-    change = MembershipChanged("north", "buyers", 1, profile, "entered", 1, NOW)
-    world.log.topics[MEMBERSHIPS_CHANGED].append(encode(change.alone()))
+    await a_member(world, "buyers", rows[0]["profile_id"])
 
 
 async def an_unacknowledged_member(world: World) -> None:
@@ -408,9 +491,16 @@ DAMAGES: list[tuple[Damage, str]] = [
     (a_node_in_the_wrong_profile, "I7"),
     (an_identifier_less, "I7"),
     (an_alias_astray, "I7"),
+    (a_golden_record_of_nobody, "I7"),
+    (an_older_version_in_the_replica, "I7"),
+    (another_trait_in_the_replica, "I7"),
+    (another_consent_in_the_replica, "I7"),
     (entered_twice, "I8"),
     (a_change_skipped, "I8"),
     (a_change_untold, "I8"),
+    (a_first_change_untold, "I8"),
+    (a_change_told_and_not_stored, "I8"),
+    (a_member_who_was_merged_away, "I8"),
     (a_size_off_by_one, "I8"),
     (a_member_that_should_not_be_one, "I8"),
     (an_unacknowledged_member, "I9"),
@@ -562,6 +652,38 @@ async def test_who_was_kept_apart_or_erased_may_be_two_profiles(world: World) ->
         await world.postgres(f"DELETE FROM identity.links WHERE '{device}' IN (a, b)")
     await world.postgres(f"UPDATE identity.nodes SET erased_at = now() WHERE node_id = '{device}'")
     assert "I3" not in broken(await prove_journal(world.stores, world.journal))
+
+
+async def test_what_the_column_store_makes_of_traits_is_no_violation(world: World) -> None:
+    chance = random.Random(7)
+    odd = [{f"trait.{n}": anything(chance, depth) for n in range(4)} for depth in range(4) for _ in range(60)]
+    updates = [
+        ProfileUpdated("odd", UUID(int=n + 1), 1, NOW, created_at=NOW, traits=traits) for n, traits in enumerate(odd)
+    ]
+    columns = ClickHouseColumns(world.stores.clickhouse)
+    await columns.insert(profile_block(await accepted(updates, columns)))
+    rows = await world.stores.clickhouse.rows(
+        Statement("SELECT toJSONString(traits) AS traits FROM profiles WHERE workspace_id = 'odd' ORDER BY profile_id")
+    )
+    stored = [json.loads(row["traits"]) for row in rows]
+    found = [compared(kept, replica) for kept, replica in zip(odd, stored, strict=True)]
+    wrong = [
+        pair for pair, likeness in zip(zip(odd, stored, strict=True), found, strict=True) if likeness is Likeness.OTHER
+    ]
+    assert wrong == []
+    assert found.count(Likeness.SAME) > 60, "and some can be told"
+
+
+def anything(chance: random.Random, depth: int) -> Any:
+    """Some JSON."""
+    kind = chance.randrange(9 if depth else 7)
+    if kind == 7:
+        return [anything(chance, depth - 1) for _ in range(chance.randrange(4))]
+    if kind == 8:
+        return {chance.choice("ab.c%é"): anything(chance, depth - 1) for _ in range(chance.randrange(4))}
+    whole = chance.choice((0, 1, -1, 2**31, 2**53 + 1, 2**63, -(2**63), 2**64, 10**30))
+    texts = ("", "plain", "2026-11-20", "2026-11-20T12:00:00Z", "1", "1.5", "true", "é😀", "\x00", "a\nb", "null")
+    return (None, True, False, whole, chance.uniform(-1e9, 1e9), chance.choice(texts), 1e-300)[kind]
 
 
 async def test_an_erased_text_is_found_wherever_it_stays(world: World) -> None:

@@ -3,6 +3,8 @@
 Nodes and links are streams ordered by profile, read side by side: one profile is in memory at once.
 """
 
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,6 +13,7 @@ from uuid import UUID
 from cdp_runtime.parts import in_parts
 from cdp_verify.findings import Finding, finding
 from cdp_verify.stores import Row, Stores
+from cdp_verify.traits import Likeness, compared
 
 _COMPARED: Final = 2000  # profiles asked for at once
 _RANKS: Final[Mapping[str, int]] = {"user_id": 0, "email": 1, "phone": 2, "anonymous_id": 4, "device_id": 5}
@@ -27,7 +30,7 @@ WHERE l.status = 'h' AND n.kind <> '' AND (%(workspace)s::text IS NULL OR l.work
 ORDER BY l.workspace_id COLLATE "C", n.profile_id
 """
 _REPLICAS: Final = """
-SELECT profile_id, identifiers FROM profiles FINAL
+SELECT profile_id, version, identifiers, consent, toJSONString(traits) AS traits FROM profiles FINAL
 WHERE workspace_id = {asked:String} AND profile_id IN {profiles:Array(UUID)}
 """
 _ALIASES: Final = """
@@ -35,7 +38,18 @@ SELECT node_id, profile_id FROM profile_aliases FINAL
 WHERE workspace_id = {asked:String} AND node_id IN {nodes:Array(UUID)}
 """
 _RECORDS: Final = """
-SELECT profile_id FROM identity.profiles WHERE workspace_id = %(workspace)s AND profile_id = ANY(%(profiles)s)
+SELECT profile_id, version, traits, consent FROM identity.profiles
+WHERE workspace_id = %(workspace)s AND profile_id = ANY(%(profiles)s)
+"""
+_KEPT: Final = """
+SELECT workspace_id, count(*) AS n FROM identity.profiles
+WHERE %(workspace)s::text IS NULL OR workspace_id = %(workspace)s
+GROUP BY 1
+"""
+_SHOWN: Final = """
+SELECT workspace_id, count() AS n FROM profiles FINAL
+WHERE {workspace} AND cityHash64(profile_id) % {chunks:UInt32} = {chunk:UInt32}
+GROUP BY workspace_id
 """
 Owner = tuple[str, UUID]
 
@@ -76,19 +90,35 @@ class Group:
 
 async def check_components(stores: Stores) -> Finding:
     """I7, in Postgres, and its replica in ClickHouse."""
-    result, nodes, profiles = finding("I7"), 0, 0
+    result, nodes, profiles, untold = finding("I7"), 0, 0, 0
     waiting: list[Group] = []
     async for group in _groups(stores):
         nodes, profiles = nodes + len(group.nodes), profiles + 1
         result.all_wrong(group.faults())
         if waiting and (len(waiting) == _COMPARED or waiting[0].workspace_id != group.workspace_id):
-            await _compare(stores, waiting, result)
+            untold += await _compare(stores, waiting, result)
             waiting = []
         waiting.append(group)
     if waiting:
-        await _compare(stores, waiting, result)
+        untold += await _compare(stores, waiting, result)
+    await _nobodies(stores, result)
     result.compared = f"{profiles:,} profiles of {nodes:,} nodes, their golden records and aliases"
+    if untold:
+        result.notes.append(f"{untold:,} profiles have traits that ClickHouse does not hold as they are")
     return result
+
+
+async def _nobodies(stores: Stores, result: Finding) -> None:
+    """Golden records of those who were merged away or erased, told by their number: all others were compared."""
+    rows = await stores.postgres.rows(_KEPT, {"workspace": stores.scope.workspace_id})
+    kept = Counter[str]({row["workspace_id"]: row["n"] for row in rows})
+    shown, chunks = Counter[str](), stores.scope.chunks
+    for chunk in range(chunks):
+        for row in await stores.events(_SHOWN, chunks=chunks, chunk=chunk):
+            shown[row["workspace_id"]] += row["n"]
+    for workspace in sorted(kept | shown):
+        if kept[workspace] != shown[workspace]:
+            result.wrong(f"{workspace}: {kept[workspace]} profiles in Postgres, {shown[workspace]} in ClickHouse")
 
 
 async def _groups(stores: Stores) -> AsyncIterator[Group]:
@@ -130,22 +160,39 @@ def _parts(nodes: Mapping[UUID, object], links: Sequence[tuple[UUID, UUID]]) -> 
     return parts
 
 
-async def _compare(stores: Stores, groups: Sequence[Group], result: Finding) -> None:
-    """Golden records and aliases of some profiles of one workspace."""
+async def _compare(stores: Stores, groups: Sequence[Group], result: Finding) -> int:
+    """Golden records and aliases of some profiles of one workspace; of how many the traits cannot be compared."""
     workspace = groups[0].workspace_id
     profiles = [group.profile_id for group in groups]
     rows = await stores.events(_REPLICAS, asked=workspace, profiles=profiles)
-    replicas = {row["profile_id"]: row["identifiers"] for row in rows}
+    replicas = {row["profile_id"]: row for row in rows}
     records = await stores.postgres.rows(_RECORDS, {"workspace": workspace, "profiles": profiles})
-    recorded = {row["profile_id"] for row in records}
+    recorded = {row["profile_id"]: row for row in records}
+    untold = 0
     for group in groups:
         name = f"{workspace}: profile {group.profile_id}"
-        if group.profile_id not in recorded:
+        record, replica = recorded.get(group.profile_id), replicas.get(group.profile_id)
+        if record is None:
             result.wrong(f"{name} has no golden record in Postgres")
-        known = {kind: set(values) for kind, values in replicas.get(group.profile_id, {}).items()}
+        known = {kind: set(values) for kind, values in replica["identifiers"].items()} if replica else {}
         if known != group.identifiers():
             result.wrong(f"{name} has {group.identifiers()} in Postgres and {known or 'no row'} in ClickHouse")
+        if record and replica:
+            untold += _compare_facts(name, record, replica, result) is Likeness.UNTOLD
     await _compare_aliases(stores, groups, result)
+    return untold
+
+
+def _compare_facts(name: str, record: Row, replica: Row, result: Finding) -> Likeness:
+    """Version, consent and traits; how like the traits are."""
+    for what, kept in (("version", record["version"]), ("consent", record["consent"] or {})):
+        if kept != replica[what]:
+            result.wrong(f"{name} has {what} {kept} in Postgres and {replica[what]} in ClickHouse")
+    traits = json.loads(replica["traits"])
+    likeness = compared(record["traits"] or {}, traits)
+    if likeness is Likeness.OTHER:
+        result.wrong(f"{name} has traits {record['traits']} in Postgres and {traits} in ClickHouse")
+    return likeness
 
 
 async def _compare_aliases(stores: Stores, groups: Sequence[Group], result: Finding) -> None:

@@ -1,6 +1,6 @@
 """Memberships, their messages, their rules -> I8: they alternate, replay to the table, and are what the rules say."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -35,6 +35,9 @@ LEFT JOIN segmenter.sweeps AS w USING (workspace_id)
 LEFT JOIN (SELECT workspace_id, segment_id, count(*) AS members FROM segmenter.memberships
            WHERE member AND {_WORKSPACE} GROUP BY 1, 2) AS c USING (workspace_id, segment_id)
 """  # noqa: S608 - a constant
+_LIVING: Final = f"""
+SELECT workspace_id, segment_id FROM segmenter.segments WHERE deleted_at IS NULL AND {_WORKSPACE}
+"""  # noqa: S608 - a constant
 _PROFILES: Final = """
 SELECT profile_id, traits, consent, currency, ltv_minor, order_count, first_seen, last_seen, last_order_at
 FROM identity.profiles WHERE workspace_id = %(workspace)s ORDER BY profile_id
@@ -52,10 +55,36 @@ _EVENTS: Final = """
 SELECT node_id, event, timestamp, properties FROM events
 WHERE workspace_id = {asked:String} AND event IN {names:Array(String)} AND node_id IN {nodes:Array(UUID)}
 """
+# whoever was merged away or erased leaves; who is put into a manual segment need not be anybody
+_NOBODIES: Final = f"""
+SELECT m.workspace_id, m.segment_id, m.profile_id, s.type FROM segmenter.memberships AS m
+JOIN (SELECT workspace_id, segment_id, type FROM segmenter.segments WHERE deleted_at IS NULL AND {_WORKSPACE}) AS s
+    USING (workspace_id, segment_id)
+WHERE m.member AND NOT EXISTS (
+    SELECT FROM identity.profiles AS p WHERE p.workspace_id = m.workspace_id AND p.profile_id = m.profile_id)
+LIMIT 1000
+"""  # noqa: S608 - a constant
 _UNTOLD: Final = """
 SELECT (SELECT count(*) FROM segmenter.outbox) + (SELECT coalesce(sum(changes), 0) FROM segmenter.outbox_batches) AS n
 """
 Key = tuple[str, str, UUID]  # workspace, segment, profile
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What the messages have told so far: of each membership its last change, and what came after the first one heard
+    although it is before it: the release before had other keys, so it may lie in another partition."""
+
+    last: dict[Key, tuple[int, datetime]] = field(default_factory=dict)
+    first: dict[Key, int] = field(default_factory=dict)  # of those alone whose first change was not the first heard
+    before: dict[Key, set[int]] = field(default_factory=dict)
+
+    def untold(self) -> Iterator[str]:
+        """Whose beginning was never told; for a log that has forgotten nothing."""
+        for key, first in self.first.items():
+            missing = first - 1 - len(self.before.get(key, ()))
+            if missing:
+                yield f"{_of(key)}: {missing} changes before {first} were not told"
 
 
 @dataclass(slots=True)
@@ -79,6 +108,7 @@ async def check_memberships(stores: Stores, now: datetime, *, per_part: int = _P
     if untold:
         result.wrong(f"{untold} changes of memberships are not told yet")
     told = await _replay(stores, now, result, per_part) if stores.log is not None else None
+    await _nobodies(stores, result)
     segments = await stores.postgres.rows(_SEGMENTS, {"workspace": stores.scope.workspace_id})
     for one in segments:
         if one["size"] != one["members"]:
@@ -92,6 +122,17 @@ async def check_memberships(stores: Stores, now: datetime, *, per_part: int = _P
     if judging.on_edge:
         result.notes.append(f"{judging.on_edge} memberships that the clock moves at this moment were left out")
     return result
+
+
+async def _nobodies(stores: Stores, result: Finding) -> None:
+    by_hand = 0
+    for row in await stores.postgres.rows(_NOBODIES, {"workspace": stores.scope.workspace_id}):
+        if row["type"] == "manual":
+            by_hand += 1
+        else:
+            result.wrong(f"{_name(row)}: profile {row['profile_id']} is a member, and there is no such profile")
+    if by_hand:
+        result.notes.append(f"{by_hand} members of manual segments are no profiles")
 
 
 async def _replay(stores: Stores, now: datetime, result: Finding, per_part: int) -> int:
@@ -108,12 +149,15 @@ async def _replay(stores: Stores, now: datetime, result: Finding, per_part: int)
             if stores.scope.workspace_id in (None, message.workspace_id):
                 messages += 1
                 spill.put(_bucket_of(message.profile_id) * parts // _BUCKETS, message)
+        is_whole = not any((await stores.log.begins(MEMBERSHIPS_CHANGED)).values())
         for number, part in enumerate(spill.parts()):
-            last: dict[Key, tuple[int, datetime]] = {}
+            replayed = Replayed()
             for message in part:
-                result.all_wrong(alternation(message, last, now))
+                result.all_wrong(alternation(message, replayed, now))
+            if is_whole:
+                result.all_wrong(replayed.untold())
             ends = (-(-edge * _BUCKETS // parts) for edge in (number, number + 1))
-            await _against_the_table(stores, last, ends, now - _KEPT, result)
+            await _against_the_table(stores, replayed.last, ends, now - _KEPT, result)
     return messages
 
 
@@ -127,9 +171,9 @@ async def _told(log: LogReads, result: Finding) -> AsyncIterator[MembershipsChan
 
 
 async def _against_the_table(
-    stores: Stores, last: Mapping[Key, tuple[int, datetime]], ends: Iterable[int], since: datetime, result: Finding
+    stores: Stores, last: dict[Key, tuple[int, datetime]], ends: Iterable[int], since: datetime, result: Finding
 ) -> None:
-    """``ends``: the first bucket of profiles, and the first that is none of them any more.
+    """``ends``: the first bucket of profiles, and the first that is none of them any more. Empties ``last``.
 
     The log may have forgotten what happened before ``since``.
     """
@@ -139,9 +183,16 @@ async def _against_the_table(
         key = (row["workspace_id"], row["segment_id"], row["profile_id"])
         if key not in last and row["changed_at"] < since:
             continue
-        sequence = last[key][0] if key in last else 0
+        sequence, _ = last.pop(key, (0, since))
         if sequence != row["sequence"]:
             result.wrong(f"{_of(key)} has sequence {row['sequence']} in the table, and {sequence} in the messages")
+    # an exit may be forgotten with the profile, and everything with the segment
+    inside = {key: sequence for key, (sequence, _) in last.items() if sequence % 2}
+    rows = await stores.postgres.rows(_LIVING, {"workspace": stores.scope.workspace_id}) if inside else []
+    living = {(row["workspace_id"], row["segment_id"]) for row in rows}
+    for key, sequence in inside.items():
+        if key[:2] in living:
+            result.wrong(f"{_of(key)} was told as entered ({sequence}), and is not in the table")
 
 
 def _bucket_of(profile: UUID) -> int:
@@ -149,12 +200,12 @@ def _bucket_of(profile: UUID) -> int:
     return profile.int >> 56 & 0xFF
 
 
-def alternation(message: MembershipsChanged, last: dict[Key, tuple[int, datetime]], now: datetime) -> list[str]:
-    """What is wrong with the next message, given the last sequence of each membership; brings ``last`` up to date.
+def alternation(message: MembershipsChanged, told: Replayed, now: datetime) -> list[str]:
+    """What is wrong with the next message, given what was told before; brings ``told`` up to date.
 
     A repeated change is none of the faults, nor a gap behind one that the log may have forgotten its successors of.
     """
-    found = []
+    found, last = [], told.last
     for change in message.changes:
         key = (message.workspace_id, change.segment_id, message.profile_id)
         if (change.change == "entered") != (change.sequence % 2 == 1):
@@ -162,6 +213,10 @@ def alternation(message: MembershipsChanged, last: dict[Key, tuple[int, datetime
         before, at = last.get(key, (0, datetime.min.replace(tzinfo=UTC)))
         if change.sequence > before + 1 and before and at > now - _KEPT:
             found.append(f"{_of(key)}: change {change.sequence} follows {before}")
+        if not before and change.sequence > 1:
+            told.first[key] = change.sequence
+        elif change.sequence < told.first.get(key, 0):
+            told.before.setdefault(key, set()).add(change.sequence)
         if change.sequence > before:
             last[key] = (change.sequence, message.at)
     return found
