@@ -80,7 +80,8 @@ class Upkeep:
             await self._forget()
 
     async def _forget(self) -> None:
-        """The ledger of an audience that was deleted goes once its last member was removed everywhere."""
+        """The ledger of a deleted audience goes once its last member was removed everywhere, that of a deleted
+        destination at once."""
         await self._store.forget_told()
         for key in await self._store.over():
             while not self._stopping.is_set() and await self._store.forget(key, _ROWS) == _ROWS:
