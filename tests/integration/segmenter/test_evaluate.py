@@ -4,10 +4,12 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_events
 
+from cdp_clickhouse.statement import Statement
 from cdp_schemas.profiles import ProfilesRecorded
 from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter import evaluate
@@ -377,3 +379,21 @@ async def test_workspaces_do_not_see_one_another(room: Room) -> None:
     await other.touch([ADA.profile_id])
     await room.touch([profile_id("ada")])
     assert (await room.members(mine), await other.members(theirs)) == ({ADA.profile_id}, set())
+
+
+async def test_no_list_of_ids_is_longer_than_a_server_takes(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 KiB of text, quotes and commas included, is the limit of a parameter; the local store has none."""
+    merged = [uuid4() for _ in range(5000)]
+    heir, ask, longest = uuid4(), room.store.rows, 0
+
+    async def measured(statement: Statement) -> Any:
+        nonlocal longest
+        longest = max(longest, len(str([str(one) for one in statement.parameters["gone"]])))
+        return await ask(statement)
+
+    names = ("workspace_id", "node_id", "profile_id", "version")
+    columns = [[room.workspace] * len(merged), merged, [heir] * len(merged), [1] * len(merged)]
+    await room.store.insert("profile_aliases", names, columns, token=None)
+    monkeypatch.setattr(room.store, "rows", measured)
+    assert await room.crowd.survivors(room.workspace, merged) == dict.fromkeys(merged, heir)
+    assert 0 < longest < 128 * 1024
