@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from cdp_activation.destinations.destination import Config, Destination
 from cdp_activation.ledger import Claimed, DestinationState
-from cdp_activation.plan import Gates
+from cdp_activation.plan import Entry, Gates, Plan, plan
 from cdp_activation.policies import WorkerPorts
 from cdp_activation.profile import Profile, fingerprint
 
@@ -33,6 +34,17 @@ async def gather(ports: WorkerPorts, state: DestinationState, claimed: Sequence[
     purposes = state.settings.get("consentPurposes") or ()
     unknown = state.settings.get("consentWhenUnknown") == "allow"
     return Facts(profiles, keys, Gates(tuple(purposes), unknown, suppressed))
+
+
+def planned(entries: Sequence[Entry], facts: Facts, destination: Destination, config: Config) -> Plan:
+    """What is to be done at one destination, by what is true of the profiles."""
+    return plan(
+        entries,
+        facts.profiles,
+        facts.gates,
+        lambda profile: destination.cells(profile, config),
+        destination.match_values,
+    )
 
 
 def _keys(ports: WorkerPorts, profile_id: UUID, profile: Profile | None) -> list[int]:

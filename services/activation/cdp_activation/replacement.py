@@ -12,7 +12,7 @@ import structlog
 from cdp_activation import results
 from cdp_activation.batches import Member, batches
 from cdp_activation.destinations.destination import Config, Session
-from cdp_activation.gathering import Facts, gather
+from cdp_activation.gathering import Facts, gather, planned
 from cdp_activation.ledger import Claimed, Connection, ConnectionKey, Result
 from cdp_activation.line import Line
 from cdp_activation.outcome import (
@@ -24,7 +24,7 @@ from cdp_activation.outcome import (
     RetryLater,
     Throttled,
 )
-from cdp_activation.plan import Addition, Entry, Plan, plan
+from cdp_activation.plan import Addition
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.rounds import Rounds, with_form
 from cdp_schemas.deliveries import DeliveryReported
@@ -130,7 +130,8 @@ class Replacement:
     async def _members(self, run: _Run, rows: Sequence[Claimed]) -> list[_Sending]:
         facts = await gather(self._ports, run.line.state, rows)
         # planned as if nobody were there yet: a replacement sends everybody
-        made = _planned(run, [replace(row.entry, sent=(), acknowledged=False) for row in rows], facts)
+        entries = [replace(row.entry, sent=(), acknowledged=False) for row in rows]
+        made = planned(entries, facts, run.line.destination, run.config)
         claimed = {row.entry.profile_id: row for row in rows}
         for profile_id in claimed:
             run.held.pop(profile_id, None)
@@ -217,7 +218,8 @@ class Replacement:
         rows = [row for row in rows if (row.entry.profile_id, row.entry.sequence) not in run.gone]
         if not rows:
             return 0
-        made = _planned(run, [row.entry for row in rows], await gather(self._ports, run.line.state, rows))
+        facts = await gather(self._ports, run.line.state, rows)
+        made = planned([row.entry for row in rows], facts, run.line.destination, run.config)
         members = [(removal.entry, cells) for removal in made.removals for cells in removal.cells]
         claimed = {row.entry.profile_id: row for row in rows}
         for batch in batches(key, "remove", members, claimed, run.line.batch_size):
@@ -251,17 +253,6 @@ class Replacement:
         elif isinstance(failure, RejectedBatch | RejectedRow):
             assert run.connection.replace_session is not None
             await self._ports.directory.replaced(key, run.connection.replace_session, reason)
-
-
-def _planned(run: _Run, entries: Sequence[Entry], facts: Facts) -> Plan:
-    destination = run.line.destination
-    return plan(
-        entries,
-        facts.profiles,
-        facts.gates,
-        lambda profile: destination.cells(profile, run.config),
-        destination.match_values,
-    )
 
 
 def _nobody(run: _Run) -> Outcome:

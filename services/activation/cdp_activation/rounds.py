@@ -11,12 +11,12 @@ import structlog
 from cdp_activation import results
 from cdp_activation.batches import Member, batches
 from cdp_activation.destinations.destination import Batch, Cells, Config, Operation, Row
-from cdp_activation.gathering import Facts, gather
+from cdp_activation.gathering import Facts, gather, planned
 from cdp_activation.guard import alarm
 from cdp_activation.ledger import PRIORITIES, Claimed, Connection, Result
 from cdp_activation.line import Line
 from cdp_activation.outcome import Delivered, Misconfigured, Outcome
-from cdp_activation.plan import Addition, Plan, Removal, plan
+from cdp_activation.plan import Addition, Plan, Removal
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_runtime.metrics import ACTIVATION_DELIVERIES, FRESHNESS
 from cdp_schemas.deliveries import DeliveryReported
@@ -53,15 +53,7 @@ class Rounds:
             return len(claimed)
         config = line.config(connection.settings)
         facts = await gather(self._ports, line.state, claimed)
-        entries = [row.entry for row in claimed]
-        destination = line.destination
-        made = plan(
-            entries,
-            facts.profiles,
-            facts.gates,
-            lambda profile: destination.cells(profile, config),
-            destination.match_values,
-        )
+        made = planned([row.entry for row in claimed], facts, line.destination, config)
         turn = Turn(line, connection, config, {row.entry.profile_id: row for row in claimed}, facts)
         await self._settle(turn, made)
         followers = await self._remove(turn, made.removals)

@@ -35,7 +35,7 @@ class PostgresLedger:
     ) -> list[Claimed]:
         claimed: list[Claimed] = []
         async with self._pool.connection() as connection:
-            await _take_turn(connection, key)
+            await take_turn(connection, key)
             for priority in priorities:
                 parameters = {**_names(key), "claim": claim, "now": now, "priority": priority}
                 rows = await _rows(connection, sql.CLAIM, {**parameters, "limit": limit - len(claimed)})
@@ -47,7 +47,7 @@ class PostgresLedger:
     async def page(self, key: ConnectionKey, claim: UUID, after: UUID | None, limit: int) -> list[Claimed]:
         parameters = {**_names(key), "claim": claim, "after": after or UUID(int=0), "limit": limit}
         async with self._pool.connection() as connection:
-            await _take_turn(connection, key)
+            await take_turn(connection, key)
             rows = await _rows(connection, sql.PAGE, parameters)
         claimed = [self._claimed(key, row) for row in rows]
         return sorted(claimed, key=lambda row: row.entry.profile_id)
@@ -71,13 +71,13 @@ class PostgresLedger:
         }
         async with self._pool.connection() as connection:
             await connection.execute(sql.WHILE_NOBODY_IS_SUPPRESSED, [key.workspace_id])
-            await _take_turn(connection, key)
+            await take_turn(connection, key)
             return frozenset(row["profile_id"] for row in await _rows(connection, sql.WRITE_AHEAD, parameters))
 
     async def record(self, key: ConnectionKey, results: Sequence[Result], reports: Sequence[DeliveryReported]) -> None:
         async with self._pool.connection() as connection:
             if results:
-                await _take_turn(connection, key)
+                await take_turn(connection, key)
                 await connection.execute(sql.RECORD, {**_names(key), **self._columns(key, results)})
             if reports:
                 await connection.execute(sql.REPORT, _reports(reports))
@@ -90,13 +90,13 @@ class PostgresLedger:
         if not keys:
             return 0
         async with self._pool.connection() as connection:
-            await _take_turn(connection, key)
+            await take_turn(connection, key)
             parameters = {**_names(key), "removed": list(removed), "keys": list(keys)}
             return (await connection.execute(sql.SEND_AGAIN, parameters)).rowcount
 
     async def finish_replacement(self, key: ConnectionKey, claim: UUID, now: datetime) -> None:
         async with self._pool.connection() as connection:
-            await _take_turn(connection, key)
+            await take_turn(connection, key)
             parameters = {**_names(key), "claim": claim, "now": now}
             await connection.execute(sql.REPLACED_PRESENT, parameters)
             await connection.execute(sql.REPLACED_ABSENT, parameters)
@@ -125,7 +125,7 @@ class PostgresLedger:
 
     async def recheck(self, key: ConnectionKey, *, limit: int) -> int:
         async with self._pool.connection() as connection:
-            await _take_turn(connection, key)
+            await take_turn(connection, key)
             return (await connection.execute(sql.RECHECK, {**_names(key), "limit": limit})).rowcount
 
     def _claimed(self, key: ConnectionKey, row: Mapping[str, Any]) -> Claimed:
@@ -174,14 +174,15 @@ async def reconcile_in(
     live: bool = False,
 ) -> int:
     """As :func:`reconcile`, within the caller's transaction. Lock connections in the order of their keys."""
-    await _take_turn(connection, key)
+    await take_turn(connection, key)
     parameters = {**_names(key), "limit": limit, "priority": 2 if live else 3}
     if only is None:
         return (await connection.execute(sql.RECONCILE_ALL, parameters)).rowcount
     return (await connection.execute(sql.RECONCILE_SOME, {**parameters, "only": array(only, uuids)})).rowcount
 
 
-async def _take_turn(connection: AsyncConnection[Any], key: ConnectionKey) -> None:
+async def take_turn(connection: AsyncConnection[Any], key: ConnectionKey) -> None:
+    """Until the transaction ends, nobody else writes rows of this connection."""
     # a statement of its own, so that what follows sees everything that the previous holder committed
     await connection.execute(sql.TAKE_TURN, ["\x1f".join(key)])
 

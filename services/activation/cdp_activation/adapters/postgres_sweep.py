@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
-from cdp_activation.adapters import sql
+from cdp_activation.adapters.postgres_ledger import take_turn
 from cdp_activation.ledger import ConnectionKey
 from cdp_runtime.postgres import Pool
 
@@ -82,7 +82,7 @@ class PostgresSweep:
     async def forget(self, key: ConnectionKey, limit: int) -> int:
         async with self._pool.connection() as connection:
             # of a deleted destination somebody may still become a member at this moment
-            await connection.execute(sql.TAKE_TURN, ["\x1f".join(key)])
+            await take_turn(connection, key)
             forgotten = (await connection.execute(_FORGET, {**_names(key), "limit": limit})).rowcount
             if forgotten < limit:
                 await connection.execute(_DISCONNECT, _names(key))
