@@ -64,7 +64,7 @@ async def write_profiles(store: ClickHouse, workspace: str, profiles: Sequence[F
         for facts, one in zip(profiles, said, strict=True)
         for name in one[NAMED]
     ]
-    await _write_aliases(store, workspace, moved, version)
+    await write_aliases(store, workspace, moved, version)
     rows = [
         (
             *(workspace, facts.profile_id, version, 0, 0, 0),
@@ -106,10 +106,10 @@ async def write_events(
 
 async def merge_away(store: ClickHouse, workspace: str, profile: UUID, into: UUID, version: int) -> None:
     """What tells where a profile that is gone lives on: its id is that of a node."""
-    await _write_aliases(store, workspace, [(profile, into)], version)
+    await write_aliases(store, workspace, [(profile, into)], version)
 
 
-async def _write_aliases(store: ClickHouse, workspace: str, moved: Sequence[tuple[UUID, UUID]], version: int) -> None:
+async def write_aliases(store: ClickHouse, workspace: str, moved: Sequence[tuple[UUID, UUID]], version: int) -> None:
     if not moved:
         return
     nodes, owners = zip(*moved, strict=True)

@@ -132,12 +132,8 @@ async def test_privacy_does_not_wait_for_the_end_of_a_replacement(world: World) 
     crowd = granting(world, 8)
     first, last = crowd[0], crowd[-1]
     async with world.working(slow):
-        await world.enter(*crowd)
         await world.enter(first, segment="segment-b")
-        await world.settled()
-        slow.slow, slow.enough = True, 2
-        await replacing(world, audience)
-        await until(lambda: _pages(slow, 2))
+        await _after_two_pages(world, audience, crowd, slow)
         # one of them is among the new members already, the other would be the last of them
         await withdraw(world, first)
         await withdraw(world, last)
@@ -168,16 +164,21 @@ async def _pages(slow: Slow, count: int) -> bool:
     return len(slow.pages()) >= count
 
 
+async def _after_two_pages(world: World, audience: str, crowd: list[Profile], slow: Slow) -> None:
+    """They are all there; a replacement of them begins, and is held up after its second page."""
+    await world.enter(*crowd)
+    await world.settled()
+    slow.slow, slow.enough = True, 2
+    await replacing(world, audience)
+    await until(lambda: _pages(slow, 2))
+
+
 async def test_where_a_replacement_is_alone_removals_follow_it(world: World) -> None:
     destination = await world.destination(batchSize=1, consentPurposes=["tracking"])
     audience, slow = await world.audience(destination), Slow()
     crowd = granting(world, 4)
     async with world.working(slow):
-        await world.enter(*crowd)
-        await world.settled()
-        slow.slow, slow.enough = True, 2
-        await replacing(world, audience)
-        await until(lambda: _pages(slow, 2))
+        await _after_two_pages(world, audience, crowd, slow)
         await withdraw(world, crowd[0])
         await withdraw(world, crowd[3])
         slow.enough = 1000
@@ -191,11 +192,7 @@ async def test_nobody_is_left_for_the_last_page(world: World) -> None:
     audience, slow = await world.audience(destination), Slow()
     crowd = granting(world, 3)
     async with world.working(slow):
-        await world.enter(*crowd)
-        await world.settled()
-        slow.slow, slow.enough = True, 2
-        await replacing(world, audience)
-        await until(lambda: _pages(slow, 2))
+        await _after_two_pages(world, audience, crowd, slow)
         await withdraw(world, crowd[2])
         slow.enough = 1000
         await until(lambda: replaced(world, audience))

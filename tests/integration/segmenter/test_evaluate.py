@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_events
+from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_aliases, write_events
 
 from cdp_clickhouse.statement import Statement
 from cdp_schemas.profiles import ProfilesRecorded
@@ -391,9 +391,7 @@ async def test_no_list_of_ids_is_longer_than_a_server_takes(room: Room, monkeypa
         longest = max(longest, len(str([str(one) for one in statement.parameters["gone"]])))
         return await ask(statement)
 
-    names = ("workspace_id", "node_id", "profile_id", "version")
-    columns = [[room.workspace] * len(merged), merged, [heir] * len(merged), [1] * len(merged)]
-    await room.store.insert("profile_aliases", names, columns, token=None)
+    await write_aliases(room.store, room.workspace, [(one, heir) for one in merged], 1)
     monkeypatch.setattr(room.store, "rows", measured)
     assert await room.crowd.survivors(room.workspace, merged) == dict.fromkeys(merged, heir)
     assert 0 < longest < 128 * 1024

@@ -2,13 +2,11 @@
 
 import json
 import random
-import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +14,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 import pytest
+from tests.answering import answering
 from tests.fakes.memberships import hold
 from tests.integration.verify.faultless import NOW, World, build
 
@@ -617,26 +616,10 @@ async def test_the_webhook_is_compared_member_by_member(world: World) -> None:
         assert wrong in " ".join(said) and (stranger in " ".join(said)) == bool(wrong)
 
 
-@contextmanager
-def webhook(members: Sequence[str]) -> Iterator[str]:
+def webhook(members: Sequence[str]) -> AbstractContextManager[str]:
     """A stand-in whose webhook was told of these."""
-
-    class Standin(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(encode([{"profileId": one} for one in members]))
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Standin)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    body = encode([{"profileId": one} for one in members])
+    return answering(lambda _: (200, body))
 
 
 async def test_who_was_kept_apart_or_erased_may_be_two_profiles(world: World) -> None:

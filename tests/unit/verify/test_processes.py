@@ -1,9 +1,6 @@
 """A process that is not ready, lags, or holds too much is told of by the invariant it breaks."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from io import StringIO
 
 import pytest
@@ -12,6 +9,7 @@ from rich.console import Console
 from cdp_verify.checks.processes import check_processes
 from cdp_verify.findings import finding, not_checked
 from cdp_verify.report import show
+from tests.answering import answering
 
 AT_REST = (
     "# HELP cdp_consumer_lag_records Records behind the end of the log\n"
@@ -20,27 +18,14 @@ AT_REST = (
 )
 
 
-@contextmanager
-def process(metrics: str, ready: tuple[int, str] = (200, "ok")) -> Iterator[str]:
+def process(metrics: str, ready: tuple[int, str] = (200, "ok")) -> AbstractContextManager[str]:
     """An admin port that says this."""
 
-    class Admin(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = ready if self.path == "/readyz" else (200, metrics)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body.encode())
+    def answer(path: str) -> tuple[int, bytes]:
+        status, body = ready if path == "/readyz" else (200, metrics)
+        return status, body.encode()
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Admin)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return answering(answer)
 
 
 @pytest.mark.parametrize(
