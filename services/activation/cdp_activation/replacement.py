@@ -32,7 +32,7 @@ from cdp_schemas.deliveries import DeliveryReported
 _log = structlog.get_logger(__name__)
 _PAUSE: Final = timedelta(seconds=5)
 _RECONCILE_ROWS: Final = 5000
-# between two looks, in a pause, at whether the replacement is still wanted
+# between two looks at whether the replacement is still wanted, and at who must go for privacy's sake
 _LOOK_SECONDS: Final = 5.0
 _Sending = tuple[Member, Claimed, Sequence[int]]
 
@@ -42,7 +42,7 @@ class _Run:
     """One attempt: a session at the destination, a claim in the ledger, and what came of it so far.
 
     ``page`` and ``sent_to`` are the last page that was taken and its last member; ``opened`` is when the first was.
-    ``gone`` are the changes whose removal was told meanwhile.
+    ``gone`` are the changes whose removal was told meanwhile; ``looked`` is when somebody last looked for them.
     """
 
     line: Line
@@ -50,6 +50,7 @@ class _Run:
     config: Config
     session_id: int
     total: int
+    looked: datetime
     claim: UUID = field(default_factory=uuid4)
     page: int = 0
     sent_to: UUID | None = None
@@ -90,7 +91,7 @@ class Replacement:
             pass
         counts = await self._ports.ledger.counts(key, now)
         # sessions are ours to number; milliseconds never repeat within an ad account
-        run = _Run(line, connection, line.config(connection.settings), int(now.timestamp() * 1000), counts.wanted)
+        run = _Run(line, connection, line.config(connection.settings), int(now.timestamp() * 1000), counts.wanted, now)
         run.others_had_theirs = await self._privacy(run) > 0
         failure = await self._send(run)
         if failure is None:
@@ -124,6 +125,7 @@ class Replacement:
                 return outcome
             else:
                 del waiting[:size]
+                outcome = outcome or await self._look(run)
             if outcome is not None:
                 return outcome
 
@@ -189,6 +191,16 @@ class Replacement:
                 return asked
         # in turn with the pages, so that both get on where one call is taken between two pauses
         run.others_had_theirs = not run.others_had_theirs and await self._privacy(run) > 0
+        return None
+
+    async def _look(self, run: _Run) -> Outcome | None:
+        """Between two pages, every few seconds: pages that no destination holds up may take hours all the same."""
+        if (self._ports.clock.now() - run.looked).total_seconds() < _LOOK_SECONDS:
+            return None
+        if not await self._goes_on(run):
+            return RetryLater("the destination or the audience was changed meanwhile")
+        await self._privacy(run)
+        run.looked = self._ports.clock.now()
         return None
 
     async def _goes_on(self, run: _Run) -> bool:

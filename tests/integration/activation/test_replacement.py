@@ -1,7 +1,6 @@
 """Replacements at destinations that ask for pauses: they get on, and nobody's privacy waits for them."""
 
 import json
-import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,11 +16,11 @@ from cdp_schemas.profiles import profile_ref
 from .conftest import FACEBOOK_AUDIENCE, World, until
 
 pytestmark = pytest.mark.postgres
-PAUSE = 0.25
+PAUSE = 0.1
 
 
 class Slow:
-    """A receiver that, once it is ``slow``, takes one call between two pauses; what it took, and who is there.
+    """A receiver that, once it is ``slow``, asks for a pause after each call; what it took, and who is there.
 
     It takes none while it has ``enough`` pages.
     """
@@ -29,17 +28,16 @@ class Slow:
     def __init__(self) -> None:
         self.slow, self.enough = False, 1000
         self.taken: list[tuple[str, list[str]]] = []
-        self._next = 0.0
+        self._tired = False
         self._there: dict[str, set[str]] = {}
         self._staged: dict[Any, set[str]] = {}
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        now, body = time.monotonic(), json.loads(request.body)
-        if self.slow and (now < self._next or len(self.pages()) >= self.enough):
-            wait = str(max(self._next - now, 0.05))
-            return HttpResponse(429, {"retry-after": wait}, json.dumps(self._refusal()).encode())
-        self._next = now + PAUSE
-        self._take(request, body)
+        if self.slow and (self._tired or len(self.pages()) >= self.enough):
+            self._tired = False
+            return HttpResponse(429, {"retry-after": str(PAUSE)}, json.dumps(self._refusal()).encode())
+        self._tired = True
+        self._take(request, json.loads(request.body))
         return HttpResponse(200, {}, json.dumps({"num_received": 1, "num_invalid_entries": 0}).encode())
 
     def there(self, audience: str) -> set[str]:
@@ -171,6 +169,30 @@ async def _after_two_pages(world: World, audience: str, crowd: list[Profile], sl
     slow.slow, slow.enough = True, 2
     await replacing(world, audience)
     await until(lambda: _pages(slow, 2))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_pages_that_nothing_holds_up_are_looked_at_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    monkeypatch.setattr(replacement, "_LOOK_SECONDS", 0.05)
+    destination = await world.destination("webhook", batchSize=1, consentPurposes=["tracking"], requestsPerSecond=20)
+    audience, quick = await world.audience(destination), Slow()
+    crowd = granting(world, 40)
+    async with world.working(quick) as deliverer:
+        await world.enter(*crowd)
+        await world.settled()
+        await replacing(world, audience)
+        await until(lambda: _pages(quick, 2))
+        if wanted:
+            await withdraw(world, crowd[0])
+            await until(lambda: replaced(world, audience))
+            assert quick.taken.index(("remove", [ref(crowd[0])])) < quick.taken.index(("replace", [ref(crowd[39])]))
+            assert len(quick.pages()) == 40 and quick.sessions() == 1
+        else:
+            await world.execute("UPDATE activation.connections SET active = false WHERE audience_id = %s", [audience])
+            await until(lambda: _idle(deliverer))
+            assert len(quick.pages()) < 40
 
 
 async def test_where_a_replacement_is_alone_removals_follow_it(world: World) -> None:
