@@ -344,5 +344,6 @@ async def world(pool: Pool, standin: Standin, migrated: str) -> AsyncIterator[Wo
         *(f"activation.{name}" for name in (*own, "followed_segments")),
         "segmenter.profile_segments",
         "segmenter.segments",
+        "identity.profiles",
     ):
         await world.execute(f"DELETE FROM {table} WHERE workspace_id = %s", [world.workspace])

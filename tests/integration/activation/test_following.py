@@ -4,6 +4,7 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -11,10 +12,11 @@ from cdp_activation.adapters import postgres_following
 from cdp_activation.adapters.postgres_following import PostgresFollowing
 from cdp_activation.adapters.postgres_projection import PostgresProjection
 from cdp_activation.ledger import Followed
+from cdp_activation.profile import profile_of
 from cdp_activation.stream import Planner
 from cdp_schemas.segments import MembershipChanged
 
-from .conftest import World, told_of
+from .conftest import World, told_of, until
 
 pytestmark = pytest.mark.postgres
 SEGMENTS = ("segment-a", "segment-b")
@@ -80,6 +82,32 @@ async def test_a_change_told_while_members_are_loaded_stays(world: World, monkey
     await world.audience(await world.destination())
     await world.upkeep().reconcile(flagged=True)
     assert await wanted(world) == {"aaa", "bob"}
+
+
+async def test_what_was_told_while_nobody_followed_is_waited_for(world: World) -> None:
+    ada = world.person("ada")
+    await world.tell(change(world, "ada", 1))
+    newer = profile_of(ada.profile_id, 2, {"email": ["new@example.com"]}, {}, {})
+    await world.execute(
+        "INSERT INTO identity.profiles (workspace_id, profile_id, version, created_at, updated_at) "
+        "VALUES (%s, %s, 2, now(), now())",
+        [world.workspace, ada.profile_id],
+    )
+    await world.update(newer)  # no audience wants to know
+    audience = await world.audience(await world.destination("webhook"))
+    async with world.working():
+        await until(lambda: _waits(world, ada.profile_id))
+        assert await world.standin.hooked(audience) == []
+        world.profiles.put(world.workspace, newer)
+        await world.settled()
+    (sent,) = await world.standin.hooked(audience)
+    assert "new@example.com" in str(sent)
+
+
+async def _waits(world: World, profile_id: UUID) -> bool:
+    await world.upkeep().reconcile(flagged=True)
+    row = (await world.deliveries()).get(profile_id)
+    return row is not None and row["error_class"] == "profile_pending"
 
 
 async def test_members_stay_until_those_of_the_segment_that_takes_over_are_known(world: World) -> None:

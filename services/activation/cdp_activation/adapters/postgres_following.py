@@ -1,4 +1,4 @@
-"""Audiences and the segmenter's memberships -> which segments are followed, and their members as of now."""
+"""Audiences, the segmenter's memberships and versions of profiles -> which segments are followed, and by whom now."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -10,6 +10,7 @@ from cdp_activation.ledger import Followed
 from cdp_runtime.postgres import Pool
 
 _PAGE: Final = 10_000
+_LOAD_AGAIN: Final = timedelta(days=1)  # longer than any version takes to the column store
 _Place = tuple[int, UUID]  # bucket and profile
 _WANTED: Final = """
 SELECT DISTINCT a.workspace_id, s.segment_id
@@ -33,8 +34,8 @@ UNION ALL
 (SELECT follow_id, workspace_id, segment_id FROM activation.followed_segments
  WHERE loaded AND coalesce(loaded_at, '-infinity') < now() - %s ORDER BY loaded_at NULLS FIRST LIMIT 1)
 """
-_LOAD_AGAIN: Final = timedelta(days=1)
-# in the order of an index of the segmenter's; written in the order in which the stream locks rows
+# in the order of an index of the segmenter's; written in the order in which the stream locks rows. What was told of a
+# member while nobody here listened must not be sent as it was before: the column store may not show it yet
 _LOAD: Final = """
 WITH page AS MATERIALIZED (
     SELECT bucket, profile_id, sequence FROM segmenter.memberships
@@ -46,6 +47,15 @@ WITH page AS MATERIALIZED (
     ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE
         SET sequence = excluded.sequence, member = excluded.member, received_at = NULL
         WHERE m.sequence < excluded.sequence
+), told AS (
+    INSERT INTO activation.told_versions AS t (workspace_id, profile_id, version)
+    SELECT %(workspace)s, profile_id, changed.version FROM page CROSS JOIN LATERAL (
+        SELECT p.version FROM identity.profiles p
+        WHERE p.workspace_id = %(workspace)s AND p.profile_id = page.profile_id AND p.updated_at > now() - %(recent)s
+        OFFSET 0) AS changed
+    WHERE sequence %% 2 = 1 ORDER BY profile_id
+    ON CONFLICT (workspace_id, profile_id) DO UPDATE SET version = excluded.version, told_on = excluded.told_on
+        WHERE t.version < excluded.version
 )
 SELECT bucket, profile_id FROM page ORDER BY bucket DESC, profile_id DESC LIMIT 1
 """
@@ -90,7 +100,8 @@ class PostgresFollowing:
         after: _Place | None = (-1, UUID(int=0))
         while after is not None:
             async with self._pool.connection() as connection:
-                after = await _load_page(connection, {**names, "bucket": after[0], "profile": after[1], "limit": _PAGE})
+                place = {"bucket": after[0], "profile": after[1], "limit": _PAGE, "recent": _LOAD_AGAIN}
+                after = await _load_page(connection, {**names, **place})
         async with self._pool.connection() as connection:
             await connection.execute(_FORGOTTEN, names)
             await connection.execute(_LOADED, {"follow": followed.follow_id})
