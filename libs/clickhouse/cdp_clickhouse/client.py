@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -23,6 +25,7 @@ Settings = Mapping[str, Any]
 TIMEOUT_S: Final = 120.0  # of one answer, unless a caller wants another
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 15.0
+_LONGEST_VALUE: Final = 128 * 1024  # of one field of a request, as a server counts it unless told otherwise
 _TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 # before its first insert the driver imports each of these that is installed, as all are where chDB is, to see that
 # lists are no data frames: two seconds of CPU in which the process answers nobody, and 80 MB that stay
@@ -34,7 +37,7 @@ class ClickHouse:
     """One server, many concurrent requests; no session, so requests never wait for one another.
 
     Every call raises StoreUnavailable (try the same again later) or StoreRefused (change the statement).
-    Array parameters reach a server with default settings up to 128 KiB of text, about 3,000 UUIDs.
+    Arrays and texts of any length may be bound in what is asked; in a command they travel in the URL.
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, compress: bool | str = "lz4") -> None:
@@ -171,7 +174,36 @@ class ClickHouse:
 def _bound(statement: Statement) -> tuple[str, dict[str, Any] | None]:
     if not statement.parameters:
         return statement.sql, None
-    return statement.sql, {name: _bindable(content) for name, content in statement.parameters.items()}
+    sql, bound = statement.sql, dict[str, Any]()
+    for name, content in statement.parameters.items():
+        parts = _parts(content)
+        if len(parts) == 1:
+            bound[name] = _bindable(content)
+            continue
+        pieces = {f"{name}__{number}": part for number, part in enumerate(parts)}
+        bound.update((piece, _bindable(part)) for piece, part in pieces.items())
+        sql = re.sub(rf"\{{{name}:([^{{}}]*)\}}", partial(_joined, list(pieces)), sql)
+    return sql, bound
+
+
+def _parts(content: Any) -> list[Any]:
+    """The content, in as many pieces as it takes for each to fit into a field."""
+    if not isinstance(content, str | list | tuple) or len(content) < 2 or _size(content) <= _LONGEST_VALUE:
+        return [content]
+    middle = len(content) // 2
+    return [*_parts(content[:middle]), *_parts(content[middle:])]
+
+
+def _size(content: Any) -> int:
+    """At most so many bytes of text: every one of a text may have to be escaped, a UUID in quotes has 38."""
+    if isinstance(content, str):
+        return 2 * len(content.encode())
+    return sum(_size(item) + 4 for item in content) if isinstance(content, list | tuple) else 40
+
+
+def _joined(names: Sequence[str], placeholder: re.Match[str]) -> str:
+    function = "arrayConcat" if placeholder[1].startswith("Array") else "concat"
+    return f"{function}({', '.join(f'{{{name}:{placeholder[1]}}}' for name in names)})"
 
 
 def _bindable(content: Any) -> Any:

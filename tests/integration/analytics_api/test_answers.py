@@ -238,3 +238,11 @@ async def test_a_funnel_follows_profiles_over_their_devices(shop: FrontDoor) -> 
     dear = {"event": "product_view", "filters": [{"property": "price", "operator": ">", "value": 10}]}
     filtered = {"steps": [{"event": "page_view"}, dear]}
     assert (await shop.post("/analytics/funnel", filtered)).json()["data"]["converted"] == 1
+
+
+async def test_a_funnel_compares_with_as_many_and_as_long_texts_as_may_be_asked(shop: FrontDoor) -> None:
+    long = ["ж" * 996 + f"{number:04}" for number in range(999)]
+    home = {"event": "page_view", "filters": [{"property": "path", "operator": "in", "value": [*long, "/"]}]}
+    answer = await shop.post("/analytics/funnel", {"steps": [home, {"event": "product_view"}]})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"]["steps"][0]["count"] == 1

@@ -263,3 +263,27 @@ class TestInterface:
             http.post("/", params=url | {"insert_deduplication_token": str(number)}, content=block).raise_for_status()
             took.append(time.perf_counter() - began)
         assert min(took) < 0.1
+
+
+@pytest.mark.parametrize("field", ["query", "param_text"])
+def test_refuses_what_is_longer_than_a_server_takes_in_a_field(http: httpx.Client, field: str):
+    def asked(length: int) -> httpx.Response:
+        texts = {"query": "SELECT 1", "param_text": "a"}
+        texts[field] = texts[field].ljust(length)
+        return http.post("/", files={name: (None, text.encode()) for name, text in texts.items()})
+
+    assert asked(128 * 1024).text == "1\n"
+    answer = asked(128 * 1024 + 1)
+    assert (answer.status_code, answer.headers["x-clickhouse-exception-code"]) == (500, "1000")
+    assert answer.text.startswith("Poco::Exception. Code: 1000, e.code() = 0, HTML Form Exception: Field value too lo")
+
+
+def test_refuses_a_field_with_a_name_longer_than_a_server_takes(http: httpx.Client):
+    assert "Field name too long" in http.post("/", content=b"SELECT 1", params={"param_" + "x" * 1024: "1"}).text
+
+
+def test_refuses_a_statement_longer_than_a_server_parses_but_not_the_data_behind_one(http: httpx.Client):
+    text = "'" + "x" * 262144 + "'"
+    assert "Max query size exceeded" in http.post("/", content=f"SELECT {text}").text
+    inserted = http.post("/", content=f"INSERT INTO FUNCTION null('text String') VALUES ({text})")
+    assert inserted.status_code == 200, inserted.text

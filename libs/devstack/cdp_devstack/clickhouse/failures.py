@@ -19,6 +19,7 @@ UNKNOWN_SETTING = (115, "UNKNOWN_SETTING")
 AUTHENTICATION_FAILED = (516, "AUTHENTICATION_FAILED")
 SESSION_IS_LOCKED = (373, "SESSION_IS_LOCKED")
 INCORRECT_DATA = (117, "INCORRECT_DATA")
+POCO_EXCEPTION = (1000, "POCO_EXCEPTION")
 UNKNOWN_EXCEPTION = (1002, "UNKNOWN_EXCEPTION")
 
 _PREFIX = re.compile(r"Code: (\d+)\. DB::Exception: ")
@@ -52,5 +53,7 @@ class ClickHouseError(Exception):
 
     def body(self, version: str) -> str:
         """The text ClickHouse answers with."""
+        if self.code == POCO_EXCEPTION[0]:  # of the library that reads the request
+            return f"Poco::Exception. Code: {self.code}, e.code() = 0, {self.message} (version {version})\n"
         end = "" if self.message.endswith((".", "!", "?")) else "."
         return f"Code: {self.code}. DB::Exception: {self.message}{end} ({self.name}) (version {version})\n"

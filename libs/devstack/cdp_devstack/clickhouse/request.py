@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from cdp_devstack.clickhouse.compression import decompress
-from cdp_devstack.clickhouse.failures import NOT_IMPLEMENTED, ClickHouseError
+from cdp_devstack.clickhouse.failures import NOT_IMPLEMENTED, POCO_EXCEPTION, ClickHouseError
 
 # Names of the HTTP interface that are not settings of a query.
 RESERVED = frozenset(
@@ -17,6 +17,10 @@ RESERVED = frozenset(
     "close_session compress decompress stacktrace role buffer_size wait_end_of_query client_protocol_version "
     "framing".split()
 )
+
+# http_max_fields, http_max_field_name_size and http_max_field_value_size as a server has them; http_max_uri_size is
+# 1 MiB there, and the 64 KiB of the HTTP parser here
+MOST_FIELDS, LONGEST_NAME, LONGEST_VALUE = 1_000_000, 1024, 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Question:
 
 def read_question(method: str, query_string: str, headers: Mapping[str, str], body: bytes) -> Question:
     """Put together what the URL, the headers and the body say."""
+    # a server counts what stands in the URL as it stands there
+    _check(field.partition("=")[::2] for field in query_string.split("&"))
     arguments = dict(parse_qsl(query_string, keep_blank_values=True, errors="surrogateescape"))
     for name in ("compress", "decompress"):
         if arguments.get(name, "0") not in ("0", "false", ""):
@@ -58,6 +64,7 @@ def read_question(method: str, query_string: str, headers: Mapping[str, str], bo
     tables: dict[str, bytes] = {}
     if (kind := headers.get("content-type", "")).startswith("multipart/form-data"):
         texts, tables = read_form(plain, kind)
+        _check((name, text.encode(errors="surrogateescape")) for name, text in texts.items())
         arguments, plain = {**arguments, **texts}, b""
     known = {table: _external(table, data, arguments) for table, data in tables.items()}
     names_of_tables = {f"{table}_{suffix}" for table in tables for suffix in ("format", "structure", "types")}
@@ -95,6 +102,16 @@ def read_form(body: bytes, content_type: str) -> tuple[dict[str, str], dict[str,
         else:
             texts[name.group(1).decode()] = content.decode(errors="surrogateescape")
     return texts, files
+
+
+def _check(fields: Iterable[tuple[str, str | bytes]]) -> None:
+    for number, (name, content) in enumerate(fields):
+        if number == MOST_FIELDS:
+            raise ClickHouseError(POCO_EXCEPTION, "HTML Form Exception: Too many form fields")
+        if len(name) > LONGEST_NAME:
+            raise ClickHouseError(POCO_EXCEPTION, "HTML Form Exception: Field name too long")
+        if len(content) > LONGEST_VALUE:
+            raise ClickHouseError(POCO_EXCEPTION, "HTML Form Exception: Field value too long")
 
 
 def _is_setting(name: str) -> bool:

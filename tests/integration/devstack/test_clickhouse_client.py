@@ -1,0 +1,52 @@
+"""What the services bind -> the same values in the server, however long: past what one field of a request may hold."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.statement import Statement
+
+pytestmark = pytest.mark.clickhouse
+
+
+@pytest.fixture
+async def store(clickhouse_url: str) -> AsyncIterator[ClickHouse]:
+    store = ClickHouse(clickhouse_url)
+    yield store
+    await store.stop()
+
+
+async def sent(store: ClickHouse, kind: str, content: Any) -> Any:
+    asked = Statement(f"SELECT {{asked:{kind}}} AS first, {{asked:{kind}}} AS again", {"asked": content})
+    (row,) = await store.rows(asked)
+    assert row["first"] == row["again"]
+    return row["first"]
+
+
+def long(texts: Iterable[str]) -> list[str]:
+    return [text * 1000 for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("Array(UUID)", [uuid4() for _ in range(10_000)]),
+        ("Array(String)", long(f"{number} é'\\\"\n\t{{asked:UUID}}" for number in range(50))),
+        ("Array(Float64)", [number + 0.123456789 for number in range(20_000)]),
+        ("Array(Array(String))", [long("ab"), *([*"cd"],) * 20_000]),
+        ("String", "'\\\0\n\t\b" * 100_000),
+        ("String", "жé" * 200_000),
+    ],
+)
+async def test_what_is_bound_may_be_of_any_length(store: ClickHouse, kind: str, content: Any):
+    assert await sent(store, kind, content) == content
+
+
+async def test_a_condition_on_a_long_list_holds_for_its_members_alone(store: ClickHouse):
+    ids = [uuid4() for _ in range(8_000)]
+    asked = "SELECT {one:UUID} IN {ids:Array(UUID)} AS is_one, {other:UUID} IN {ids:Array(UUID)} AS is_other"
+    (row,) = await store.rows(Statement(asked, {"one": ids[-1], "other": uuid4(), "ids": ids}))
+    assert (row["is_one"], row["is_other"]) == (1, 0)
