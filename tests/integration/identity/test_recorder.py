@@ -13,6 +13,7 @@ from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_eventlog.log import Outgoing, Partition
 from cdp_eventlog.memory import MemoryLog
+from cdp_identity.recording.acceptance import accepted
 from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
 from cdp_identity.recording.adapters.postgres import PostgresLedger
 from cdp_identity.recording.flush import CHECKPOINTS, Flush, Stores
@@ -360,6 +361,12 @@ async def test_profiles_keep_the_highest_version_and_odd_traits(bench):
     changed, gone = bench.told()
     assert changed == {NODES[0]}
     assert gone == {NODES[1]}
+
+
+async def test_traits_are_kept_however_long_they_are_together(bench):
+    large = profile(0, traits={f"note {number}": '"ж' * 1000 for number in range(100)})
+    updates = [large, profile(1, traits={"plan": "a\nb"})]
+    assert await accepted(updates, ClickHouseColumns(bench.store)) == updates
 
 
 async def test_a_node_that_came_back_is_its_own_profile_again(bench):
