@@ -141,6 +141,13 @@ def test_what_clickhouse_writes_of_itself_expires_or_is_off() -> None:
         assert node.get("remove") == "1" or "DELETE" in (node.findtext("ttl") or ""), name
 
 
+def test_clickhouse_refuses_inserts_before_its_disk_is_full() -> None:
+    disks = ElementTree.parse(ROOT / "deploy/clickhouse/millrace.xml").findall("storage_configuration/disks/*")
+    # the server does not start with a path for this one: <path> names it
+    assert [(disk.tag, [node.tag for node in disk]) for disk in disks] == [("default", ["keep_free_space_bytes"])]
+    assert int(disks[0].findtext("keep_free_space_bytes") or 0) >= 2**30
+
+
 def test_compose_names_volumes_and_files_that_exist() -> None:
     for service in compose()["services"].values():
         for volume in service.get("volumes", ()):
