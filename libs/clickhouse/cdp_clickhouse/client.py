@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import clickhouse_connect
@@ -161,6 +162,7 @@ class ClickHouse:
             if self._client is None:
                 self._client = await clickhouse_connect.get_async_client(
                     dsn=self._url,
+                    interface=urlsplit(self._url).scheme,  # else it speaks TLS on ports 443 and 8443 alone
                     compress=self._compress,
                     autogenerate_session_id=False,
                     connect_timeout=5,
