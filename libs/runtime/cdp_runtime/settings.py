@@ -1,15 +1,38 @@
 """Environment variables with the prefix CDP_ -> typed settings; a fault stops the start with the variable's name."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound="ServiceSettings")
 LOCAL_SECRET_KEY = "local-stack-only-secret-key-change-me-elsewhere"
+
+
+def _is_url(*schemes: str) -> Callable[[str], bool]:
+    def reads(address: str) -> bool:
+        url = urlsplit(address)
+        return url.scheme in schemes and bool(url.hostname or url.scheme == "unix") and url.port != 0
+
+    return reads
+
+
+def _is_list_of_hosts(address: str) -> bool:
+    hosts = [urlsplit(f"//{host.strip()}") for host in address.split(",")]
+    return all(host.hostname and host.port != 0 and not host.path for host in hosts)
+
+
+_ADDRESSES: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
+    "postgres_url": (conninfo_to_dict, "postgresql://user:password@host:5432/database"),
+    "clickhouse_url": (_is_url("http", "https"), "https://user:password@host:8443/database, or http:// without TLS"),
+    "redis_url": (_is_url("redis", "rediss", "unix"), "redis://:password@host:6379/0, or rediss:// with TLS"),
+    "kafka_bootstrap_servers": (_is_list_of_hosts, "host:9092, several separated by commas"),
+}
 
 
 class BadSettings(Exception):
@@ -36,15 +59,18 @@ class ServiceSettings(BaseSettings):
     default_currency: str = Field("USD", pattern="^[A-Z]{3}$", description="currency of amounts that name none")
     default_phone_region: str = Field("US", pattern="^[A-Z]{2}$", description="region of phone numbers without +")
 
-    @field_validator("postgres_url")
+    @field_validator("postgres_url", "clickhouse_url", "redis_url", "kafka_bootstrap_servers")
     @classmethod
-    def _can_be_read(cls, url: str) -> str:
-        """Now and in our words: libpq's would put the whole address, password and all, into logs and answers."""
+    def _can_be_read(cls, address: str, info: ValidationInfo) -> str:
+        """Now and in our words: clients take what is missing for this machine, or tell the whole address."""
+        reads, example = _ADDRESSES[info.field_name or ""]
         try:
-            conninfo_to_dict(url)
-        except ProgrammingError:
-            raise ValueError("cannot be read; write postgresql://user:password@host:5432/database") from None
-        return url
+            is_read = bool(address) and reads(address)
+        except (ValueError, ProgrammingError):
+            is_read = False
+        if not is_read:
+            raise ValueError(f"cannot be read; write {example}")
+        return address
 
 
 def load(settings_class: type[S]) -> S:

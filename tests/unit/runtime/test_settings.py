@@ -30,13 +30,47 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresqlx://cdp:sesame@db/cdp", "host=db password=sesame port", "postgresql://[sesame"]
+    ("variable", "address"),
+    [
+        ("CDP_POSTGRES_URL", "postgresqlx://cdp:sesame@db/cdp"),
+        ("CDP_POSTGRES_URL", "host=db password=sesame port"),
+        ("CDP_POSTGRES_URL", "postgresql://[sesame"),
+        ("CDP_CLICKHOUSE_URL", "cdp:sesame@clickhouse:8123/cdp"),  # which the driver takes for localhost
+        ("CDP_CLICKHOUSE_URL", "http://cdp:sesame@clickhouse:port/cdp"),
+        ("CDP_CLICKHOUSE_URL", "http:///sesame"),
+        ("CDP_REDIS_URL", "sesame@redis:6379"),
+        ("CDP_REDIS_URL", "http://:sesame@redis:6379"),
+        ("CDP_KAFKA_BOOTSTRAP_SERVERS", "kafka:port"),
+        ("CDP_KAFKA_BOOTSTRAP_SERVERS", "kafka:9092,:9092"),
+        ("CDP_KAFKA_BOOTSTRAP_SERVERS", "kafka://kafka:9092"),
+        *((name, "") for name in ("CDP_POSTGRES_URL", "CDP_CLICKHOUSE_URL", "CDP_REDIS_URL")),
+        ("CDP_KAFKA_BOOTSTRAP_SERVERS", ""),
+    ],
 )
-def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDP_POSTGRES_URL", url)
-    with pytest.raises(BadSettings, match=r"^CDP_POSTGRES_URL: cannot be read") as fault:
+def test_an_address_that_cannot_be_read_is_refused_without_its_password(
+    variable: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(BadSettings, match=rf"^{variable}: cannot be read; write \S+:.*") as fault:
         load(ServiceSettings)
     assert "sesame" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("CDP_POSTGRES_URL", "host=db dbname=cdp"),
+        ("CDP_CLICKHOUSE_URL", "https://clickhouse"),
+        ("CDP_REDIS_URL", "unix:///run/redis.sock?db=1"),
+        ("CDP_REDIS_URL", "rediss://[::1]:6379/0"),
+        ("CDP_KAFKA_BOOTSTRAP_SERVERS", "kafka-0.kafka:9092, [::1]:9092"),
+    ],
+)
+def test_an_address_that_clients_can_read_is_taken(
+    variable: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, address)
+    assert address in load(ServiceSettings).model_dump().values()
 
 
 def test_the_table_shows_what_differs() -> None:
