@@ -49,7 +49,7 @@ def alembic_config(url: str) -> Config:
     folders = [str(migrations.postgres) for migrations in all_migrations() if migrations.postgres.is_dir()]
     config.set_main_option("version_locations", "\n".join(folders))
     config.set_main_option("path_separator", "newline")
-    config.attributes["url"] = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    config.attributes["url"] = url
     return config
 
 

@@ -1,5 +1,8 @@
 """Alembic's environment: one transaction for the front door's role and all revisions, under an advisory lock."""
 
+from functools import partial
+
+import psycopg
 from alembic import context
 from sqlalchemy import create_engine, text
 
@@ -8,16 +11,20 @@ from cdp_runtime.row_security import ENSURE_ROLE
 _LOCK = 7_310_001
 url = context.config.attributes["url"]
 
+DIALECT = "postgresql+psycopg://"
+
 if context.is_offline_mode():
-    context.configure(url=url, literal_binds=True, version_table="cdp_migrations")
+    context.configure(url=DIALECT, literal_binds=True, version_table="cdp_migrations")
     with context.begin_transaction():
         context.execute(ENSURE_ROLE)
         context.run_migrations()
 else:
-    engine = create_engine(url)
+    # connected by psycopg, as services are: SQLAlchemy knows one of the forms that an address may have
+    engine = create_engine(DIALECT, creator=partial(psycopg.connect, url))
     with engine.begin() as connection:
-        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        # another migration is waited for, however long it takes; whoever uses the tables is not kept waiting
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
         connection.exec_driver_sql(ENSURE_ROLE)
         context.configure(connection=connection, version_table="cdp_migrations")
         context.run_migrations()

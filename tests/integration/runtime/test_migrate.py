@@ -1,0 +1,35 @@
+"""`cdp migrate`: whatever form an address has, whoever else migrates."""
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from cdp_runtime.migrate import migrate_postgres
+
+LOCK_TIMEOUT_S = 10
+
+
+def forms(url: str) -> Iterator[str]:
+    yield url.replace("postgresql://", "postgres://")
+    yield " ".join(f"{name}={value}" for name, value in conninfo_to_dict(url).items())
+
+
+@pytest.mark.postgres
+async def test_migrations_take_every_address_that_the_services_take(postgres_url: str) -> None:
+    heads = await migrate_postgres(postgres_url)
+    for address in forms(postgres_url):
+        assert await migrate_postgres(address) == heads
+
+
+@pytest.mark.postgres
+async def test_a_migration_waits_for_another_however_long_it_takes(postgres_url: str) -> None:
+    await migrate_postgres(postgres_url)
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as other:
+        await other.execute("SELECT pg_advisory_lock(7310001)")
+        waiting = asyncio.create_task(migrate_postgres(postgres_url))
+        done, _ = await asyncio.wait({waiting}, timeout=LOCK_TIMEOUT_S + 2)
+        assert not done, waiting.exception()
+    await waiting
