@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.errors import StoreUnavailable
 from cdp_clickhouse.statement import Statement
 
 
@@ -65,11 +66,13 @@ def postgres_sql(url: str) -> None:
     command.upgrade(alembic_config(url), "heads", sql=True)
 
 
-async def migrate_clickhouse(url: str) -> list[str]:
-    """Runs the SQL files that this database has not seen; returns their names."""
-    await _create_database(url)
+async def migrate_clickhouse(url: str, *, patience_s: float = 60.0) -> list[str]:
+    """Runs the SQL files that this database has not seen; returns their names.
+
+    Waits for a server that is just starting. Raises StoreUnavailable when it goes on not answering.
+    """
+    await _create_database(url, patience_s)
     store = ClickHouse(url)
-    await store.start()
     try:
         await store.command(Statement(_LEDGER, {}))
         rows = await store.rows(Statement("SELECT name FROM cdp_migrations", {}))
@@ -100,14 +103,17 @@ def statements(sql: str) -> list[str]:
     return [part.strip().removesuffix(";") for part in parts if part.strip()]
 
 
-async def _create_database(url: str) -> None:
+async def _create_database(url: str, patience_s: float) -> None:
     parts = urlsplit(url)
     database = parts.path.strip("/") or "default"
     server = ClickHouse(urlunsplit(parts._replace(path="/default")))
-    await server.start()
     try:
+        async with asyncio.timeout(patience_s):
+            await server.start()
         if database != "default":
             await server.command(Statement(f"CREATE DATABASE IF NOT EXISTS `{database}`", {}))
+    except TimeoutError:
+        raise StoreUnavailable(server.fault() or "it takes too long") from None
     finally:
         await server.stop()
 

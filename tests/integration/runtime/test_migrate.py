@@ -1,4 +1,4 @@
-"""`cdp migrate`: whatever form an address has, whoever else migrates."""
+"""`cdp migrate`: whatever form an address has, whoever else migrates, and whatever does not answer."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from cdp_runtime.migrate import migrate_postgres
+from cdp_clickhouse.errors import StoreUnavailable
+from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
 
 LOCK_TIMEOUT_S = 10
 
@@ -33,3 +34,8 @@ async def test_a_migration_waits_for_another_however_long_it_takes(postgres_url:
         done, _ = await asyncio.wait({waiting}, timeout=LOCK_TIMEOUT_S + 2)
         assert not done, waiting.exception()
     await waiting
+
+
+async def test_a_clickhouse_that_does_not_answer_is_told() -> None:
+    with pytest.raises(StoreUnavailable, match=r"refused|connect"):
+        await migrate_clickhouse("http://127.0.0.1:1/cdp", patience_s=1)
