@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from cdp_runtime.metrics import READY
-from cdp_runtime.server import GuestServer
+from cdp_runtime.server import GuestServer, bound
 
 Scope = Mapping[str, Any]
 Faults = Callable[[], Mapping[str, str]]
@@ -33,8 +32,8 @@ class AdminServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
-        """Binds and returns the port. Raises OSError when it is taken."""
-        listener = socket.create_server((self._host, self._port), backlog=64)
+        """Binds and returns the port. Raises PortTaken."""
+        listener = bound(self._host, self._port, variable="CDP_ADMIN_PORT", shared=False)
         port: int = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app, interface="asgi3", log_config=None, access_log=False, lifespan="off", ws="none"

@@ -109,6 +109,15 @@ async def test_readiness_names_the_dependency_that_is_missing() -> None:
     await server.stop()
 
 
+@pytest.mark.parametrize(("host", "asked"), [("::1", "[::1]"), ("::", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")])
+async def test_the_admin_port_is_where_the_address_says(host: str, asked: str) -> None:
+    server = AdminServer(host, 0, dict)
+    port = await server.start()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.get(f"http://{asked}:{port}/healthz")).status_code == 200
+    await server.stop()
+
+
 def test_an_unknown_service_is_answered_with_the_names() -> None:
     with pytest.raises(run.UnknownService, match=r"analytics-api, ingest, recorder, resolver, segmenter"):
         run.build("nothing")
