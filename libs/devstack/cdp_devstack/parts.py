@@ -65,7 +65,7 @@ class Ports:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Ports:
         """The defaults, unless CDP_KAFKA_PORT and its like say otherwise."""
-        return cls(**{f.name: _port(environment, f"CDP_{f.name.upper()}_PORT", f.default) for f in fields(cls)})
+        return cls(**{f.name: chosen_port(f"CDP_{f.name.upper()}_PORT", f.default, environment) for f in fields(cls)})
 
     @classmethod
     def free(cls) -> Ports:
@@ -79,7 +79,8 @@ class Ports:
         return port
 
 
-def _port(environment: Mapping[str, str], variable: str, default: object) -> int:
+def chosen_port(variable: str, default: object, environment: Mapping[str, str] = os.environ) -> int:
+    """What a variable says, or the default. Raises StackError for what is no port."""
     value = environment.get(variable, str(default))
     if not value.isdigit() or not 0 < int(value) < 65536:
         raise StackError(f"{variable}={value!r} is not a port; give a number between 1 and 65535.")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cdp_devstack import programs
 from cdp_devstack.errors import StackError
-from cdp_devstack.parts import ALL_PARTS, is_free
+from cdp_devstack.parts import ALL_PARTS, chosen_port, is_free
 from cdp_devstack.process import Command, Process
 from cdp_devstack.programs import Program
 from cdp_devstack.screen import Screen, addresses
@@ -21,7 +21,7 @@ from cdp_devstack.stack import LocalStack
 from cdp_devstack.supervisor import Supervisor
 
 FIRST_ADMIN_PORT = 9101
-PORT_DEFAULTS = {"CDP_INGEST_PORT": "8000", "CDP_API_PORT": "8001", "CDP_STANDIN_PORT": "8002"}
+PORT_DEFAULTS = {"CDP_INGEST_PORT": 8000, "CDP_API_PORT": 8001, "CDP_STANDIN_PORT": 8002}
 STEPS = {"tables": ("migrate",), "topics": ("topics", "create"), "demo workspace": ("seed",)}
 STEP_SECONDS = 180.0
 
@@ -44,6 +44,8 @@ class Up:
         self._options = options
         self._console = console
         self._screen = Screen(console)
+        self._ports = {name: str(chosen_port(name, default)) for name, default in PORT_DEFAULTS.items()}
+        self._first_admin_port = chosen_port("CDP_ADMIN_PORT", FIRST_ADMIN_PORT)
         self._stack = LocalStack(options.data_dir, on_progress=self._screen.say, fresh=options.fresh)
         self._logs = self._stack.logs
         self._supervisor = Supervisor(self._stack, self._logs, self._screen.say)
@@ -68,7 +70,7 @@ class Up:
     async def _work(self) -> None:
         with self._screen:
             await self._start()
-        self._console.print(addresses(self._stack.environment, self._programs, _ports()))
+        self._console.print(addresses(self._stack.environment, self._programs, self._ports))
         self._console.print(f"Logs are in {self._logs}. Ctrl-C stops everything and keeps the data.", soft_wrap=True)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._supervisor.watch(self._programs, ALL_PARTS))
@@ -81,10 +83,10 @@ class Up:
             return
         for name, arguments in STEPS.items():
             await self._step(name, arguments)
-        await _await_free(_ports().items())
+        await _await_free(self._ports.items())
         environment = self._environment()
         self._local = programs.local_processes(environment)
-        self._services = programs.services(environment, _admin_ports(len(programs.service_names())))
+        self._services = programs.services(environment, self._admin_ports())
         await self._supervisor.start(self._local)
         await self._supervisor.start(self._services)
 
@@ -124,24 +126,18 @@ class Up:
     def _programs(self) -> list[Program]:
         return [*self._local, *self._services]
 
+    def _admin_ports(self) -> list[int]:
+        ports = (port for port in range(self._first_admin_port, self._first_admin_port + 400) if is_free(port))
+        return [port for port, _ in zip(ports, programs.service_names(), strict=False)]
+
     def _environment(self) -> dict[str, str]:
-        ports = _ports()
         # the one private address that destinations may reach, and only here: the stand-in's
-        stand_in = f"127.0.0.1:{ports['CDP_STANDIN_PORT']}"
-        own = {"CDP_DATA_DIR": str(self._stack.data_dir.path), "CDP_ACTIVATION_ALLOWED_HOSTS": stand_in, **ports}
+        stand_in = f"127.0.0.1:{self._ports['CDP_STANDIN_PORT']}"
+        own = {"CDP_DATA_DIR": str(self._stack.data_dir.path), "CDP_ACTIVATION_ALLOWED_HOSTS": stand_in}
+        own |= self._ports
         if self._options.workers:
             own["CDP_INGEST_WORKERS"] = str(self._options.workers)
         return self._stack.environment | own
-
-
-def _ports() -> dict[str, str]:
-    return {name: os.environ.get(name, default) for name, default in PORT_DEFAULTS.items()}
-
-
-def _admin_ports(count: int) -> list[int]:
-    first = int(os.environ.get("CDP_ADMIN_PORT") or FIRST_ADMIN_PORT)  # stacks side by side begin at their own
-    ports = (port for port in range(first, first + 400) if is_free(port))
-    return [port for port, _ in zip(ports, range(count), strict=False)]
 
 
 async def _await_free(ports: Iterable[tuple[str, str]]) -> None:

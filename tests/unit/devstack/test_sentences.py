@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from cdp_devstack import java as java_module
 from cdp_devstack import programs, redis
+from cdp_devstack.command import up
 from cdp_devstack.datadir import DataDir
 from cdp_devstack.errors import PartUnavailable, StackError
 from cdp_devstack.jars import cache_directory, kafka_jars
@@ -19,6 +22,8 @@ from cdp_devstack.parts import Part, Ports, free_ports, is_free
 from cdp_devstack.stack import LocalStack
 from cdp_devstack.supervisor import MOST_RESTARTS, Patience
 
+UP = typer.Typer()
+UP.command()(up)
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -31,6 +36,17 @@ def test_ports_come_from_the_environment() -> None:
 def test_a_port_that_is_none_names_its_variable(value: str) -> None:
     with pytest.raises(StackError, match="CDP_KAFKA_PORT="):
         Ports.from_environment({"CDP_KAFKA_PORT": value})
+
+
+@pytest.mark.parametrize("variable", ["CDP_INGEST_PORT", "CDP_API_PORT", "CDP_STANDIN_PORT", "CDP_ADMIN_PORT"])
+def test_a_port_of_ours_that_is_none_is_told_before_anything_starts(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http")
+    told = CliRunner().invoke(UP, ["--data-dir", str(tmp_path / "data")])
+    assert told.exit_code == 1
+    assert told.stderr == f"{variable}='http' is not a port; give a number between 1 and 65535.\n"
+    assert not (tmp_path / "data").exists()
 
 
 def test_free_ports_are_free_and_different() -> None:
