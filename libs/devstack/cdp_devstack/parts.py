@@ -87,6 +87,12 @@ def chosen_port(variable: str, default: object, environment: Mapping[str, str] =
     return int(value)
 
 
+def without_proxy(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variable that keeps what is on this machine off the proxy that others are asked through, if there is one."""
+    others = environment.get("no_proxy") or environment.get("NO_PROXY")
+    return {"no_proxy": f"{others},127.0.0.1" if others else "127.0.0.1"}
+
+
 def free_ports(count: int) -> list[int]:
     """So many different free ports, none that the system gives to connections: one would take it before a server does.
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cdp_devstack import programs
 from cdp_devstack.errors import StackError
-from cdp_devstack.parts import ALL_PARTS, chosen_port, is_free
+from cdp_devstack.parts import ALL_PARTS, chosen_port, is_free, without_proxy
 from cdp_devstack.process import Command, Process
 from cdp_devstack.programs import Program
 from cdp_devstack.screen import Screen, addresses
@@ -134,7 +134,7 @@ class Up:
         # the one private address that destinations may reach, and only here: the stand-in's
         stand_in = f"127.0.0.1:{self._ports['CDP_STANDIN_PORT']}"
         own = {"CDP_DATA_DIR": str(self._stack.data_dir.path), "CDP_ACTIVATION_ALLOWED_HOSTS": stand_in}
-        own |= self._ports
+        own |= self._ports | without_proxy()
         if self._options.workers:
             own["CDP_INGEST_WORKERS"] = str(self._options.workers)
         return self._stack.environment | own
