@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import socket
 from collections import namedtuple
@@ -16,14 +18,16 @@ from cdp_devstack import java as java_module
 from cdp_devstack import programs, redis
 from cdp_devstack.command import up
 from cdp_devstack.datadir import DataDir
+from cdp_devstack.demo.command import demo
 from cdp_devstack.errors import PartUnavailable, StackError
 from cdp_devstack.jars import cache_directory, kafka_jars
 from cdp_devstack.parts import Part, Ports, free_ports, is_free
 from cdp_devstack.stack import LocalStack
 from cdp_devstack.supervisor import MOST_RESTARTS, Patience
 
-UP = typer.Typer()
+UP, DEMO = typer.Typer(), typer.Typer()
 UP.command()(up)
+DEMO.command()(demo)
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -47,6 +51,13 @@ def test_a_port_of_ours_that_is_none_is_told_before_anything_starts(
     assert told.exit_code == 1
     assert told.stderr == f"{variable}='http' is not a port; give a number between 1 and 65535.\n"
     assert not (tmp_path / "data").exists()
+
+
+def test_a_demo_without_a_stack_is_told_what_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", os.environ | {"CDP_API_PORT": "1", "CDP_INGEST_PORT": "1"})
+    told = CliRunner().invoke(DEMO, ["--once"])
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert re.fullmatch(r"The front door at http://127\.0\.0\.1:1/\S+ does not answer .*`cdp up`.*\n", told.stderr)
 
 
 def test_free_ports_are_free_and_different() -> None:

@@ -11,9 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cdp_devstack.demo.front_door import ABANDONED_CART, HIGH_VALUE, FrontDoor, NotInTime
+from cdp_devstack.demo.front_door import ABANDONED_CART, HIGH_VALUE, FrontDoor
 from cdp_devstack.demo.sender import Sender
 from cdp_devstack.demo.shop import ADA, Visitor, steps, visitors
+from cdp_devstack.errors import StackError
+from cdp_devstack.parts import without_proxy
 
 console = Console(soft_wrap=True)
 
@@ -23,6 +25,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="stop after the result instead of sending on")] = False,
 ) -> None:
     """Sends a small shop's events through the Segment Python SDK and shows what became of them."""
+    os.environ.update(without_proxy())
     gateway = f"http://127.0.0.1:{os.environ.get('CDP_INGEST_PORT', '8000')}"
     api = f"http://127.0.0.1:{os.environ.get('CDP_API_PORT', '8001')}/api/cdp"
     door = FrontDoor(api, "demo-api-token")
@@ -38,8 +41,8 @@ def demo(
         if not once:
             console.print("Traffic goes on gently; Ctrl-C stops everything.\n")
             _go_on(sender, seed)
-    except NotInTime as late:
-        console.print(f"[bold red]{late}[/]")
+    except StackError as fault:
+        Console(stderr=True, soft_wrap=True).print(str(fault), markup=False, style="bold red")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         pass

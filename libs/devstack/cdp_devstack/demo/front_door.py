@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import httpx
 
+from cdp_devstack.errors import StackError
+
 T = TypeVar("T")
 
 HIGH_VALUE = {
@@ -28,27 +30,19 @@ ABANDONED_CART = {
 }
 
 
-class NotInTime(Exception):
-    """Something did not come about before its deadline; the text says what and what was seen last."""
-
-
 class FrontDoor:
-    """A client of the HTTP API with one token."""
+    """A client of the HTTP API with one token. Every call raises StackError."""
 
     def __init__(self, url: str, token: str) -> None:
+        self._url = url
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
 
-    def get(self, path: str, **query: Any) -> Any:
-        """The ``data`` of an answer. Raises httpx.HTTPStatusError."""
-        answer = self._http.get(path, params=query)
-        answer.raise_for_status()
-        return answer.json()["data"]
+    def get(self, path: str) -> Any:
+        """The ``data`` of an answer."""
+        return self._good("GET", path).json()["data"]
 
     def post(self, path: str, body: Any) -> Any:
-        answer = self._http.post(path, json=body)
-        if answer.is_error:
-            raise RuntimeError(f"POST {path} was answered {answer.status_code}: {answer.text}")
-        return answer.json()["data"]
+        return self._good("POST", path, json=body).json()["data"]
 
     def ensure(self, path: str, body: dict[str, Any]) -> Any:
         """The object of that name, created when it is not there."""
@@ -59,11 +53,11 @@ class FrontDoor:
 
     def find_profile(self, ref: str) -> Any:
         """The profile, or None while it does not exist."""
-        answer = self._http.get(f"/profiles/{ref}")
+        answer = self._asked("GET", f"/profiles/{ref}")
         return answer.json()["data"] if answer.is_success else None
 
     def until(self, what: str, ask: Callable[[], T], good: Callable[[T], bool], seconds: float = 60) -> T:
-        """Asks until the answer is good. Raises NotInTime with the last answer."""
+        """Asks until the answer is good. Raises StackError with the last answer."""
         deadline = time.monotonic() + seconds
         last: Any = None
         while time.monotonic() < deadline:
@@ -72,7 +66,21 @@ class FrontDoor:
                 if good(value):
                     return value
                 last = value
-            except (httpx.HTTPError, KeyError) as error:
+            except (StackError, KeyError) as error:
                 last = error
             time.sleep(0.25)
-        raise NotInTime(f"{what} did not happen within {seconds:.0f} s; the last answer was: {last}")
+        raise StackError(f"{what} did not happen within {seconds:.0f} s; the last answer was: {last}")
+
+    def _good(self, method: str, path: str, **how: Any) -> httpx.Response:
+        answer = self._asked(method, path, **how)
+        if answer.is_error:
+            raise StackError(f"{method} {self._url}{path} was answered {answer.status_code}: {answer.text}")
+        return answer
+
+    def _asked(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **how)
+        except httpx.TransportError as error:
+            raise StackError(
+                f"The front door at {self._url} does not answer ({error}): start it with `cdp up`, or set CDP_API_PORT."
+            ) from error
