@@ -48,7 +48,7 @@ class Screen:
         return table
 
 
-def addresses(environment: Mapping[str, str], programs: list[Program], ports: Mapping[str, str]) -> Table:
+def addresses(started: Mapping[str, str], programs: list[Program], ports: Mapping[str, str]) -> Table:
     """The one table: where everything is and how to log in."""
     table = Table(title="Millrace is running", title_justify="left", show_header=False)
     gateway = f"http://127.0.0.1:{ports['CDP_INGEST_PORT']}"
@@ -61,8 +61,7 @@ def addresses(environment: Mapping[str, str], programs: list[Program], ports: Ma
         table.add_row("write key", WRITE_KEY)
         table.add_row("API token", API_TOKEN)
     for name, label in _URLS.items():
-        if name in environment:
-            table.add_row(label, f"{environment[name]}   {name}")
+        table.add_row(label, f"{started[name]}   {name}" if name in started else f"given by {name}")
     for program in programs:
         if program.admin_port:
             table.add_row(f"cdp run {program.name}", f"http://127.0.0.1:{program.admin_port}/metrics")

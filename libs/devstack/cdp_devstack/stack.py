@@ -96,7 +96,7 @@ class LocalStack:
     async def start_part(self, part: Part) -> None:
         """Start one part (the data directory must be held) and return when it answers."""
         if part in self._given:
-            self._say(part, f"given: {self._given[part]}")
+            self._say(part, f"given by {URL_VARIABLES[part]}")  # there may be a password in it
             return
         if part not in self._recipes:
             self._recipes[part] = self._how[part](self.data_dir.path / part.value, self.ports.of(part))
@@ -147,10 +147,14 @@ class LocalStack:
         return self._processes.get(part)
 
     @property
+    def started(self) -> dict[str, str]:
+        """The URLs of the parts that it started itself, by variable."""
+        return {URL_VARIABLES[part]: recipe.url for part, recipe in self._recipes.items()}
+
+    @property
     def environment(self) -> dict[str, str]:
         """The variables that tell the services where the started and the given parts are."""
-        started = {part: recipe.url for part, recipe in self._recipes.items()}
-        return {URL_VARIABLES[part]: url for part, url in (started | self._given).items()}
+        return self.started | {URL_VARIABLES[part]: url for part, url in self._given.items()}
 
     async def _run(self, part: Part, *, last: bool) -> bool:
         """One attempt; False when the process ended before it answered."""

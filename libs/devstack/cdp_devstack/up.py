@@ -70,7 +70,7 @@ class Up:
     async def _work(self) -> None:
         with self._screen:
             await self._start()
-        self._console.print(addresses(self._stack.environment, self._programs, self._ports))
+        self._console.print(addresses(self._stack.started, self._programs, self._ports))
         self._console.print(f"Logs are in {self._logs}. Ctrl-C stops everything and keeps the data.", soft_wrap=True)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._supervisor.watch(self._programs, ALL_PARTS))

@@ -8,10 +8,12 @@ import shutil
 import socket
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cdp_devstack import java as java_module
@@ -22,8 +24,10 @@ from cdp_devstack.demo.command import demo
 from cdp_devstack.errors import PartUnavailable, StackError
 from cdp_devstack.jars import cache_directory, kafka_jars
 from cdp_devstack.parts import Part, Ports, free_ports, is_free
+from cdp_devstack.screen import Screen, addresses
 from cdp_devstack.stack import LocalStack
 from cdp_devstack.supervisor import MOST_RESTARTS, Patience
+from cdp_devstack.up import PORT_DEFAULTS
 
 UP, DEMO = typer.Typer(), typer.Typer()
 UP.command()(up)
@@ -84,10 +88,14 @@ async def test_a_taken_port_names_its_variable(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_a_part_that_is_given_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDP_REDIS_URL", "redis://elsewhere:1/0")
-    async with LocalStack(tmp_path, parts=frozenset({Part.REDIS})) as stack:
+    url, said = "redis://:sesame@elsewhere:1/0", Console(file=StringIO())
+    monkeypatch.setenv("CDP_REDIS_URL", url)
+    async with LocalStack(tmp_path, parts=frozenset({Part.REDIS}), on_progress=Screen(said).say) as stack:
         assert stack.process(Part.REDIS) is None
-        assert stack.environment["CDP_REDIS_URL"] == "redis://elsewhere:1/0"
+        assert stack.environment["CDP_REDIS_URL"] == url
+        said.print(addresses(stack.started, [], dict.fromkeys(PORT_DEFAULTS, "1")))
+    shown = said.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.count("given by CDP_REDIS_URL") == 2 and "sesame" not in shown
 
 
 def test_somebody_elses_directory_is_refused(tmp_path: Path) -> None:
