@@ -27,6 +27,8 @@ TIMEOUT_S: Final = 120.0  # of one answer, unless a caller wants another
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 15.0
 _LONGEST_VALUE: Final = 128 * 1024  # of one field of a request, as a server counts it unless told otherwise
+# where the statement itself is too long for a field, values travel in the URL; escaped, this is the 64 KiB of most
+_LONGEST_IN_URL: Final = 40 * 1024
 _TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 # before its first insert the driver imports each of these that is installed, as all are where chDB is, to see that
 # lists are no data frames: two seconds of CPU in which the process answers nobody, and 80 MB that stay
@@ -38,7 +40,8 @@ class ClickHouse:
     """One server, many concurrent requests; no session, so requests never wait for one another.
 
     Every call raises StoreUnavailable (try the same again later) or StoreRefused (change the statement).
-    Arrays and texts of any length may be bound in what is asked; in a command they travel in the URL.
+    Arrays and texts of any length may be bound in what is asked, unless it is longer than 128 KiB itself; in a command
+    they travel in the URL.
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, compress: bool | str = "lz4") -> None:
@@ -185,6 +188,9 @@ def _bound(statement: Statement) -> tuple[str, dict[str, Any] | None]:
         pieces = {f"{name}__{number}": part for number, part in enumerate(parts)}
         bound.update((piece, _bindable(part)) for piece, part in pieces.items())
         sql = re.sub(rf"\{{{name}:([^{{}}]*)\}}", partial(_joined, list(pieces)), sql)
+    if len(sql) > _LONGEST_VALUE and sum(map(_size, bound.values())) > _LONGEST_IN_URL:
+        # a URL that is too long is answered without a code, like an outage
+        raise StoreRefused(f"Max query size exceeded: {len(sql)} characters, and values that no URL has room for", 62)
     return sql, bound
 
 

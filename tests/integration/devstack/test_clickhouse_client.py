@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from cdp_clickhouse.client import ClickHouse
+from cdp_clickhouse.errors import StoreRefused
 from cdp_clickhouse.statement import Statement
 
 pytestmark = pytest.mark.clickhouse
@@ -50,3 +51,12 @@ async def test_a_condition_on_a_long_list_holds_for_its_members_alone(store: Cli
     asked = "SELECT {one:UUID} IN {ids:Array(UUID)} AS is_one, {other:UUID} IN {ids:Array(UUID)} AS is_other"
     (row,) = await store.rows(Statement(asked, {"one": ids[-1], "other": uuid4(), "ids": ids}))
     assert (row["is_one"], row["is_other"]) == (1, 0)
+
+
+async def test_a_statement_too_long_to_be_asked_is_refused_and_no_outage(store: ClickHouse):
+    """An outage is waited out, by the segmenter for all workspaces."""
+    asked = f"SELECT '{'x' * 200_000}' = {{text:String}} AS same"
+    assert await store.rows(Statement(asked, {"text": "x" * 1_000})) == [{"same": 0}]
+    with pytest.raises(StoreRefused, match="Max query size exceeded"):
+        await store.rows(Statement(asked, {"text": "ж" * 50_000}))
+    assert store.fault() is None
