@@ -42,7 +42,7 @@ class BadSettings(Exception):
 class ServiceSettings(BaseSettings):
     """What every process needs; each service adds its own fields in a subclass."""
 
-    model_config = SettingsConfigDict(env_prefix="CDP_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CDP_", extra="ignore", frozen=True, allow_inf_nan=False)
 
     environment: Literal["local", "production"] = Field("local", description="local allows the demo credentials")
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port separated by commas")

@@ -1,6 +1,6 @@
 """Environment -> the settings of the activation service and of the stand-in."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cdp_runtime.settings import ServiceSettings
 
@@ -29,6 +29,13 @@ class ActivationSettings(ServiceSettings):
     activation_breaker_failures: int = Field(5, ge=1, description="failed calls in a row that rest a destination")
     activation_breaker_rest_seconds: float = Field(5.0, gt=0, description="first rest of a failing destination")
 
+    @field_validator("activation_allowed_ports")
+    @classmethod
+    def _are_ports(cls, listed: str) -> str:
+        if not all(part.strip().isdecimal() and 0 < int(part) < 65536 for part in listed.split(",")):
+            raise ValueError("give port numbers, separated by commas, such as 443,8443")
+        return listed
+
     @property
     def allowed_hosts(self) -> frozenset[str]:
         """Exempt from the check of addresses; only on a local stack."""
@@ -38,7 +45,7 @@ class ActivationSettings(ServiceSettings):
 
     @property
     def allowed_ports(self) -> frozenset[int]:
-        return frozenset(int(part) for part in self.activation_allowed_ports.split(",") if part.strip())
+        return frozenset(int(part) for part in self.activation_allowed_ports.split(","))
 
 
 class StandinSettings(ServiceSettings):

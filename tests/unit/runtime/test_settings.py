@@ -2,6 +2,7 @@
 
 import pytest
 
+from cdp_activation.settings import ActivationSettings
 from cdp_runtime.configuration import all_settings, settings_table
 from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
@@ -71,6 +72,20 @@ def test_an_address_that_clients_can_read_is_taken(
 ) -> None:
     monkeypatch.setenv(variable, address)
     assert address in load(ServiceSettings).model_dump().values()
+
+
+@pytest.mark.parametrize("listed", ["", "443,https", "443,", "0", "65536", "-1"])
+def test_a_port_that_is_none_is_named(listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDP_ACTIVATION_ALLOWED_PORTS", listed)
+    with pytest.raises(BadSettings, match=r"^CDP_ACTIVATION_ALLOWED_PORTS: give port numbers"):
+        load(ActivationSettings)
+
+
+@pytest.mark.parametrize("never", ["inf", "nan", "1e999"])
+def test_a_time_without_end_is_none(never: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDP_ACTIVATION_RETRY_BUDGET_HOURS", never)
+    with pytest.raises(BadSettings, match=r"^CDP_ACTIVATION_RETRY_BUDGET_HOURS: .*finite number"):
+        load(ActivationSettings)
 
 
 def test_the_table_shows_what_differs() -> None:
