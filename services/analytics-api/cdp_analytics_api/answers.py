@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from cdp_analytics_api.masking import masked_text
 from cdp_analytics_api.notation import Money, Timestamp
 from cdp_analytics_api.queries.cohorts import Cohorts
 from cdp_analytics_api.queries.funnel import Funnel
@@ -90,7 +91,7 @@ class FunnelStepAnswer(Wire):
 class FunnelBranch(Wire):
     """The funnel of the profiles whose first entry had one value of the breakdown property; null when it had none."""
 
-    value: str | None
+    value: str | None = Field(description="``***`` where it is personal and the token lacks `profiles:pii`")
     steps: list[FunnelStepAnswer]
     conversion_rate: float
 
@@ -170,7 +171,7 @@ def usage(outcomes: Rows, accepted: Counts | None) -> list[UsageMinute]:
     return [_minute(place, outcome, accepted) for place, outcome in sorted(decided.items())]
 
 
-def funnel_answer(name: str | None, asked: Funnel, total: Row, branches: Rows) -> FunnelAnswer:
+def funnel_answer(name: str | None, asked: Funnel, total: Row, branches: Rows, *, pii: bool) -> FunnelAnswer:
     steps = _steps(asked, total)
     return FunnelAnswer(
         name=name,
@@ -178,7 +179,7 @@ def funnel_answer(name: str | None, asked: Funnel, total: Row, branches: Rows) -
         entered=steps[0].count,
         converted=steps[-1].count,
         conversion_rate=steps[-1].conversion_rate,
-        breakdown=[_branch(asked, row) for row in branches] if asked.breakdown else None,
+        breakdown=[_branch(asked, row, pii) for row in branches] if asked.breakdown else None,
     )
 
 
@@ -230,9 +231,10 @@ def _minute(place: tuple[datetime, str], outcome: Mapping[str, int], accepted: C
     )
 
 
-def _branch(asked: Funnel, row: Row) -> FunnelBranch:
+def _branch(asked: Funnel, row: Row, pii: bool) -> FunnelBranch:
     steps = _steps(asked, row)
-    return FunnelBranch(value=row["breakdown"] or None, steps=steps, conversion_rate=steps[-1].conversion_rate)
+    value = row["breakdown"] if pii else masked_text(asked.breakdown or (), row["breakdown"])
+    return FunnelBranch(value=value or None, steps=steps, conversion_rate=steps[-1].conversion_rate)
 
 
 def _steps(asked: Funnel, row: Row) -> list[FunnelStepAnswer]:

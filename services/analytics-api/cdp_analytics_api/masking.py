@@ -1,7 +1,10 @@
 """Event bodies -> the same with personal values hidden, for callers without the scope ``profiles:pii``."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
+
+import msgspec
 
 HIDDEN: Final = "***"
 # compared without case, spaces, dashes and underscores
@@ -26,6 +29,17 @@ def masked(value: Any) -> Any:
     if isinstance(value, str) and _ADDRESS.search(value):
         return HIDDEN
     return value
+
+
+def masked_text(keys: Iterable[str], text: str) -> str:
+    """A value that lies under these keys, as text (a list or an object as JSON): what :func:`masked` leaves of it."""
+    if text and any(map(_is_personal, keys)):
+        return HIDDEN
+    try:
+        decoded = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        decoded = None
+    return msgspec.json.encode(masked(decoded)).decode() if isinstance(decoded, dict | list) else str(masked(text))
 
 
 def masked_sentence(text: str) -> str:

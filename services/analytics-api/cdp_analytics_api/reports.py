@@ -40,14 +40,14 @@ class Reports:
         accepted = None if facet is None else _accepted(await facet(workspace_id, [chosen.start]), chosen, source_id)
         return answers.usage(decided, accepted)
 
-    async def funnel(self, workspace_id: str, question: FunnelQuestion) -> answers.FunnelAnswer:
-        """Raises BadPeriod as well."""
+    async def funnel(self, workspace_id: str, question: FunnelQuestion, *, pii: bool) -> answers.FunnelAnswer:
+        """Personal values of a breakdown are hidden without ``pii``. Raises BadPeriod as well."""
         asked = funnel_of(question, self._clock.now())
         total = self._store.rows(funnel(workspace_id, asked.without_breakdown()))
         if asked.breakdown is None:
-            return answers.funnel_answer(question.name, asked, (await total)[0], [])
+            return answers.funnel_answer(question.name, asked, (await total)[0], [], pii=pii)
         rows, branches = await asyncio.gather(total, self._store.rows(funnel(workspace_id, asked)))
-        return answers.funnel_answer(question.name, asked, rows[0], branches)
+        return answers.funnel_answer(question.name, asked, rows[0], branches, pii=pii)
 
     async def cohorts(self, workspace_id: str, question: CohortQuestion) -> answers.CohortAnswer:
         asked = cohorts_of(question, self._clock.now())

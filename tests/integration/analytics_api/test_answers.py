@@ -246,3 +246,19 @@ async def test_a_funnel_compares_with_as_many_and_as_long_texts_as_may_be_asked(
     answer = await shop.post("/analytics/funnel", {"steps": [home, {"event": "product_view"}]})
     assert answer.status_code == 200, answer.text
     assert answer.json()["data"]["steps"][0]["count"] == 1
+
+
+async def test_a_breakdown_hides_personal_values_and_is_on_record(shop: FrontDoor) -> None:
+    question = {"steps": [{"event": "product_view"}, {"event": "purchase"}], "breakdown": "name"}
+
+    async def recorded() -> int:
+        async with shop.pool.connection() as connection:
+            asked = "SELECT count(*) FROM front.audit WHERE route LIKE '%%/analytics/funnel' AND workspace_id = %s"
+            row = await (await connection.execute(asked, ("acme",))).fetchone()
+        return int(row[0]) if row else 0
+
+    before = await recorded()
+    for token, values in (("everything", ["Desk", "Lamp"]), ("reader", ["***", "***"])):
+        data = (await shop.post("/analytics/funnel", question, token=token)).json()["data"]
+        assert [branch["value"] for branch in data["breakdown"]] == values, token
+    assert await recorded() == before + 2

@@ -62,7 +62,7 @@ def test_a_funnel_never_gains_and_its_drop_offs_add_up(falls: list[int]) -> None
     asked = Funnel(tuple(FunnelStep(event=f"step {k}") for k in range(len(counts))), Period(MINUTE, NOW), 1000)
     row = {f"reached_{k}": count for k, count in enumerate(counts, 1)}
     row |= {f"times_{k}": [1500, 2500] for k in range(2, len(counts) + 1)}  # type: ignore[dict-item]
-    shown = answers.funnel_answer("f", asked, row, [])
+    shown = answers.funnel_answer("f", asked, row, [], pii=True)
     assert shown.entered - sum(step.drop_off for step in shown.steps) == shown.converted
     assert all(0 <= step.conversion_rate <= 100 for step in shown.steps)
     for step in shown.steps[1:]:
@@ -74,7 +74,7 @@ def test_a_breakdown_value_that_is_missing_is_null() -> None:
     steps = (FunnelStep(event="a"), FunnelStep(event="b", name="second"))
     asked = Funnel(steps, Period(MINUTE, NOW), 1000, breakdown=("plan",), times=False)
     row = {"reached_1": 4, "reached_2": 1}
-    shown = answers.funnel_answer(None, asked, row, [{**row, "breakdown": ""}, {**row, "breakdown": "pro"}])
+    shown = answers.funnel_answer(None, asked, row, [{**row, "breakdown": ""}, {**row, "breakdown": "pro"}], pii=True)
     assert [branch.value for branch in shown.breakdown or []] == [None, "pro"]
     assert [step.name for step in shown.steps] == ["a", "second"]
     assert shown.conversion_rate == 25.0

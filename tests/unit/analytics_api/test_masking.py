@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp_analytics_api.masking import masked, masked_sentence
+from cdp_analytics_api.masking import masked, masked_sentence, masked_text
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,22 @@ from cdp_analytics_api.masking import masked, masked_sentence
 )
 def test_what_is_hidden(value: dict[str, Any], shown: dict[str, Any]) -> None:
     assert masked(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("keys", "text", "shown"),
+    [
+        (["email"], "nobody", "***"),
+        (["address", "country"], "DE", "***"),
+        (["email"], "", ""),
+        (["ref"], "ada@example.com", "***"),
+        (["buyer"], '{"phone":"+1 555","plan":"pro"}', '{"phone":"***","plan":"pro"}'),
+        (["plan"], "pro", "pro"),
+        (["price"], "1.50", "1.50"),
+    ],
+)
+def test_what_is_hidden_of_a_text(keys: list[str], text: str, shown: str) -> None:
+    assert masked_text(keys, text) == shown
 
 
 json_values = st.recursive(

@@ -8,6 +8,7 @@ from fastapi.openapi.models import Example
 from cdp_analytics_api.answers import CohortAnswer, FunnelAnswer, Overview
 from cdp_analytics_api.questions import CohortQuestion, FunnelQuestion
 from cdp_analytics_api.reports import Reports
+from cdp_analytics_api.routes.events import may_see_personal
 from cdp_runtime.auth import Principal, require
 from cdp_runtime.envelope import Answer
 
@@ -49,8 +50,10 @@ def analytics_router(reports: Reports) -> APIRouter:
 
         All steps lie in the period and, from the first to the last, within the time window, to the millisecond. One
         event takes one step, even if it could be several. Times are those of the shortest way to the first completion.
+        Personal values of a breakdown are hidden without the scope `profiles:pii`.
         """
-        return Answer(data=await reports.funnel(principal.workspace_id, question))
+        pii = may_see_personal(principal)
+        return Answer(data=await reports.funnel(principal.workspace_id, question, pii=pii))
 
     @router.post("/cohorts", summary="How many of those who came in a week were there again later")
     async def cohorts(principal: Analyst, question: CohortQuestion) -> Answer[CohortAnswer]:
