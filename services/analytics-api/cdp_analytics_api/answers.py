@@ -184,14 +184,14 @@ def funnel_answer(name: str | None, asked: Funnel, total: Row, branches: Rows, *
 
 
 def cohort_answer(asked: Cohorts, rows: Rows) -> CohortAnswer:
-    return CohortAnswer(weeks=[_cohort(asked, week, rows) for week in range(asked.weeks)])
+    by_week = {row["week"]: row for row in rows}
+    nobody = {"profiles": 0, "retained": [0] * asked.weeks}
+    return CohortAnswer(weeks=[_cohort(asked, week, by_week.get(week, nobody)) for week in range(asked.weeks)])
 
 
-def _cohort(asked: Cohorts, week: int, rows: Rows) -> CohortWeek:
-    mine = [row for row in rows if row["week"] == week]
-    size = sum(row["profiles"] for row in mine)
-    ahead = range(asked.weeks - week)
-    retained = [sum(row["profiles"] for row in mine if row["back"] >> later & 1) for later in ahead]
+def _cohort(asked: Cohorts, week: int, row: Row) -> CohortWeek:
+    size = row["profiles"]
+    retained = list(row["retained"][: asked.weeks - week])
     rates = [percent(count, size) for count in retained]
     return CohortWeek(start=asked.starts[week], profiles=size, retained=retained, retention_rate=rates)
 

@@ -33,14 +33,17 @@ class Cohorts:
 
 
 def cohorts(workspace_id: str, asked: Cohorts) -> Statement:
-    """Rows (week, back, profiles): ``week`` of the first start, bit k of ``back``: there again k weeks later."""
+    """Rows (week, profiles, retained): those whose first start was in ``week``, and how many came k weeks later."""
+    weeks = value("weeks", "UInt8", asked.weeks)
     return join(
         " ",
         [
-            "SELECT week, back, count() AS profiles FROM ( SELECT bitCount(bitXor(started, started - 1)) - 1 AS week,",
-            "bitShiftRight(returned, week) AS back FROM (",
+            "SELECT week, sum(alike) AS profiles,",
+            "sumForEach(arrayMap(k -> alike * bitTest(back, k), range(" + weeks + "))) AS retained FROM (",
+            "SELECT bitCount(bitXor(started, started - 1)) - 1 AS week, bitShiftRight(returned, week) AS back,",
+            "count() AS alike FROM (",
             _by_profile(workspace_id, asked),
-            ") WHERE started != 0 ) GROUP BY week, back",
+            ") WHERE started != 0 GROUP BY week, back ) GROUP BY week",
         ],
     )
 
