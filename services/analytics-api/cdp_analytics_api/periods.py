@@ -57,9 +57,11 @@ def duration_ms(value: str | int | float, path: str) -> int:
 
 def _bound(text: str, path: str, *, upper: bool) -> datetime:
     try:
-        moment = _whole_day(text, upper) or _moment(text, path)
-        if upper and len(text) > 10:
-            moment += _MILLISECOND
+        # a date has ten characters: what is shorter (20260215, 2026-W07) Python takes for a time, its first moment
+        is_day = len(text) <= 10
+        moment = _day(text) + timedelta(days=upper) if is_day else _moment(text) + _MILLISECOND * upper
+    except ValueError as error:
+        raise BadPeriod(path, f"{text!r} is neither a date (2026-02-15) nor a time (2026-02-15T10:30:00Z).") from error
     except OverflowError:  # the calendar's very ends
         moment = datetime.max.replace(tzinfo=UTC)
     if not EPOCH <= moment <= LATEST:
@@ -67,19 +69,12 @@ def _bound(text: str, path: str, *, upper: bool) -> datetime:
     return moment
 
 
-def _whole_day(text: str, upper: bool) -> datetime | None:
-    if len(text) != 10:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return None
-    return datetime.combine(day + timedelta(days=1) if upper else day, time(), UTC)
+def _day(text: str) -> datetime:
+    if len(text) < 10:
+        raise ValueError(text)
+    return datetime.combine(date.fromisoformat(text), time(), UTC)
 
 
-def _moment(text: str, path: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadPeriod(path, f"{text!r} is neither a date (2026-02-15) nor a time (2026-02-15T10:30:00Z).") from error
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

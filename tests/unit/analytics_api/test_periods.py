@@ -43,6 +43,8 @@ def test_without_a_default_it_begins_in_1970() -> None:
     [
         ("2026-02-15T101:30:00.000Z", None, "startDate"),
         ("2026-02-30", None, "startDate"),
+        (None, "20260215", "endDate"),
+        (None, "2026-W07", "endDate"),
         (None, "soon", "endDate"),
         ("2026-02-02", "2026-02-01", "startDate"),
         ("1969-12-31", None, "startDate"),
