@@ -1,6 +1,7 @@
 """What analysts ask: the bodies of the analytics endpoints, checked."""
 
 from datetime import date
+from math import isfinite
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -13,6 +14,13 @@ Scalar = Annotated[str, Field(max_length=1000)] | bool | int | float
 MAX_STEPS: Final = 16
 MOST_WEEKS: Final = 52  # a bit each in one number of 64
 _ORDERINGS: Final = {">", ">=", "<", "<="}
+
+
+def _is_double(number: float) -> bool:
+    try:
+        return isfinite(number)
+    except OverflowError:
+        return False
 
 
 class PropertyFilter(Wire):
@@ -46,6 +54,8 @@ class PropertyFilter(Wire):
                 raise ValueError("exists needs true or false")
         elif self.value is None or isinstance(self.value, list):
             raise ValueError(f"{self.operator} needs one value")
+        if any(isinstance(operand, int | float) and not _is_double(operand) for operand in self.operands):
+            raise ValueError("a number must be finite and fit 64 bits of floating point")
         if self.operator in _ORDERINGS and isinstance(self.value, bool):
             raise ValueError(f"{self.operator} needs a number or a text")
         if self.operator == "contains" and not isinstance(self.value, str):

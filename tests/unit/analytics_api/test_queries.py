@@ -120,6 +120,9 @@ def test_a_list_of_mixed_values_is_compared_by_kind() -> None:
         {"property": "p", "operator": ">", "value": True},
         {"property": "p", "operator": "exists", "value": 1},
         {"property": "p", "operator": "~", "value": 1},
+        {"property": "p", "operator": "=", "value": 10**400},
+        {"property": "p", "operator": "in", "value": ["x", -(10**400)]},
+        {"property": "p", "operator": ">", "value": float("nan")},
         {"property": "", "value": 1},
     ],
 )
