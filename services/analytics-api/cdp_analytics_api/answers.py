@@ -89,7 +89,7 @@ class FunnelStepAnswer(Wire):
 
 
 class FunnelBranch(Wire):
-    """The funnel of the profiles whose first entry had one value of the breakdown property; null when it had none."""
+    """The funnel of the profiles whose first entry had one value of the breakdown property, or null for it, or none."""
 
     value: str | None = Field(description="``***`` where it is personal and the token lacks `profiles:pii`")
     steps: list[FunnelStepAnswer]

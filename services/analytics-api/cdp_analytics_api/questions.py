@@ -26,7 +26,8 @@ def _is_double(number: float) -> bool:
 class PropertyFilter(Wire):
     """One condition on an event's properties; ``a.b`` reaches into nested objects.
 
-    ``!=`` and ``not_in`` also hold when the property is missing, every other operator needs it (``exists`` says so).
+    ``!=`` and ``not_in`` also hold when the property is missing or null, every other operator needs it (``exists`` says
+    so).
     """
 
     path: str = Field(alias="property", min_length=1, max_length=200, examples=["path"])

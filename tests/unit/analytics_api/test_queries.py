@@ -82,13 +82,13 @@ NUMBER = f"JSONType({KEY}) IN ('Int64', 'UInt64', 'Double') AND JSONExtractFloat
         ("!=", 5, f"NOT (({NUMBER} IN {{f_numbers:Array(Float64)}}))"),
         (">", 5, f"({NUMBER} > {{f_bound:Float64}})"),
         ("<=", "b", f"(JSONType({KEY}) = 'String' AND JSONExtractString({KEY}) <= {{f_bound:String}})"),
-        ("exists", None, f"JSONHas({KEY})"),
-        ("exists", False, f"NOT JSONHas({KEY})"),
+        ("exists", None, f"JSONType({KEY}) != 'Null'"),
+        ("exists", False, f"JSONType({KEY}) = 'Null'"),
         (
             "contains",
             "x",
-            f"if(JSONType({KEY}) = 'Array', has(JSONExtract({KEY}, 'Array(String)'), {{f_text:String}}), "
-            f"position(JSONExtractString({KEY}), {{f_text:String}}) > 0)",
+            f"(JSONType({KEY}) = 'Array' AND has(JSONExtract({KEY}, 'Array(String)'), {{f_text:String}}) OR "
+            f"JSONType({KEY}) = 'String' AND position(JSONExtractString({KEY}), {{f_text:String}}) > 0)",
         ),
     ],
 )

@@ -15,8 +15,7 @@ def condition(chosen: PropertyFilter, prefix: str) -> Statement:
     operands = chosen.operands
     match chosen.operator:
         case "exists":
-            present = "JSONHas(properties" + path + ")"
-            return "NOT " + present if chosen.value is False else present
+            return "JSONType(properties" + path + ") " + ("=" if chosen.value is False else "!=") + " 'Null'"
         case "=" | "in":
             return _any_equal(path, operands, prefix)
         case "!=" | "not_in":
@@ -28,10 +27,20 @@ def condition(chosen: PropertyFilter, prefix: str) -> Statement:
 
 
 def as_text(keys: tuple[str, ...], prefix: str) -> Statement:
-    """A property as text, for grouping: strings as they are, everything else as JSON, missing as ''."""
+    """A property as text, for grouping: strings as they are, everything else as JSON, missing and null as ''."""
     path = _path(keys, prefix)
-    text = "if(JSONType(properties" + path + ") = 'String', JSONExtractString(properties" + path
-    return text + "), JSONExtractRaw(properties" + path + "))"
+    kind, at = "JSONType(properties" + path + ")", "(properties" + path + ")"
+    return (
+        "multiIf("
+        + kind
+        + " = 'String', JSONExtractString"
+        + at
+        + ", "
+        + kind
+        + " = 'Null', '', JSONExtractRaw"
+        + at
+        + ")"
+    )
 
 
 def _path(keys: tuple[str, ...], prefix: str) -> Statement:
@@ -64,7 +73,8 @@ def _contains(path: Statement, text: str, prefix: str) -> Statement:
     needle = value(f"{prefix}_text", "String", text)
     in_text = "position(JSONExtractString(properties" + path + "), " + needle + ") > 0"
     in_list = "has(JSONExtract(properties" + path + ", 'Array(String)'), " + needle + ")"
-    return "if(JSONType(properties" + path + ") = 'Array', " + in_list + ", " + in_text + ")"
+    kind = "JSONType(properties" + path + ")"
+    return "(" + kind + " = 'Array' AND " + in_list + " OR " + kind + " = 'String' AND " + in_text + ")"
 
 
 def _compared(path: Statement, operator: str, operand: Scalar, prefix: str) -> Statement:
