@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from cdp_runtime.clock import Clock
@@ -12,13 +12,13 @@ from cdp_segmenter.explain import Explanation, event_names, explain
 from cdp_segmenter.membership import Place, Reason, changes, is_member
 from cdp_segmenter.ports import Ledger, Witness
 from cdp_segmenter.rules.ast import EVERYONE, Rule
-from cdp_segmenter.rules.check import Fault, InvalidRule, check_references
+from cdp_segmenter.rules.check import Fault, InvalidRule, check_references, references
 from cdp_segmenter.rules.describe import describe
 from cdp_segmenter.rules.rewrite import inline
 from cdp_segmenter.rules.scope import Scope
 
 _PREVIEW_ID = "this segment"
-_MANUAL_LIMIT = 100_000
+MOST_BY_HAND: Final = 100_000
 
 
 class NoSuchSegment(LookupError):
@@ -102,7 +102,8 @@ class Desk:
             definitions = await session.definitions()
         _check(_PREVIEW_ID, rule, definitions)
         whole = inline(rule, {one: definition.rule for one, definition in definitions.by_id.items()})
-        manual = {one: await self._manual_members(workspace_id, one) for one in sorted(definitions.manual())}
+        named = sorted(references(whole) & definitions.manual())
+        manual = {one: await self._manual_members(workspace_id, one) for one in named}
         scope = Scope(workspace_id, self._clock.now())
         size, some = await self._witness.preview(whole, scope, manual, sample)
         return Preview(size, some, describe(rule))
@@ -156,7 +157,10 @@ class Desk:
         return {segment_id: segment_id in known for segment_id in segment_ids}
 
     async def _manual_members(self, workspace_id: str, segment_id: str) -> list[UUID]:
-        members = await self.catalogue.members(workspace_id, segment_id, _MANUAL_LIMIT, None, 0)
+        members = await self.catalogue.members(workspace_id, segment_id, MOST_BY_HAND + 1, None, 0)
+        if len(members) > MOST_BY_HAND:
+            message = f"{segment_id} has more members added by hand than a preview counts with ({MOST_BY_HAND:,})"
+            raise InvalidRule([Fault("rules", message)])
         return [member.profile_id for member in members]
 
 

@@ -12,7 +12,7 @@ from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_al
 from cdp_clickhouse.statement import Statement
 from cdp_schemas.profiles import ProfilesRecorded
 from cdp_schemas.segments import MembershipChanged
-from cdp_segmenter import evaluate
+from cdp_segmenter import desk, evaluate
 from cdp_segmenter.api_models import segment_view
 from cdp_segmenter.catalogue import Draft
 from cdp_segmenter.membership import Place, is_member
@@ -298,6 +298,11 @@ async def test_many_profiles_at_once_and_many_members_by_hand(room: Room, monkey
     assert (await room.desk.get(room.workspace, both)).size == 4200
     preview = await room.desk.preview(room.workspace, "rule-based", {"segment": both, "operator": "not_in"}, 5)
     assert (preview.size, len(preview.sample)) == (300, 5)
+    monkeypatch.setattr(desk, "MOST_BY_HAND", 4199)
+    with pytest.raises(InvalidRule, match=chosen):
+        await room.desk.preview(room.workspace, "rule-based", {"segment": both, "operator": "not_in"}, 5)
+    other = await room.desk.preview(room.workspace, "rule-based", RICH, 0)
+    assert other.size == 4500, "whoever does not ask for the segment does not read its members"
 
 
 async def test_more_rules_than_one_question_holds(room: Room) -> None:
