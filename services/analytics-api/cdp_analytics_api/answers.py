@@ -38,7 +38,11 @@ class CountryCount(Wire):
 
 
 class CurrencyRevenue(Wire):
-    """The profiles whose revenue is kept in one currency."""
+    """The profiles whose revenue is kept in one currency, the installation's default at their last order.
+
+    What they bought in another one counts as a purchase and is not in these amounts: each profile has its own
+    `ltvByCurrency`.
+    """
 
     currency: str = Field(examples=["USD"])
     profiles: int

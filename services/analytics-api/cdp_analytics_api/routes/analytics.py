@@ -36,9 +36,10 @@ def analytics_router(reports: Reports) -> APIRouter:
 
     @router.get("/overview", summary="The dashboard's numbers")
     async def overview(principal: Analyst) -> Answer[Overview]:
-        """Profiles, events, exact revenue per currency, consent and countries.
+        """Profiles, events, exact revenue in the installation's currency, consent and countries.
 
-        A few seconds old at most, minutes where ClickHouse is down (`asOf`).
+        Orders in other currencies are neither converted nor added up: they count as purchases only. A few
+        seconds old at most, minutes where ClickHouse is down (`asOf`).
         """
         return Answer(data=await reports.overview(principal.workspace_id))
 
