@@ -35,7 +35,7 @@ class EventPages:
     async def page(
         self, workspace_id: str, chosen: EventFilter, *, limit: int, cursor: str | None = None, pii: bool = False
     ) -> Page:
-        after = read_cursor(cursor) if cursor else None
+        after = read_cursor(cursor, per_second=1000) if cursor else None
         rows = await self._rows(workspace_id, chosen, limit, after)
         shown = rows[:limit]
         profiles = await self._profiles(workspace_id, chosen, [row["node_id"] for row in shown])
@@ -63,6 +63,6 @@ class EventPages:
 
 def _recent(period: Period, after: Place | None, look_back: timedelta) -> Period | None:
     """The end of the period, or of what the cursor leaves of it; None when that is all of it."""
-    end = period.end if after is None else min(period.end, from_millis(after.at_ms + 1))
+    end = period.end if after is None else min(period.end, from_millis(after.at + 1))
     start = end - look_back
     return Period(start, end) if period.start < start < end else None

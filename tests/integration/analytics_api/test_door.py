@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
 import pytest
+
+from cdp_analytics_api.cursors import Place, write_cursor
 
 from .conftest import ADA, FrontDoor
 
@@ -72,6 +76,20 @@ async def test_every_kind_of_error_has_the_envelope(door: FrontDoor) -> None:
     assert fault(invalid) == (422, "invalid")
     paths = {detail["path"] for detail in invalid.json()["error"]["details"]}
     assert paths == {"steps[1].event", "colour"}
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/quarantine"])
+@pytest.mark.parametrize("place", ["9" * 17 + ".0.0", "-1.0.0", "0.9999999999.0", "0.0." + "9" * 19, "1e3.0.0"])
+async def test_a_cursor_that_no_page_gave_is_refused(door: FrontDoor, path: str, place: str) -> None:
+    answer = await door.get(path, cursor=base64.urlsafe_b64encode(place.encode()).decode().rstrip("="))
+    assert fault(answer) == (422, "invalid")
+    assert answer.json()["error"]["details"][0]["path"] == "cursor"
+
+
+async def test_a_cursor_of_the_quarantine_is_none_of_events(door: FrontDoor) -> None:
+    cursor = write_cursor(Place(int(datetime.now(UTC).timestamp() * 1_000_000), 0, 1))
+    assert (await door.get("/events/quarantine", cursor=cursor)).status_code == 200
+    assert fault(await door.get("/events", cursor=cursor)) == (422, "invalid")
 
 
 async def test_a_bug_is_a_500_with_a_request_id_and_no_details(door: FrontDoor) -> None:

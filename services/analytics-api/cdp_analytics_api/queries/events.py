@@ -108,7 +108,7 @@ def _of_type(event_type: str) -> Statement:
 def _after(place: Place) -> Statement:
     return (
         "(timestamp, received_partition, received_offset) < (fromUnixTimestamp64Milli("
-        + value("after_ms", "Int64", place.at_ms)
+        + value("after_ms", "Int64", place.at)
         + "), "
         + value("after_partition", "Int32", place.partition)
         + ", "

@@ -55,8 +55,8 @@ def quarantine_router(quarantine: Quarantine) -> APIRouter:
 
         Without that scope `detail` hides what it quotes of the event.
         """
-        after = read_cursor(cursor) if cursor else None
-        place = (EPOCH + after.at_ms * _MICROSECOND, after.partition, after.offset) if after else None
+        after = read_cursor(cursor, per_second=1_000_000) if cursor else None
+        place = (EPOCH + after.at * _MICROSECOND, after.partition, after.offset) if after else None
         found = await quarantine.page(principal.workspace_id, reason, limit + 1, place)
         items = [shown(one, pii=may_see_personal(principal)) for one in found[:limit]]
         return Answer(data=QuarantineList(items=items, next_cursor=_next(found, limit)))
