@@ -147,6 +147,12 @@ async def test_a_repeated_post_runs_once_and_answers_the_same(door: FrontDoor) -
     assert len(door.tiny.made) == before + 2
 
 
+async def test_a_token_without_the_scope_is_not_told_the_answer_that_another_token_got(door: FrontDoor) -> None:
+    key, body = uuid4().hex, {"name": "lamp"}
+    assert (await door.post("/widgets", body, **{"Idempotency-Key": key})).status_code == 201
+    assert fault(await door.post("/widgets", body, token="reader", **{"Idempotency-Key": key})) == (403, "forbidden")
+
+
 async def test_a_question_with_a_key_is_asked_again(door: FrontDoor) -> None:
     key = uuid4().hex
     first = await door.post("/widgets/search", {}, **{"Idempotency-Key": key})

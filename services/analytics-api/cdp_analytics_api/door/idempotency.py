@@ -39,8 +39,9 @@ class Idempotency:
         self._operations, self._clock = operations, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key = Headers(scope=scope).get("idempotency-key") if _may_be_keyed(scope) else None
-        if key is None:
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        key = Headers(scope=scope).get("idempotency-key") if is_post else None
+        if key is None or not self._may_be_keyed(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -48,12 +49,17 @@ class Idempotency:
         except ApiError as error:
             await answer(error)(scope, receive, send)
 
+    def _may_be_keyed(self, scope: Scope) -> bool:
+        """A path that Postgres cannot keep is refused by the route, with or without a key."""
+        operation = self._operations.of(scope)
+        return bool(operation.scope) and not operation.is_read and "\x00" not in scope["path"]
+
     async def _keyed(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         if not _KEY.match(key):
             raise ApiError(422, "invalid", "Idempotency-Key must be 1 to 200 printable characters without spaces.")
         principal = await self._principal(scope)
-        if principal is None:
-            await self._app(scope, receive, send)  # which answers 401
+        if principal is None or self._operations.of(scope).scope not in principal.scopes:
+            await self._app(scope, receive, send)  # which answers 401 or 403, never what another token was told
             return
         body = await _body(receive)
         if body is None:
@@ -95,10 +101,10 @@ class Idempotency:
             await self._release(request)
             raise
         kept = recorder.answer()
-        if self._operations.of(scope).is_read or not _is_final(kept):
-            await self._release(request)
-        else:
+        if _is_final(kept):
             await self._keep(request, kept)
+        else:
+            await self._release(request)
         for message in recorder.messages:
             await send(message)
 
@@ -130,13 +136,6 @@ class _Recorder:
         body = b"".join(message.get("body", b"") for message in self.messages if message is not start)
         headers = Headers(raw=start.get("headers", []))
         return KeptAnswer(start["status"], headers.get("content-type", "application/json"), body)
-
-
-def _may_be_keyed(scope: Scope) -> bool:
-    """A path that Postgres cannot keep is refused by the route, with or without a key."""
-    if scope["type"] != "http" or scope["method"] != "POST":
-        return False
-    return bool(scope["path"].startswith("/api/") and "\x00" not in scope["path"])
 
 
 def _is_final(kept: KeptAnswer) -> bool:
