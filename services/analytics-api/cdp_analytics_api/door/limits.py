@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers
 
 from cdp_analytics_api.door.callers import Caller, caller_of
@@ -17,6 +18,10 @@ from cdp_runtime.metrics import API_GUESSES_LIMITED, API_RATE_LIMITED
 
 _FREE: Final = frozenset({"/", "/api/cdp/health", "/docs", "/redoc", "/openapi.json"})
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+
+
+class _BodyTooLarge(HTTPException):
+    """Of all that reading a body may raise, FastAPI hands on this alone."""
 
 
 class Limits:
@@ -46,7 +51,7 @@ class Limits:
             return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdigit() and int(length) > self._body_bytes:
-            await answer(_too_large(self._body_bytes))(scope, receive, send)
+            await answer(self._too_large())(scope, receive, send)
             return
         caller = scope["state"]["caller"] = caller_of(scope, self._proxies)
         is_guess = bool(caller.token) and not self._authenticator.remembers(caller.token)
@@ -54,7 +59,11 @@ class Limits:
         if refused is not None:
             await answer(refused)(scope, receive, send)
             return
-        await self._app(scope, self._bounded(receive), self._forgiving(caller, send) if is_guess else send)
+        send = self._forgiving(caller, send) if is_guess else send
+        try:
+            await self._app(scope, self._bounded(receive), send)
+        except _BodyTooLarge:  # a layer read the body; of a route the application has answered it
+            await answer(self._too_large())(scope, receive, send)
 
     async def _refused(self, caller: Caller, *, is_guess: bool) -> ApiError | None:
         if is_guess:
@@ -87,16 +96,15 @@ class Limits:
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise _too_large(self._body_bytes)
+                raise _BodyTooLarge(413, self._too_large().message)
             return message
 
         return bounded
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, "too_large", f"The body is larger than {self._body_bytes} bytes.")
 
 
 def _limited(code: str, reason: str, verdict: Verdict) -> ApiError:
     seconds = max(1, math.ceil(verdict.retry_after))
     return ApiError(429, code, f"{reason}; try again in {seconds} s.", headers={"Retry-After": str(seconds)})
-
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(413, "too_large", f"The body is larger than {limit} bytes.")
