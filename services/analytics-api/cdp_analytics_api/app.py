@@ -115,7 +115,8 @@ def _layers(app: FastAPI, door: Door, operations: Operations) -> None:
         proxies=door.proxies,
         body_bytes=door.body_bytes,
     )
-    app.add_middleware(
+    app.add_middleware(Requests, operations=operations)
+    app.add_middleware(  # around all others, so that browsers can read every answer, also of a bug
         CORSMiddleware,
         allow_origins=list(door.origins),
         allow_methods=["*"],
@@ -123,4 +124,3 @@ def _layers(app: FastAPI, door: Door, operations: Operations) -> None:
         expose_headers=["X-Request-Id", "Retry-After", "Idempotent-Replayed", "traceparent"],
         max_age=600,
     )
-    app.add_middleware(Requests, operations=operations)

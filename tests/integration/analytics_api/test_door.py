@@ -99,6 +99,17 @@ async def test_a_bug_is_a_500_with_a_request_id_and_no_details(door: FrontDoor) 
     assert "secret" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/stats", 200), ("/broken", 500), ("/no/such/path", 404), ("/events?limit=0", 422)]
+)
+async def test_a_browsers_script_can_read_every_answer(door: FrontDoor, path: str, status: int) -> None:
+    async with door.as_(Origin="https://shop.example") as client:
+        answer = await client.get(path)
+    assert answer.status_code == status
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+
+
 async def test_request_ids_and_traces_pass_through(door: FrontDoor) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     async with door.as_() as client:
