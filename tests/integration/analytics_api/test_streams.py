@@ -124,7 +124,9 @@ async def test_server_sent_events_carry_the_same(door: FrontDoor, producer: Kafk
 
 
 @pytest.mark.parametrize(("token", "status"), [("wrong", 401), ("nothing", 403)])
-async def test_a_stream_needs_a_token_with_its_scope(door: FrontDoor, token: str, status: int) -> None:
+async def test_a_stream_needs_a_token_with_its_scope(
+    door: FrontDoor, token: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(websockets.InvalidStatus) as refused:
         async with websockets.connect(address(door) + f"?token={token}"):
             pass

@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketState
 
 from cdp_analytics_api.cursors import BadCursor
 from cdp_analytics_api.periods import BadPeriod
@@ -67,6 +66,7 @@ def install(app: FastAPI) -> None:
 
 
 def answer(error: ApiError) -> JSONResponse:
+    """To a request, also to the opening one of a WebSocket; Starlette sends what a handler returns to both."""
     return JSONResponse(error.body(), error.status, error.headers)
 
 
@@ -90,26 +90,18 @@ def _is_too_long(error: StoreRefused) -> bool:
     return error.code == _SYNTAX and "Max query size exceeded" in error.message
 
 
-async def _reply(connection: HTTPConnection, error: ApiError) -> Response:
-    """The answer; to a WebSocket that was not accepted yet it is sent as the answer to its opening request."""
-    response = answer(error)
-    if isinstance(connection, WebSocket) and connection.application_state == WebSocketState.CONNECTING:
-        await connection.send_denial_response(response)
-    return response
-
-
 async def _answered(connection: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return await _reply(connection, error)
+    return answer(error)
 
 
 async def _bad_period(connection: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, BadPeriod)
-    return await _reply(connection, invalid(error.path, error.message))
+    return answer(invalid(error.path, error.message))
 
 
 async def _bad_cursor(connection: HTTPConnection, error: Exception) -> Response:
-    return await _reply(connection, invalid("cursor", str(error)))
+    return answer(invalid("cursor", str(error)))
 
 
 async def _dependency(connection: HTTPConnection, error: Exception) -> Response:
@@ -117,7 +109,7 @@ async def _dependency(connection: HTTPConnection, error: Exception) -> Response:
     if meant is None:
         raise error
     _log.warning("dependency_unavailable", code=meant.code, reason=meant.message, path=connection.url.path)
-    return await _reply(connection, meant)
+    return answer(meant)
 
 
 async def _http(connection: HTTPConnection, error: Exception) -> Response:
@@ -128,12 +120,12 @@ async def _http(connection: HTTPConnection, error: Exception) -> Response:
     if error.status_code == 405:
         message = f"{connection.url.path} does not take {method}."
     code = _CODES.get(error.status_code, "error")
-    return await _reply(connection, ApiError(error.status_code, code, message, headers=error.headers))
+    return answer(ApiError(error.status_code, code, message, headers=error.headers))
 
 
 async def _invalid(connection: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
-    return await _reply(connection, validation_error(error.errors()))
+    return answer(validation_error(error.errors()))
 
 
 def invalid(path: str, message: str) -> ApiError:
