@@ -131,8 +131,26 @@ async def test_a_stream_needs_a_token_with_its_scope(
         async with websockets.connect(address(door) + f"?token={token}"):
             pass
     assert refused.value.response.status_code == status
+    assert [record.getMessage() for record in caplog.records if record.name == "uvicorn.error"] == []
     plain = await door.get("/events/stream")
     assert (plain.status_code, plain.json()["code"]) == (406, "not_acceptable")
+
+
+async def test_a_stream_that_is_refused_is_on_record_like_one_that_is_opened(door: FrontDoor) -> None:
+    seen = []
+    for token in ("nothing", "everything"):
+        headers = {"X-Request-Id": f"{uuid4().hex}-{token}"}
+        try:
+            async with websockets.connect(address(door) + f"?token={token}", additional_headers=headers):
+                pass
+        except websockets.InvalidStatus:
+            pass
+        async with door.pool.connection() as connection:
+            rows = await connection.execute(
+                "SELECT method, status FROM front.audit WHERE request_id = %s", (headers["X-Request-Id"],)
+            )
+            seen += await rows.fetchall()
+    assert seen == [("WEBSOCKET", 403), ("WEBSOCKET", 101)]
 
 
 async def test_refused_events_are_kept_once_with_reason_and_raw_bytes(door: FrontDoor, producer: KafkaProducer) -> None:

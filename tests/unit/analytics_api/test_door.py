@@ -24,6 +24,7 @@ from cdp_runtime.api import ApiPart
 from cdp_runtime.auth import Principal, admit
 from cdp_runtime.envelope import ApiError
 from cdp_runtime.tenancy import enter_workspace, present_workspace
+from cdp_schemas.nodes import node_id
 from tests.fakes.analytics_api import FakeAuditLog
 
 ENTRY = AuditEntry("acme", datetime(2026, 1, 1, tzinfo=UTC), "r", "t", "GET", "/x", "", "profiles:read", 200)
@@ -73,6 +74,11 @@ def test_an_identifier_enters_the_audit_as_its_node() -> None:
         ada == subject("acme", {"ref": "email:ada@example.com"}) != subject("rival", {"ref": "email:ada@example.com"})
     )
     assert "ada" not in ada
+    assert subject("acme", {"ref": "user_id:Ada"}) == f"node-{node_id('acme', 'user_id', 'Ada').hex}"
+
+
+def test_the_person_in_the_path_is_the_subject_and_not_what_holds_them() -> None:
+    assert subject("acme", {"segment_id": "segment-1", "profile": "profile-12"}) == "profile-12"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +166,10 @@ async def test_facets_of_one_name_answer_together() -> None:
         ("/api/cdp/events", "events:write", False),
         ("/api/cdp/segments/{segment_id}/members", "segments:read", True),
         ("/api/cdp/segments/{segment_id}/size", "segments:read", False),
+        ("/api/cdp/segments/preview", "segments:read", True),
+        ("/api/cdp/profiles/{ref}/segments", "segments:read", True),
+        ("/api/cdp/audiences/{audience_id}/deliveries", "audiences:read", True),
+        ("/api/cdp/audiences/{audience_id}/status", "audiences:read", False),
         ("/api/cdp/health", "", False),
     ],
 )

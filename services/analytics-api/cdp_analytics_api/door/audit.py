@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -13,6 +14,9 @@ from cdp_analytics_api.ports import AuditEntry, AuditLog
 from cdp_runtime.clock import Clock
 from cdp_runtime.envelope import unavailable
 from cdp_schemas.nodes import node_id
+
+# a WebSocket is taken or, with an answer to its opening request, refused
+_BEGINNINGS: Final = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 
 class AuditTrail:
@@ -104,26 +108,23 @@ class _Gate:
     _refused: bool = field(default=False)
 
     async def send(self, message: Message) -> None:
-        begins = message["type"] in ("http.response.start", "websocket.accept")
-        if begins and not await self.audit.recorded(self.scope, message.get("status", 101)):
+        if message["type"] in _BEGINNINGS and not await self.audit.recorded(self.scope, message.get("status", 101)):
             await self._refuse()
         if not self._refused:
             await self.forward(message)
 
     async def _refuse(self) -> None:
         self._refused = True
-        if self.scope["type"] == "websocket":
-            await self.forward({"type": "websocket.close", "code": 1013, "reason": "the audit log is out of reach"})
-            return
         error = unavailable("postgres", "Postgres does not answer, so this access cannot be put on record.")
         await answer(error)(self.scope, self.receive, self.forward)
 
 
 def subject(workspace_id: str, path_params: dict[str, str]) -> str:
-    """Whose data: the first id in the path. A ``kind:value`` is kept as its node, so that no email enters the audit."""
+    """Whose data: the last id in the path. A ``kind:value`` is kept as its node, so that no email enters the audit."""
     # one subject that Postgres cannot keep would take the records of all who are written with it
-    ref = str(next(iter(path_params.values()), "")).replace("\x00", "")
+    ref = str(next(reversed(path_params.values()), "")).replace("\x00", "")
     kind, colon, value = ref.partition(":")
     if not colon:
         return ref[:200]
-    return f"node-{node_id(workspace_id, kind, value.strip().lower()).hex}"
+    kind, value = kind.lower(), value.strip()
+    return f"node-{node_id(workspace_id, kind, value.lower() if kind == 'email' else value).hex}"

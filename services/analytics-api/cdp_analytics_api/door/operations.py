@@ -13,6 +13,8 @@ from starlette.routing import compile_path
 from cdp_runtime.auth import Principal
 
 Scope = Mapping[str, Any]
+# whatever the scope; a funnel's breakdown shows what events say, addresses too
+_OF_PERSONS: Final = ("/profiles/", "/members", "/preview", "/deliveries", "/analytics/funnel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,8 @@ class Operation:
     def is_personal(self) -> bool:
         """It reads or changes data of persons, so every call is audited; sent events are their own record."""
         area = self.scope.partition(":")[0]
-        if area in ("profiles", "consent") or self.scope == "events:read":
-            return True
-        # a funnel's breakdown shows whatever events say, addresses too
-        return "/members" in self.path or self.path.endswith("/analytics/funnel")
+        names_persons = any(part in self.path for part in _OF_PERSONS)
+        return area in ("profiles", "consent") or self.scope == "events:read" or names_persons
 
     @property
     def is_read(self) -> bool:
