@@ -157,7 +157,7 @@ class SegmentsApi:
                 profile_id=profile_ref(profile_id),
                 member=is_member,
                 holds=why.holds,
-                because=explanation_view(why),
+                because=explanation_view(why, sees_pii="profiles:pii" in who.scopes),
             )
         )
 

@@ -129,7 +129,10 @@ class PreviewView(Wire):
 
 
 class ExplanationView(Wire):
-    """One condition: its words, whether it holds, what was seen; a group has conditions of its own."""
+    """One condition: its words, whether it holds, what was seen; a group has conditions of its own.
+
+    Without the scope `profiles:pii` what was seen of attributes and identifiers is `***`.
+    """
 
     english: str = Field(examples=["computed.ltv is more than 1,000"])
     holds: bool
@@ -182,11 +185,10 @@ def preview_view(preview: Preview) -> PreviewView:
     return PreviewView(size=preview.size, sample=[profile_ref(one) for one in preview.sample], english=preview.english)
 
 
-def explanation_view(explanation: Explanation) -> ExplanationView:
-    inside = [explanation_view(one) for one in explanation.inside]
-    return ExplanationView(
-        english=explanation.description, holds=explanation.holds, seen=explanation.seen, conditions=inside
-    )
+def explanation_view(explanation: Explanation, *, sees_pii: bool) -> ExplanationView:
+    inside = [explanation_view(one, sees_pii=sees_pii) for one in explanation.inside]
+    seen = explanation.seen if sees_pii or not explanation.is_personal else "***"
+    return ExplanationView(english=explanation.description, holds=explanation.holds, seen=seen, conditions=inside)
 
 
 def _english(segment: Segment) -> str:

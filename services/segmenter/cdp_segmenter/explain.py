@@ -16,12 +16,16 @@ from cdp_segmenter.rules.times import whole_ms
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One condition: its words, whether it holds, what was seen (None for a group), and the conditions inside it."""
+    """One condition: its words, whether it holds, what was seen (None for a group), and the conditions inside it.
+
+    ``is_personal``: what was seen is what the person or their identifiers said, and not computed.
+    """
 
     description: str
     holds: bool
     seen: str | None
     inside: tuple["Explanation", ...] = ()
+    is_personal: bool = False
 
 
 def explain(rule: Condition, facts: Facts, now: datetime) -> Explanation:
@@ -33,7 +37,8 @@ def explain(rule: Condition, facts: Facts, now: datetime) -> Explanation:
             return Explanation(describe(rule), holds, None, tuple(explain(one, facts, now) for one in conditions))
         case Not(condition):
             return Explanation(describe(rule), holds, None, (explain(condition, facts, now),))
-    return Explanation(describe(rule), holds, _seen(rule, facts, now))
+    is_personal = isinstance(rule, TraitIs) and rule.field.space in ("attributes", "identifiers")
+    return Explanation(describe(rule), holds, _seen(rule, facts, now), is_personal=is_personal)
 
 
 def event_names(rule: Condition) -> Sequence[str]:

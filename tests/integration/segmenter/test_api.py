@@ -168,6 +168,23 @@ async def test_a_preview_stores_nothing(room: Room, door: httpx.AsyncClient) -> 
     assert (await data(door, "/segments"))["total"] == 0
 
 
+async def test_an_explanation_tells_nothing_personal_without_its_scope(room: Room, door: httpx.AsyncClient) -> None:
+    conditions = [
+        {"field": "computed.ltv", "operator": ">", "value": 100},
+        {"field": "attributes.birthday", "operator": "exists"},
+        {"operator": "NOT", "conditions": [{"field": "identifiers.email", "operator": "contains", "value": "x.org"}]},
+    ]
+    person = {"traits": {"birthday": "1815-12-10"}, "identifiers": {"email": ("ada@example.com",)}}
+    await room.knows(replace(ADA, ltv_minor=12_345, **person))
+    segment = await made(door, name="Personal", rules={"operator": "AND", "conditions": conditions})
+    path = f"/segments/{segment['id']}/members/email:ada@example.com/explain"
+    full = (await door.get(path)).text
+    narrow = (await door.get(path, headers={"Authorization": f"Bearer read-{room.workspace}"})).text
+    for told in ("1815-12-10", "ada@example.com"):
+        assert told in full and told not in narrow
+    assert '"seen":"123.45"' in narrow
+
+
 async def test_an_explanation_shows_what_was_seen(room: Room, door: httpx.AsyncClient) -> None:
     conditions = [*RICH["conditions"], {"event": "purchase", "count": {"min": 2}}]  # type: ignore[misc]
     await room.knows(replace(ADA, ltv_minor=12_345, events=(did("Order Completed"),)))
