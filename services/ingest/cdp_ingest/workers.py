@@ -8,12 +8,13 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.logs import get_logger
@@ -22,6 +23,7 @@ from cdp_runtime.server import bound
 _log = get_logger(__name__)
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _LIVED_LONG = 30.0
+_ADDED = frozenset({"process_cpu_seconds", "process_resident_memory_bytes", "process_open_fds"})
 PORT = "CDP_INGEST_PORT"
 
 
@@ -67,7 +69,26 @@ class GatewayWorkers:
         """The sums over all workers, also those that have ended, in the Prometheus text format."""
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=str(self._metrics_dir))  # type: ignore[no-untyped-call]
+        registry.register(_Taken([os.getpid(), *(worker.pid for worker in self._workers if worker.pid)]))
         return generate_latest(registry)
+
+
+class _Taken(Collector):
+    """What these processes take of the machine, together: the files of a registry's values do not tell it."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterable[Metric]:
+        added: dict[str, Metric] = {}
+        for pid in self._pids:
+            for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                before = added.get(metric.name)
+                if before is not None:
+                    pairs = zip(metric.samples, before.samples, strict=True)
+                    metric.samples = [one._replace(value=one.value + other.value) for one, other in pairs]
+                added[metric.name] = metric
+        return [metric for name, metric in added.items() if name in _ADDED]
 
 
 class _Worker:
@@ -78,6 +99,12 @@ class _Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.is_ready = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
 
     async def run(self, port: int) -> None:
         """Keeps one process alive until :meth:`stop`."""

@@ -156,11 +156,13 @@ async def test_two_workers_share_the_port_their_metrics_add_up_and_a_killed_one_
     await sending
     assert set(load.acknowledged) <= set(ids(await parts.stored(workspace)))
     told = (await asyncio.to_thread(httpx.get, f"{process.admin}/metrics")).text
-    accepted = re.search(r"^cdp_ingest_events_accepted_total ([0-9.e+]+)$", told, re.MULTILINE)
-    assert accepted is not None
-    assert float(accepted.group(1)) >= len(load.acknowledged)
+    assert told_value(told, "cdp_ingest_events_accepted_total") >= len(load.acknowledged)
     replaced = await asyncio.to_thread(both_workers, process)
     assert workers[0].pid not in {worker.pid for worker in replaced}
+    told = (await asyncio.to_thread(httpx.get, f"{process.admin}/metrics")).text
+    assert re.findall(r"^(cdp_process_ready.*) 1", told, re.MULTILINE) == ["cdp_process_ready"], "of no dead process"
+    assert told_value(told, "process_resident_memory_bytes") > sum(worker.memory_info().rss for worker in replaced) / 2
+    assert told_value(told, "process_cpu_seconds_total") > 0 < told_value(told, "process_open_fds")
     process.signal(signal.SIGTERM)
     assert await asyncio.to_thread(process.ended) == 0
     until(lambda: not any(worker.is_running() for worker in replaced), 10)
@@ -173,6 +175,12 @@ async def test_workers_end_with_the_process_that_watches_them(process: GatewayPr
     process.signal(signal.SIGKILL)
     await asyncio.to_thread(process.ended)
     await asyncio.to_thread(until, lambda: not any(worker.is_running() for worker in workers), 30)
+
+
+def told_value(metrics: str, name: str) -> float:
+    found = re.search(rf"^{name} ([0-9.e+]+)$", metrics, re.MULTILINE)
+    assert found is not None, name
+    return float(found.group(1))
 
 
 def both_workers(process: GatewayProcess) -> list[psutil.Process]:
