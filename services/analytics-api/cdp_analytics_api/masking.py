@@ -16,19 +16,25 @@ _PERSONAL: Final = frozenset(
     }
 )
 _SEPARATORS: Final = re.compile(r"[\s_\-]")
-_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# one character before the sign is enough: looking for all of them takes the square of a long word's length
+_ADDRESS: Final = re.compile(r"[^@\s](?:@[^@\s]+|%40[^@\s%]+)\.[^@\s]")
+_WORD: Final = re.compile(r"\S+")
 _QUOTED: Final = re.compile(r"""(?<!\w)(['"])(?:\\.|(?!\1).)*(?:\1|$)""")  # to the end where a long value was cut
 
 
 def masked(value: Any) -> Any:
-    """The JSON value with personal fields and everything that looks like an email address hidden, at any depth."""
+    """The JSON value with personal fields and everything that looks like an email address hidden, at any depth.
+
+    Also an address that is a key, and one in the parameters of a URL.
+    """
     if isinstance(value, dict):
-        return {key: HIDDEN if _is_personal(key) and content else masked(content) for key, content in value.items()}
+        return {
+            _unaddressed(key): HIDDEN if _is_personal(key) and content else masked(content)
+            for key, content in value.items()
+        }
     if isinstance(value, list):
         return [masked(item) for item in value]
-    if isinstance(value, str) and _ADDRESS.search(value):
-        return HIDDEN
-    return value
+    return _unaddressed(value) if isinstance(value, str) else value
 
 
 def masked_text(keys: Iterable[str], text: str) -> str:
@@ -44,7 +50,11 @@ def masked_text(keys: Iterable[str], text: str) -> str:
 
 def masked_sentence(text: str) -> str:
     """What a sentence about an event says by itself: without what it quotes, and without what a store adds below it."""
-    return _ADDRESS.sub(HIDDEN, _QUOTED.sub(HIDDEN, text.partition("\n")[0]))
+    return _WORD.sub(lambda word: _unaddressed(word[0]), _QUOTED.sub(HIDDEN, text.partition("\n")[0]))
+
+
+def _unaddressed(text: str) -> str:
+    return HIDDEN if _ADDRESS.search(text) else text
 
 
 def _is_personal(key: str) -> bool:
