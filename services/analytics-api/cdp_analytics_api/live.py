@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from uuid import UUID
 
 from cdp_analytics_api.event_view import EventView
 from cdp_runtime.metrics import API_STREAM_CLIENTS, API_STREAM_DROPPED, API_STREAMS_ENDED
+from cdp_schemas.profiles import profile_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +19,14 @@ class Interest:
     workspace_id: str
     type: str | None = None
     names: frozenset[str] | None = None
-    profile_id: str | None = None
+    profile: UUID | None = None
 
-    def wants(self, view: EventView) -> bool:
+    def wants(self, view: EventView, survivors: Mapping[UUID, UUID]) -> bool:
+        """``survivors``: what profiles became since somebody began to listen to them."""
         return (
             (self.type is None or view.type == self.type)
             and (self.names is None or view.event in self.names)
-            and (self.profile_id is None or view.profile_id == self.profile_id)
+            and (self.profile is None or view.profile_id == profile_ref(survivors.get(self.profile, self.profile)))
         )
 
 
@@ -124,10 +127,14 @@ class Listeners:
         """The workspaces that somebody listens to."""
         return frozenset(listener.interest.workspace_id for listener in self._open)
 
-    def publish(self, workspace_id: str, views: Sequence[EventView]) -> None:
+    def profiles(self, workspace_id: str) -> list[UUID]:
+        """The profiles that somebody listens to, as they were when they began to."""
+        return [listener.interest.profile for listener in self._of(workspace_id) if listener.interest.profile]
+
+    def publish(self, workspace_id: str, views: Sequence[EventView], survivors: Mapping[UUID, UUID]) -> None:
         for listener in self._of(workspace_id):
             for view in views:
-                if listener.interest.wants(view):
+                if listener.interest.wants(view, survivors):
                     listener.offer(view)
 
     def _of(self, workspace_id: str) -> Iterable[Listener]:

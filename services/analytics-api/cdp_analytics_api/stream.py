@@ -81,8 +81,10 @@ class LiveStream:
             if event.workspace_id in wanted:
                 by_workspace[event.workspace_id].append(event)
         for workspace_id, found in by_workspace.items():
-            profiles = await self._profiles(workspace_id, [event.node_id for event in found])
-            self._listeners.publish(workspace_id, [from_message(event, profiles[event.node_id]) for event in found])
+            asked = [*(event.node_id for event in found), *self._listeners.profiles(workspace_id)]
+            profiles = await self._profiles(workspace_id, asked)
+            views = [from_message(event, profiles[event.node_id]) for event in found]
+            self._listeners.publish(workspace_id, views, profiles)
 
     async def _profiles(self, workspace_id: str, nodes: Sequence[UUID]) -> Mapping[UUID, UUID]:
         try:

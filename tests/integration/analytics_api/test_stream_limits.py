@@ -158,7 +158,7 @@ async def test_who_does_not_read_its_stream_is_told_so_and_closed(urls: dict[str
         websockets.connect(address(api), max_queue=1, ping_interval=None, compression=None) as stream,
     ):
         await greeted(stream)
-        api._listeners.publish("acme", [large(number) for number in range(1000)])
+        api._listeners.publish("acme", [large(number) for number in range(1000)], {})
         async with asyncio.timeout(20):
             await _ended(api)
             received = 0

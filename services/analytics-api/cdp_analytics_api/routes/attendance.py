@@ -17,7 +17,6 @@ from cdp_analytics_api.seats import Seats
 from cdp_runtime.auth import Authenticator, Principal, admit
 from cdp_runtime.envelope import ApiError
 from cdp_schemas.event_names import names_matching
-from cdp_schemas.profiles import profile_ref
 
 SCOPE: Final = "events:read"
 _UNCHECKED_S: Final = 300.0  # an outage of the store of tokens closes nothing at first
@@ -90,7 +89,7 @@ class Attendance:
             workspace_id=workspace,
             type=known_type(wanted.type),
             names=frozenset(names_matching(wanted.event)) if wanted.event else None,
-            profile_id=profile_ref(profile) if profile else None,
+            profile=profile,
         )
 
 
