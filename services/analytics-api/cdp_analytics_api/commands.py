@@ -56,7 +56,7 @@ def tokens_create(
     *,
     scope: Annotated[list[str] | None, typer.Option(help="what it may do; give it several times")] = None,
     all_scopes: Annotated[bool, typer.Option("--all-scopes", help="it may do everything")] = False,
-    days: Annotated[int | None, typer.Option(min=1, help="how long it works; for ever when absent")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="how long it works; for ever when absent")] = None,
 ) -> None:
     """Creates an API token and prints it, once: only its hash is kept."""
     scopes = _scopes(scope or [], all_scopes)

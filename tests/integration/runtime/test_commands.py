@@ -180,4 +180,6 @@ async def test_a_misspelled_workspace_or_scope_makes_nothing(cdp: Program, works
     of = ("--workspace", workspace, "--name", "n")
     assert "there is no profiles:raed" in await cdp.fails("tokens", "create", *of, "--scope", "profiles:raed")
     assert "--all-scopes" in await cdp.fails("tokens", "create", *of)
+    too_long = await cdp._run("tokens", "create", *of, "--all-scopes", "--days", "10000000")
+    assert too_long.exit_code == 2 and "--days" in too_long.output
     assert len((await cdp("tokens", "list", "--workspace", workspace)).splitlines()) == 1
