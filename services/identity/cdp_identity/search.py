@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
 from typing import Any, Final
 from uuid import UUID
 
@@ -29,6 +30,7 @@ _NEXT: Final = """(
     SELECT * FROM identity.workspace_profiles WHERE workspace_id = %s AND profile_id > %s
     ORDER BY workspace_id, profile_id LIMIT %s)"""
 _TRAIT: Final = re.compile(r"attributes\.(?:customFields\.)?(.+)")
+_LONGEST_PATH: Final = 200  # characters; as in the rules of segments
 _CONSENT: Final = re.compile(r"(\w+)Consent")
 
 
@@ -228,19 +230,30 @@ def _said(found: Conditions, search: ProfileSearch, granted: Mapping[str, bool])
     """What the index of traits and consents answers as a whole: the planner would misjudge its parts together."""
     places: list[dict[str, Any]] = [{}]
     if search.country is not None:
-        places = [{"country": search.country}, {"address": {"country": search.country}}]
+        places = _places("country", search.country)
     wanted = {"tags": search.tags} if search.tags else {}
-    apart: dict[str, Any] = {}
     for trait, value in search.traits().items():
+        own = _places(trait, value)
         # said of one trait twice, both must hold
-        (apart if trait in wanted or trait in ("country", "address") else wanted)[trait] = value
-    for trait, value in apart.items():
-        found.add("p.traits @> %s", Jsonb({trait: value}))
+        if trait in wanted or trait == "address" or len(own) > 1:
+            found.add(f"({' OR '.join(['p.traits @> %s'] * len(own))})", *map(Jsonb, own))
+        else:
+            wanted[trait] = value
     ways = [{"traits": place | wanted, "consent": granted} for place in places]
     parts = [[(column, Jsonb(said)) for column, said in way.items() if said] for way in ways]
     if any(parts):
         either = (" AND ".join(f"p.{column} @> %s" for column, _ in part) for part in parts)
         found.add(f"({' OR '.join(either)})", *(said for part in parts for _, said in part))
+
+
+def _places(trait: str, value: Any) -> list[dict[str, Any]]:
+    """Where a trait may be: under its name, below the keys of its path, in the address that Segment reserves for it."""
+    found: list[dict[str, Any]] = [{trait: value}]
+    if "." in trait and len(trait) <= _LONGEST_PATH:
+        found.append(reduce(lambda inner, key: {key: inner}, reversed(trait.split(".")), value))
+    if trait in ("country", "city"):
+        found.append({"address": {trait: value}})
+    return found
 
 
 def _email(found: Conditions, workspace_id: str, text: str, spelling: Spelling) -> None:

@@ -244,7 +244,7 @@ async def test_an_erased_profile_is_gone_by_every_identifier_and_stays_gone(
 async def test_search_finds_by_every_condition_and_pages(api: httpx.AsyncClient, log: MemoryLog, pool: Pool) -> None:
     await create(api, email="ada@shop.io", country="GB", tags=["vip"], consent={"email": True})
     await create(api, email="grace@shop.io", country="US", customFields={"plan": "pro"})
-    await create(api, email="joan@other.io", attributes={"address": {"country": "GB"}})
+    await create(api, email="joan@other.io", attributes={"address": {"country": "GB", "city": "Bath"}})
     properties = {"order_id": "o1", "revenue": 250.5}
     order = event(
         "track", 5, event="Order Completed", context={"traits": {"email": "grace@shop.io"}}, properties=properties
@@ -264,6 +264,10 @@ async def test_search_finds_by_every_condition_and_pages(api: httpx.AsyncClient,
     assert await found(country="GB") == ["ada", "joan"]
     assert await found(country="GB", attributes={"country": "US"}) == []
     assert await found(country="GB", attributes={"country": "GB"}, emailConsent=True) == ["ada"]
+    assert await found(attributes={"country": "GB"}) == ["ada", "joan"]
+    assert await found(attributes={"city": "Bath"}) == ["joan"]
+    assert await found(**{"attributes.address.city": "Bath"}) == ["joan"]
+    assert await found(**{"attributes.address.city": "York"}) == []
     assert await found(tags=["vip"], emailConsent=True) == ["ada"]
     assert await found(tags=["vip"], attributes={"tags": ["vip"]}) == ["ada"]
     assert await found(tags=["vip"], attributes={"tags": ["old"]}) == []

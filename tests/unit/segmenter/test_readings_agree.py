@@ -46,9 +46,10 @@ TIMES = st.sampled_from([NOW - edge for edge in EDGES] + [NOW - 400 * DAY])
 ITEMS = st.lists(st.fixed_dictionaries({}, optional={"price": NUMBERS, "sku": TEXTS, "tags": JSON}), max_size=3)
 PROPERTIES = st.fixed_dictionaries({}, optional={"a": JSON, "revenue": NUMBERS, "products": st.one_of(ITEMS, JSON)})
 EVENTS = st.builds(Event, st.sampled_from(NAMES), TIMES, PROPERTIES)
+PLACE = st.one_of(TEXTS, st.fixed_dictionaries({}, optional={"city": JSON}))
 PROFILES = st.builds(
     profile,
-    traits=st.fixed_dictionaries({}, optional={"a": JSON, "n": JSON, "t e": TEXTS}),
+    traits=st.fixed_dictionaries({}, optional={"a": JSON, "n": JSON, "t e": TEXTS, "city": JSON, "address": PLACE}),
     identifiers=st.dictionaries(
         st.sampled_from(["email", "phone"]), st.lists(TEXTS, max_size=2).map(tuple), max_size=2
     ),
@@ -87,7 +88,8 @@ def comparing(draw: st.DrawFn, key: str, names: list[str]) -> dict[str, Any]:
 
 
 FIELDS = [
-    *("attributes.a", "attributes.a.b", "attributes.n", "attributes.t e", "identifiers.email", "consent.email"),
+    *("attributes.a", "attributes.a.b", "attributes.n", "attributes.t e", "attributes.city"),
+    *("identifiers.email", "consent.email"),
     *("computed.ltv", "computed.aov", "computed.purchaseCount", "computed.lastPurchaseDate", "computed.firstSeenDate"),
     *("computed.daysSinceLastPurchase", "computed.currency"),
 ]

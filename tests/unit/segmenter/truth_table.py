@@ -53,6 +53,27 @@ TRAITS = [
         'attributes.country is not "US"',
     ),
     Case(
+        "a country that only the address tells counts, as profiles show it",
+        is_("attributes.country", "=", "IT"),
+        [traits(address={"country": "IT"}), traits(country={}, address={"country": "IT"})],
+        [traits(country="US", address={"country": "IT"}), traits(country=5, address={"country": "IT"}), NOTHING],
+        'attributes.country is "IT"',
+    ),
+    Case(
+        "and so does its city, also when it must not be there",
+        is_("attributes.city", "exists", False),
+        [traits(address={"country": "IT"}), traits(address="Rome"), NOTHING],
+        [traits(address={"city": "Rome"}), traits(city="Rome"), traits(city="Rome", address={})],
+        "attributes.city is not known",
+    ),
+    Case(
+        "several cities of addresses",
+        is_("attributes.city", "in", ["Rome", "Bari"]),
+        [traits(address={"city": "Rome"}), traits(city="Bari", address={"city": "Pisa"})],
+        [traits(city="Pisa", address={"city": "Rome"}), traits(city=["Pisa"], address={"city": "Rome"}), NOTHING],
+        'attributes.city is one of "Rome", "Bari"',
+    ),
+    Case(
         "a number is not its text, and 5 is 5.0",
         is_("attributes.level", "=", 5),
         [traits(level=5), traits(level=5.0)],

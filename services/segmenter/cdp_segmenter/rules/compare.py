@@ -21,7 +21,7 @@ def satisfied(comparison: Comparison, seen: Any, now: datetime | None) -> bool:
     """
     operator, expected = comparison.operator, comparison.value
     if operator == "exists":
-        return _exists(seen) is expected
+        return exists(seen) is expected
     if operator in _OPPOSITES:
         return not satisfied(Comparison(_OPPOSITES[operator], expected), seen, now)
     if seen is None:
@@ -31,9 +31,9 @@ def satisfied(comparison: Comparison, seen: Any, now: datetime | None) -> bool:
     return _TESTS[operator](seen, cast(Any, expected))
 
 
-def _exists(seen: Any) -> bool:
+def exists(seen: Any) -> bool:
     if isinstance(seen, dict):  # the store keeps leaves only: an object of nothing is nothing
-        return any(map(_exists, seen.values()))
+        return any(map(exists, seen.values()))
     return seen is not None
 
 

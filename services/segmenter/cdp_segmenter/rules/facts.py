@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
+
+# trait -> where it is when it has no place of its own: Segment's reserved traits keep both in an address, and profiles
+# are shown, searched and sent so
+ELSEWHERE: Final = {"country": "address.country", "city": "address.city"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """One place in a JSON value -> SQL expressions that read it as each type, missing where it is of another type."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 from cdp_clickhouse.statement import identifier
+from cdp_segmenter.rules.facts import ELSEWHERE
 
 _NUMBERS: Final = "('Int64', 'UInt64', 'Double')"
 _MIXED_NUMBER: Final = (
@@ -31,6 +32,15 @@ class JsonSql:
 
 
 def trait_column(column: str, name: str) -> JsonSql:
+    """A trait in a column of type JSON: at its own place, else where such a trait may also be."""
+    own = _path(column, name)
+    if name not in ELSEWHERE:
+        return own
+    readings = zip(astuple(own), astuple(_path(column, ELSEWHERE[name])), strict=True)
+    return JsonSql(*(f"if({own.present}, {here}, {there})" for here, there in readings))
+
+
+def _path(column: str, name: str) -> JsonSql:
     """A path of a column of type JSON, through its typed subcolumns: no value is parsed.
 
     The store must have been filled without guessing dates from texts or booleans from numbers.

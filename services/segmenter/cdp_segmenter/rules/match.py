@@ -34,8 +34,8 @@ from cdp_segmenter.rules.ast import (
     Rule,
     TraitIs,
 )
-from cdp_segmenter.rules.compare import satisfied
-from cdp_segmenter.rules.facts import Event, Facts
+from cdp_segmenter.rules.compare import exists, satisfied
+from cdp_segmenter.rules.facts import ELSEWHERE, Event, Facts
 from cdp_segmenter.rules.times import whole_ms
 
 _DAY: Final = timedelta(days=1)
@@ -65,7 +65,7 @@ def seen(field: Field, facts: Facts, now: datetime) -> Any:
     """What the profile holds under a field; None when it is missing."""
     match field.space:
         case "attributes":
-            return dig(facts.traits, tuple(field.name.split(".")))
+            return _trait(facts, field.name)
         case "consent":
             return facts.consent.get(field.name)
         case "identifiers":
@@ -122,6 +122,11 @@ def dig(value: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _trait(facts: Facts, name: str) -> Any:
+    own = dig(facts.traits, tuple(name.split(".")))
+    return _trait(facts, ELSEWHERE[name]) if name in ELSEWHERE and not exists(own) else own
 
 
 def _computed(name: str, facts: Facts, now: datetime) -> Any:
