@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 from cdp_runtime.envelope import Wire
 from cdp_schemas.profiles import profile_ref
 from cdp_segmenter.catalogue import Segment
-from cdp_segmenter.definitions import rule_of
+from cdp_segmenter.definitions import BY_HAND, rule_of
 from cdp_segmenter.desk import Preview
 from cdp_segmenter.explain import Explanation
 from cdp_segmenter.rules.check import InvalidRule
@@ -196,4 +196,4 @@ def _english(segment: Segment) -> str:
         rule = rule_of(segment.draft.type, segment.draft.rules, is_stored=True)
     except InvalidRule:
         return "a rule that this release cannot read"
-    return describe(rule) if rule is not None else "members are added by hand"
+    return describe(rule) if rule is not None else BY_HAND

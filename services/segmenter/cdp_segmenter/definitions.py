@@ -11,6 +11,7 @@ from cdp_segmenter.rules.rewrite import inline
 
 SegmentType = Literal["rule-based", "behavioral", "manual"]
 TYPES: Final[tuple[SegmentType, ...]] = ("rule-based", "behavioral", "manual")
+BY_HAND: Final = "members are added by hand"
 
 
 @dataclass(frozen=True, slots=True)

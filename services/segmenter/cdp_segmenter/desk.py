@@ -7,11 +7,11 @@ from uuid import UUID
 
 from cdp_runtime.clock import Clock
 from cdp_segmenter.catalogue import Catalogue, Draft, Segment
-from cdp_segmenter.definitions import Definitions, rule_of
+from cdp_segmenter.definitions import BY_HAND, Definitions, rule_of
 from cdp_segmenter.explain import Explanation, event_names, explain
 from cdp_segmenter.membership import Place, Reason, changes, is_member
 from cdp_segmenter.ports import Ledger, Witness
-from cdp_segmenter.rules.ast import EVERYONE, Rule
+from cdp_segmenter.rules.ast import Rule
 from cdp_segmenter.rules.check import Fault, InvalidRule, check_references, references
 from cdp_segmenter.rules.describe import describe
 from cdp_segmenter.rules.rewrite import inline
@@ -97,7 +97,9 @@ class Desk:
 
     async def preview(self, workspace_id: str, type_: str, rules: Any, sample: int) -> Preview:
         """Nothing is stored."""
-        rule = rule_of(type_, rules) or EVERYONE
+        rule = rule_of(type_, rules)
+        if rule is None:
+            return Preview(0, [], BY_HAND)
         async with self._ledger.session(workspace_id, locked=False) as session:
             definitions = await session.definitions()
         _check(_PREVIEW_ID, rule, definitions)

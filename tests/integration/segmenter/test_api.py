@@ -185,6 +185,12 @@ async def test_an_explanation_tells_nothing_personal_without_its_scope(room: Roo
     assert '"seen":"123.45"' in narrow
 
 
+async def test_a_preview_of_a_manual_segment_holds_nobody_yet(room: Room, door: httpx.AsyncClient) -> None:
+    await room.knows(ADA, BOB)
+    answer = await door.post("/segments/preview", json={"type": "manual"})
+    assert answer.json()["data"] == {"size": 0, "sample": [], "english": "members are added by hand"}
+
+
 async def test_an_explanation_shows_what_was_seen(room: Room, door: httpx.AsyncClient) -> None:
     conditions = [*RICH["conditions"], {"event": "purchase", "count": {"min": 2}}]  # type: ignore[misc]
     await room.knows(replace(ADA, ltv_minor=12_345, events=(did("Order Completed"),)))

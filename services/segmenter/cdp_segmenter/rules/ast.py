@@ -133,5 +133,4 @@ class InSegment:
 # conditions of a profile (TraitIs, EventCondition, InSegment) and of an event (PropertyIs, ItemsAre) share the groups
 Condition: TypeAlias = And | Or | Not | TraitIs | EventCondition | InSegment | PropertyIs | ItemsAre
 Rule: TypeAlias = Condition
-EVERYONE = And(())
 NOBODY = Or(())
