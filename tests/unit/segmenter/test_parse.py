@@ -155,6 +155,15 @@ def test_a_fault_has_its_path_and_its_words(rule: Any, path: str, message: str) 
     assert any(fault.path == path and message in fault.message for fault in refused.value.faults), refused.value.faults
 
 
+@pytest.mark.parametrize("kind", ["userId", "anonymousIds", "userid", "email_address", "Email"])
+def test_a_kind_of_identifier_that_nobody_can_have_is_refused_unless_it_is_stored(kind: str) -> None:
+    rule = trait(f"identifiers.{kind}", "exists", True)
+    with pytest.raises(InvalidRule, match=r"rules.field: nobody has .* there are user_id, anonymous_id"):
+        parse(rule)
+    assert parse(rule, is_stored=True)
+    assert parse(trait("identifiers.customer_no", "exists", True))
+
+
 def test_all_faults_come_together() -> None:
     rule = {
         "operator": "AND",

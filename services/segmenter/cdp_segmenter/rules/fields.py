@@ -36,6 +36,8 @@ PROPERTY_OPERATORS: Final = OPERATORS["json"] - {"within_last"}
 _TRAIT_PATH: Final = re.compile(r"[\w$][\w$ -]*(\.[\w$][\w$ -]*)*\Z")
 _KEY: Final = re.compile(r"[A-Za-z0-9_$-]+\Z")
 _LONGEST_NAME: Final = 200
+# what identity keeps as user_id and so on, however it was written
+_OTHERWISE_KEPT: Final = frozenset(("userid", "anonymousid", "deviceid", "email_address", "phone_number"))
 
 
 class UnknownField(ValueError):
@@ -63,6 +65,12 @@ def field_named(written: str) -> Field:
         f"there is no field {written!r}: write attributes.<trait>, computed.<name>, consent.<purpose> "
         "or identifiers.<kind>"
     )
+
+
+def is_never_kept(field: Field) -> bool:
+    """Whether no profile can have the field: a kind of identifier in a spelling that none is kept under."""
+    kind = field.name.lower()
+    return field.space == "identifiers" and (kind != field.name or kind in _OTHERWISE_KEPT)
 
 
 def property_path(written: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cdp_segmenter.rules.ast import Condition, InSegment, Not, Rule, TraitIs
 from cdp_segmenter.rules.check import Fault, InvalidRule, check
-from cdp_segmenter.rules.fields import OPERATORS, UnknownField, field_named
+from cdp_segmenter.rules.fields import OPERATORS, UnknownField, field_named, is_never_kept
 from cdp_segmenter.rules.parse_event import event_condition
 from cdp_segmenter.rules.reader import Reader, group
 
@@ -64,6 +64,9 @@ def _trait(reader: Reader, given: Mapping[str, Any], path: str) -> Condition | N
         field = field_named(given["field"])
     except UnknownField as error:
         return reader.fault(f"{path}.field", str(error))
+    if is_never_kept(field):
+        kinds = "user_id, anonymous_id, email, phone, device_id, and others in lower case"
+        reader.passed_over(f"{path}.field", f"nobody has identifiers of the kind {field.name!r}: there are {kinds}")
     comparison = reader.comparison(given, path, field.kind, OPERATORS[field.kind], str(field))
     return TraitIs(field, comparison) if comparison else None
 
