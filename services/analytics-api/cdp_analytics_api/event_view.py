@@ -33,6 +33,7 @@ class EventView(Wire):
     device_id: str | None = None
     user_id: str | None = None
     anonymous_id: str | None = None
+    group_id: str | None = Field(None, description="the account of a group call")
     properties: dict[str, JsonValue] = Field(examples=[{"orderId": "ORD-789", "total": 249.99, "currency": "USD"}])
     traits: dict[str, JsonValue] = Field(examples=[{}])
     context: dict[str, JsonValue] = Field(examples=[{"page": {"path": "/"}}])
@@ -60,6 +61,7 @@ def from_row(row: Row, profile_id: UUID, *, pii: bool) -> EventView:
         device_id=_device(bodies["context"]),
         user_id=row["user_id"] or None,
         anonymous_id=row["anonymous_id"] or None,
+        group_id=_text(bodies["context"].get("groupId")),
         **bodies,
     )
     return view if pii else hidden(view)
@@ -82,6 +84,7 @@ def from_message(event: IdentifiedEvent, profile_id: UUID) -> EventView:
         device_id=event.device_id or _device(context),
         user_id=event.user_id,
         anonymous_id=event.anonymous_id,
+        group_id=event.group_id or _text(context.get("groupId")),
         properties=_decoded(bytes(event.properties)),
         traits=_decoded(bytes(event.traits)),
         context=context,
@@ -113,5 +116,8 @@ def _decoded(text: str | bytes) -> dict[str, JsonValue]:
 
 def _device(context: Mapping[str, Any]) -> str | None:
     device = context.get("device")
-    found = device.get("id") if isinstance(device, dict) else None
-    return found if isinstance(found, str) else None
+    return _text(device.get("id")) if isinstance(device, dict) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -104,6 +104,8 @@ def accept_fields(
     kept, about, is_whole = fields, context, True
     if arrival.required_consent:
         kept, about, is_whole = consent.gated(fields, call, context, arrival.required_consent)
+    if is_whole and (who.group_id or who.device_id):
+        about = _placed(about, who)
     integrations = json_object(kept.integrations, "integrations")
     if arrival.integrations is not EMPTY and is_whole:
         integrations = Raw(envelope.merged_under(arrival.integrations, bytes(integrations)))
@@ -197,6 +199,17 @@ def _properties(fields: Fields, call: Call) -> Raw:
     beside = {"name": identifier(fields.name, "name"), "category": identifier(fields.category, "category")}
     said = {key: text for key, text in beside.items() if text is not None}
     return Raw(envelope.with_absent(bytes(properties), said))
+
+
+def _placed(context: bytes, who: _Identity) -> bytes:
+    """The context with the group and the device, which events are stored with nowhere else."""
+    if who.group_id:
+        context = envelope.with_absent(context, {"groupId": who.group_id})
+    device = envelope.field(context, "device") or envelope.EMPTY
+    if who.device_id and envelope.is_object(bytes(device)):
+        named = envelope.with_absent(bytes(device), {"id": who.device_id})
+        context = envelope.merged_under(context, encode({"device": Raw(named)}))
+    return context
 
 
 def _session(fields: Fields, context: bytes) -> str | None:

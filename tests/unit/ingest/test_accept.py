@@ -195,6 +195,21 @@ def test_the_connection_fills_only_what_a_device_did_not_say() -> None:
     assert json.loads(bytes(accepted(own, client).context)) == own["context"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "context"),
+    [
+        ({"deviceId": "d-1"}, {"device": {"id": "d-1"}}),
+        ({"deviceId": "d-1", "context": {"device": {"id": None, "os": "X"}}}, {"device": {"id": "d-1", "os": "X"}}),
+        ({"deviceId": "d-1", "context": {"device": {"id": "own"}}}, {"device": {"id": "own"}}),
+        ({"deviceId": "d-1", "context": {"device": "X"}}, {"device": "X"}),
+        ({"type": "group", "groupId": 7}, {"groupId": "7"}),
+        ({"type": "group", "groupId": "7", "context": {"groupId": "own"}}, {"groupId": "own"}),
+    ],
+)
+def test_the_context_tells_the_device_and_the_group(fields: dict[str, Any], context: dict[str, Any]) -> None:
+    assert json.loads(bytes(accepted({**TRACK, "context": {}, **fields}).context)) == context
+
+
 def test_a_blank_in_an_empty_object_costs_nothing() -> None:
     page = b'{"type":"page","userId":"u","name":"Home","properties":{ },"context":{\n\n}}'
     message = accepted(page, arrival(channel="client", connection={"ip": "9.9.9.9"}))

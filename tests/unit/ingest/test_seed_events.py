@@ -52,7 +52,7 @@ def test_a_purchase_is_an_order_completed() -> None:
     assert message.session_id == "session-xyz789"
     assert message.timestamp == datetime(2026, 2, 15, 10, 30, tzinfo=UTC)
     assert json.loads(bytes(message.properties)) == PURCHASE["properties"]
-    assert json.loads(bytes(message.context)) == {"source": "web"}
+    assert json.loads(bytes(message.context)) == {"source": "web", "device": {"id": "device-mobile123"}}
     assert message.message_id == "new"
 
 
