@@ -64,7 +64,7 @@ class AudienceDraft:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """A connection and how it does."""
+    """A connection and how it does. ``unplanned``: what was asked of it is not in the ledger yet."""
 
     destination_id: str
     destination_name: str
@@ -80,7 +80,7 @@ class LinkState:
     replacing: bool
     replaced_at: datetime | None
     replace_error: str | None
-    activated_at: datetime | None
+    unplanned: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ async def test_the_seed_s_story(world: World, door: httpx.AsyncClient) -> None:
         upkeep = world.upkeep()
         activated = await door.post(f"{path}/activate", json={"platform": "facebook", "operation": "add"})
         assert activated.status_code == 202
+        assert [one["state"] for one in activated.json()["data"]["destinations"]] == ["syncing"]
         await upkeep.reconcile(flagged=True)
         await world.settled()
         (there,) = (await door.get(f"{path}/status")).json()["data"]["destinations"]
@@ -108,8 +109,11 @@ async def test_the_seed_s_story(world: World, door: httpx.AsyncClient) -> None:
         }
         removed = await door.post(f"{path}/activate", json={"platform": "facebook", "operation": "remove"})
         assert removed.status_code == 202
+        assert [one["state"] for one in removed.json()["data"]["destinations"]] == ["syncing"]
         await upkeep.reconcile(flagged=True)
         await world.settled()
+        (there,) = (await door.get(f"{path}/status")).json()["data"]["destinations"]
+        assert (there["desired"], there["acknowledged"], there["state"]) == (0, 0, "inactive")
     assert await world.standin.members() == []
 
 

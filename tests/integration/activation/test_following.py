@@ -11,6 +11,7 @@ import pytest
 from cdp_activation.adapters import postgres_following
 from cdp_activation.adapters.postgres_following import PostgresFollowing
 from cdp_activation.adapters.postgres_projection import PostgresProjection
+from cdp_activation.adapters.postgres_sweep import PostgresSweep
 from cdp_activation.ledger import Followed
 from cdp_activation.profile import profile_of
 from cdp_activation.stream import Planner
@@ -52,6 +53,17 @@ class Interrupted(PostgresProjection):
         known = await super().followed()
         await self._meanwhile()
         return known
+
+
+async def test_an_audience_waits_in_view_until_its_segments_are_loaded(world: World) -> None:
+    audience = await world.audience(await world.destination())
+    await points_at(world, audience, "segment-b")
+    store = PostgresSweep(world.pool)
+    (key,) = await store.connections(flagged=True)
+    await store.unflag(key)
+    assert await store.connections(flagged=True) == [key]
+    await world.upkeep().reconcile(flagged=True)
+    assert await store.connections(flagged=True) == []
 
 
 async def test_a_batch_that_did_not_know_of_the_segment_yet_is_made_up_for_by_the_load(world: World) -> None:

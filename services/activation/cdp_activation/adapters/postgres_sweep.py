@@ -20,6 +20,16 @@ WHERE workspace_id = %(workspace)s AND audience_id = %(audience)s AND destinatio
     OR (NOT desired AND sent IS NOT NULL AND coalesce(outcome, '') NOT IN ('rejected', 'gave_up')))
 """
 _TOLD_BEFORE: Final = "DELETE FROM activation.told_versions WHERE told_on < current_date - 1"
+# an audience with a segment that is not loaded yet was passed over: its turn comes once it is
+_UNFLAG: Final = """
+UPDATE activation.connections c SET reconcile = false
+WHERE c.workspace_id = %(workspace)s AND c.audience_id = %(audience)s AND c.destination_id = %(destination)s
+  AND NOT EXISTS (
+    SELECT FROM activation.audiences a CROSS JOIN LATERAL unnest(a.segment_ids) AS s(segment_id)
+    LEFT JOIN activation.followed_segments f ON f.workspace_id = a.workspace_id AND f.segment_id = s.segment_id
+    WHERE a.workspace_id = c.workspace_id AND a.audience_id = c.audience_id AND a.deleted_at IS NULL
+      AND f.loaded IS NOT TRUE)
+"""
 _OVER: Final = """
 SELECT c.workspace_id, c.audience_id, c.destination_id
 FROM activation.connections c JOIN activation.audiences a USING (workspace_id, audience_id)
@@ -62,11 +72,7 @@ class PostgresSweep:
 
     async def unflag(self, key: ConnectionKey) -> None:
         async with self._pool.connection() as connection:
-            await connection.execute(
-                "UPDATE activation.connections SET reconcile = false WHERE workspace_id = %(workspace)s "
-                "AND audience_id = %(audience)s AND destination_id = %(destination)s",
-                _names(key),
-            )
+            await connection.execute(_UNFLAG, _names(key))
 
     async def remind(self, key: ConnectionKey) -> int:
         async with self._pool.connection() as connection:

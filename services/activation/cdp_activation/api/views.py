@@ -185,7 +185,7 @@ def _link_state(link: LinkState, pending: int, now: datetime) -> tuple[State, st
         return "resting", f"the destination asked for a pause until {link.throttled_until.isoformat()}"
     if not may_call(link.breaker, now) and link.breaker.until is not None:
         return "resting", f"the destination failed repeatedly, next try at {link.breaker.until.isoformat()}"
-    if pending:
+    if pending or link.unplanned:
         return "syncing", None
     return ("in_step", None) if link.active else ("inactive", None)
 
