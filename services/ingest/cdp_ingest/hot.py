@@ -40,6 +40,8 @@ class Route:
     call: str | None = None
 
 
+# RudderStack's browser and mobile libraries send this header, on the paths that servers call too
+_FROM_A_DEVICE: Final = b"anonymousid"
 _LETTERS: Final = {"t": "track", "i": "identify", "p": "page", "g": "group", "a": "alias", "s": "screen"}
 ROUTES: Final[dict[str, Route]] = {
     **{f"/v1/{letter}": Route("single", "client", call) for letter, call in _LETTERS.items()},
@@ -142,9 +144,10 @@ class HotPaths:
         if source is None:
             raise CallRefused(WRITE_KEY_UNKNOWN if keys else WRITE_KEY_MISSING)
         facts = {}
-        if route.channel == "client":
+        channel: Channel = "client" if _FROM_A_DEVICE in request.headers else route.channel
+        if channel == "client":
             facts = connection.client_facts(request.peer, request.headers, self._callers.proxies)
-        origin = Origin(source, route.channel, route.call, facts)
+        origin = Origin(source, channel, route.call, facts)
         self._in_flight.enter(source.source_id, len(body))
         try:
             await self._gateway.take(origin, call, body)

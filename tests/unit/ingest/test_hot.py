@@ -379,6 +379,15 @@ async def test_client_paths_learn_address_and_agent_from_the_connection_and_serv
     assert [event.channel for event in door.accepted()] == ["client", "client", "server"]
 
 
+@pytest.mark.parametrize(("path", "body"), [("/v1/batch", {"batch": [TRACK]}), ("/v1/track", TRACK)])
+async def test_rudderstacks_devices_tell_their_address_on_paths_of_servers(door: Door, path: str, body: Any) -> None:
+    device = {**BASIC, "anonymousid": "YS0x", "user-agent": "Browser/1"}
+    assert is_success(await door.post(path, body, device))
+    (event,) = door.accepted()
+    assert event.channel == "client"
+    assert json.loads(bytes(event.context))["userAgent"] == "Browser/1"
+
+
 async def test_a_small_body_cannot_grow_into_a_large_one_by_its_envelope(door: Door) -> None:
     body = {"batch": [{"type": "track"}] * 1000, "context": {"a": "x" * 1500}}
     limits = Limits(max_body_bytes=50_000, max_batch_events=2500)
