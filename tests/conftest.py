@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
@@ -20,6 +21,9 @@ from tests.millrace import millrace
 
 __all__ = ["millrace"]  # fixtures that live beside what they are about
 
+# an example that takes long tells how busy the machine is, and nothing else
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 # structlog's own way prints every variable of every frame, which takes seconds for each failure that a test provokes
 structlog.configure(
     processors=[

@@ -55,7 +55,7 @@ STORY = {
 cuts = st.lists(st.tuples(*(st.integers(0, len(told)) for told in STORY.values())), max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cuts, st.booleans())
 @example([(0, 0, 4), (0, 1, 0)], False)  # golden records lag behind the erasure
 def test_nothing_of_an_erased_person_stays_and_what_came_later_does(cut, together):

@@ -195,7 +195,7 @@ plans = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(repeated_offsets(), plans, st.sampled_from([1, 2, 10_000]))
 def test_every_offset_counts_once_whatever_happens(received, plan, window):
     asyncio.run(_story(received, plan, window))
@@ -279,7 +279,7 @@ shared_plans = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(repeated_offsets(), shared_plans, st.sampled_from([1, 2, 10_000]))
 def test_partitions_that_shared_a_flush_count_once_whoever_takes_them(received, plan, window):
     asyncio.run(_shared_story(received, plan, window))

@@ -87,7 +87,7 @@ def same_as_from_scratch(kept: Kept) -> None:
     assert {pair: row.reason for pair, row in kept.rows.items() if row.status == "r"} == expected.refused
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(LINKS, max_size=12))
 def test_link_by_link_is_the_same_as_all_at_once(batches: list[list[Link]]) -> None:
     kept = Kept()
@@ -96,7 +96,7 @@ def test_link_by_link_is_the_same_as_all_at_once(batches: list[list[Link]]) -> N
         same_as_from_scratch(kept)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(LINKS, st.data())
 def test_a_revoked_link_leaves_what_was_without_it(links: list[Link], data: st.DataObject) -> None:
     kept = Kept()

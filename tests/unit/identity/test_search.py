@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cdp_identity.search import TOTAL_BOUND, estimate, estimate_beyond
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(20_000, 60_000), st.integers(51, 1001), st.integers(0, 10_000))
 def test_it_lies_near_the_truth_on_every_page(seed: int, count: int, rank: int, passed: int) -> None:
     chance = Random(seed)

@@ -65,7 +65,7 @@ def test_who_was_known_first_stays_and_changes_and_a_refusal_always_finds_space(
     assert len(consent) == PURPOSES_KEPT
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 400), st.integers(1, 90), st.booleans(), st.integers(0, 9)), max_size=12),
     st.randoms(),

@@ -195,7 +195,7 @@ def test_whatever_is_broken_nothing_crashes_and_every_event_given_is_json(data: 
         assert isinstance(msgspec.json.decode(readable, type=dict[str, msgspec.Raw]), dict)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(min_size=1, max_size=60), st.integers(0, 4))
 def test_any_bytes_between_sound_events_leave_those_before_them_whole(junk: bytes, place: int) -> None:
     events = [*GOOD[:place], junk, *GOOD[place:]]

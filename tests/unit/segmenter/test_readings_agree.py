@@ -155,7 +155,6 @@ async def test_memory_and_clickhouse_agree(clickhouse_url: str) -> None:
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
         database=None,
