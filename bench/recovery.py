@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -23,6 +24,7 @@ P23 = Target(
     "`entered`, of the front door a profile's GET; started again by the local supervisor",
 )  # fmt: skip
 SHARE, EVERY, BEFORE_S, AFTER_S = 0.3, 0.1, 6.0, 14.0
+ANSWERED_S = 30.0  # after the last question, for what is still under way
 Latency = Callable[[Probe], float]  # seconds from when the probe was due
 
 
@@ -55,10 +57,17 @@ class Point:
 
 
 def recovery(points: Sequence[Point], killed: float) -> float:
-    """Seconds from the kill until the last slow probe; infinite when the last of all was slow."""
+    """Seconds from the kill until the last slow probe; infinite when the last of all was slow, or one never came.
+
+    Raises ValueError when there is no probe before the kill or none after it.
+    """
+    if any(math.isinf(point.seconds) for point in points):
+        return math.inf  # whatever came after it, somebody waits for it still
     before = [point.seconds for point in points if point.due + point.seconds < killed]
     limit = max(0.5, 2 * percentile(before, 0.99))
     after = [point for point in points if point.due + point.seconds >= killed]
+    if not after:
+        raise ValueError("no probe after the kill")
     slow = [point for point in after if point.seconds > limit]
     if not slow:
         return 0.0
@@ -91,16 +100,16 @@ async def _killed(whole: Whole, name: str, load: float, latency: Latency) -> flo
 async def _door_killed(whole: Whole) -> float:
     """The front door is asked at fixed times, each question again until it is answered."""
     url = f"http://127.0.0.1:{whole.stack.ports['API']}/api/cdp/profiles/user_id:user-0"
-    points: list[Point] = []
+    points: dict[float, Point] = {}
 
     async def ask(http: httpx.AsyncClient, due: float) -> None:
+        points[due] = Point(due, math.inf)
         while True:
-            try:
+            with suppress(httpx.HTTPError):
                 if (await http.get(url)).is_success:
                     break
-            except httpx.HTTPError:
-                await asyncio.sleep(0.02)
-        points.append(Point(due, time.monotonic() - due))
+            await asyncio.sleep(0.02)
+        points[due] = Point(due, time.monotonic() - due)
 
     headers = {"Authorization": "Bearer demo-api-token"}
     start, killed, asked = time.monotonic(), math.inf, []
@@ -112,5 +121,7 @@ async def _door_killed(whole: Whole) -> float:
             if killed == math.inf and due - start >= BEFORE_S:
                 killed = time.monotonic()
                 await asyncio.to_thread(whole.stack.kill, "analytics-api")
-        await asyncio.wait(asked, timeout=30)
-    return recovery(sorted(points, key=lambda point: point.due), killed)
+        _, unanswered = await asyncio.wait(asked, timeout=ANSWERED_S)
+        for one in unanswered:
+            one.cancel()
+    return recovery(list(points.values()), killed)
