@@ -56,13 +56,13 @@ def composite(rows: Sequence[Row]) -> str:
     for row in rows:
         if row.score is not None:
             scores.setdefault(row.id.split()[0], []).append(row.score)
-    parts = {name: geometric_mean(scores[name]) for name in COMPOSED if name in scores}
+    parts = {name: _mean(scores[name]) for name in COMPOSED if name in scores}
     if not parts:
         return ""
     shown = ", ".join(f"{name} {_number(score)}" for name, score in parts.items())
     missing = ", ".join(name for name in COMPOSED if name not in parts)
     return (
-        f"Composite {_number(geometric_mean(parts.values()))}, where 1 is the goal and 2 is twice as good: {shown}."
+        f"Composite {_number(_mean(list(parts.values())))}, where 1 is the goal and 2 is twice as good: {shown}."
         f"{f' Not measured: {missing}.' if missing else ''}"
     )
 
@@ -70,6 +70,11 @@ def composite(rows: Sequence[Row]) -> str:
 def save(rows: Sequence[Row], path: Path = RESULTS) -> None:
     """Writes the rows, newest run only."""
     path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """Geometric; 0 as soon as one is: what never came is endlessly far from its goal."""
+    return geometric_mean(scores) if all(scores) else 0.0
 
 
 def _said(met: bool | None) -> str:

@@ -1,6 +1,8 @@
 """Goals judge figures, and one number tells how far all of them are."""
 
-from bench.report import Row, composite
+import math
+
+from bench.report import Row, composite, markdown
 from bench.target import Goal, Target, all_of, at_least, at_most, share_of_bare, times_bare
 
 
@@ -20,6 +22,13 @@ def test_the_composite_names_every_part() -> None:
         "Composite 0.794, where 1 is the goal and 2 is twice as good: P1 2, P5 0.5, P17 0.5. "
         "Not measured: P2, P12, P14, P15, P18, P23."
     )
+
+
+def test_what_never_came_is_no_reason_to_report_nothing() -> None:
+    rows = [row("P5", at_most(100, "s"), 50), row("P23", at_most(5, "s"), math.inf)]
+    assert not rows[1].met
+    assert composite(rows).startswith("Composite 0, where 1 is the goal and 2 is twice as good: P5 2, P23 0.")
+    assert "| inf s |" in markdown(rows)
 
 
 def test_without_such_rows_there_is_none() -> None:
