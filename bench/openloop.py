@@ -23,6 +23,7 @@ from bench.load import KeptConnection
 
 _fork = multiprocessing.get_context("fork")
 _RETRY_S = 0.1
+_LAST_ANSWERS_S = 60.0
 
 
 @dataclass(slots=True)
@@ -147,10 +148,23 @@ class Steady:
     ) -> None:
         assert self._process is not None and self._answers is not None
         self._over.set()
-        if kind is None and self._answers.poll(60):
-            self.offered = self._answers.recv()
-        self._process.join(5)
-        self._process.kill()
+        try:
+            if kind is None:
+                self.offered = self._said()
+                self._process.join(5)
+        finally:
+            self._process.kill()
+
+    def _said(self) -> Offered:
+        """What was measured beside it was measured beside this. Raises RuntimeError when there was no such load."""
+        assert self._answers is not None
+        if not self._answers.poll(_LAST_ANSWERS_S):
+            raise RuntimeError(f"the steady load had no last answer within {_LAST_ANSWERS_S:.0f} s")
+        try:
+            offered: Offered = self._answers.recv()
+        except EOFError:
+            raise RuntimeError("the steady load ended before its time") from None
+        return offered
 
 
 def _steady(port: int, traffic: Traffic, rate: float, batch: int, over: Any, end: Any) -> None:

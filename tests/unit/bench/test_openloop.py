@@ -1,11 +1,15 @@
 """Latency is counted from when a request was due, and delays do not move the schedule."""
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator
 from itertools import islice
 
 import pytest
-from bench.openloop import drive, due, latencies, percentile
+from bench import openloop
+from bench.generator import Traffic
+from bench.openloop import Steady, drive, due, latencies, percentile
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -82,3 +86,26 @@ async def test_nothing_is_drawn_that_is_not_sent() -> None:
     offered = await drive(port, drawn, 1000, iter([False, False, False, True]).__next__, lines=1)
     server.close()
     assert (len(offered.latencies), len(list(drawn))) == (3, 97)
+
+
+def test_a_steady_load_that_was_never_answered_is_no_load_without_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured beside it would be the figure of a machine at rest."""
+    monkeypatch.setattr(openloop, "_LAST_ANSWERS_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(RuntimeError, match="no last answer within"), Steady(port, Traffic(), 1000):
+            time.sleep(0.3)
+
+
+async def test_a_steady_load_that_ended_early_is_told() -> None:
+    async def vague(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    def loaded(port: int) -> None:
+        with Steady(port, Traffic(), 1000):
+            time.sleep(0.5)
+
+    async with await asyncio.start_server(vague, "127.0.0.1", 0) as server:
+        with pytest.raises(RuntimeError, match="ended before its time"):
+            await asyncio.to_thread(loaded, server.sockets[0].getsockname()[1])
