@@ -33,10 +33,10 @@ def looked_at(whole: Whole) -> Iterable[Row]:
     named = f"SELECT DISTINCT profile_id FROM cdp.profiles WHERE workspace_id = 'demo' LIMIT {PROFILES}"
     profiles = [UUID(line) for line in whole.ask(named).split()]
     asyncio.run(_evaluated(whole, profiles, 1))  # the first compiles the question
-    resting = Spent(whole.pids)
+    resting = Spent(lambda: whole.pids)
     time.sleep(_REST_S)
     at_rest = resting.seconds().total() / _REST_S
-    spent, start = Spent(whole.pids), time.monotonic()
+    spent, start = Spent(lambda: whole.pids), time.monotonic()
     asyncio.run(_evaluated(whole, profiles, MESSAGES))
     seconds = spent.seconds()
     count, own = MESSAGES * len(profiles), seconds.total() - at_rest * (time.monotonic() - start)

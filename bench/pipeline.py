@@ -46,7 +46,7 @@ def end_to_end(whole: Whole) -> Iterable[Row]:
 
 def _through(whole: Whole, *loads: Load) -> tuple[float, float]:
     """CPU-µs per event and events per second until the loads are stored, evaluated and all is idle."""
-    spent, there, start = Spent(whole.pids), whole.stored(), time.perf_counter()
+    spent, there, start = Spent(lambda: whole.pids), whole.stored(), time.perf_counter()
     sent = whole.offer(*loads)
     whole.recorded(there + sent.stored)
     whole.rest(deadline=120)  # the segmenter is the last to be through

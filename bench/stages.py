@@ -1,7 +1,7 @@
 """A stack's processes -> CPU seconds by stage, so that the cost of an event can be told apart."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import psutil
 
@@ -47,18 +47,26 @@ def _stage(process: psutil.Process) -> str:
 
 
 class Spent:
-    """CPU seconds by stage since it was made."""
+    """CPU seconds by stage since it was made, also of processes that came meanwhile or went.
 
-    def __init__(self, pids: Iterable[int]) -> None:
-        self._stages = by_stage(pids)
-        self._before = {pid: cpu_seconds([pid]) for pid in self._stages}
+    What ended is in the sum of its parent, whose stage it has: so sums of stages are compared, and not processes.
+    """
+
+    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
+        """``pids``: those that are there when it is asked."""
+        self._pids = pids
+        self._before = self._sums()
 
     def seconds(self) -> Counter[str]:
-        spent: Counter[str] = Counter()
-        for pid, name in self._stages.items():
-            # with children that ended, so a process that is gone gives nothing instead of something negative
-            spent[name] += max(0.0, cpu_seconds([pid]) - self._before[pid])  # type: ignore[assignment]
-        return spent
+        now = self._sums()
+        now.subtract(self._before)
+        return now
+
+    def _sums(self) -> Counter[str]:
+        sums: Counter[str] = Counter()
+        for pid, name in by_stage(self._pids()).items():
+            sums[name] += cpu_seconds([pid])  # type: ignore[assignment]
+        return sums
 
 
 def table(seconds: Mapping[str, float], events: int) -> str:
