@@ -85,10 +85,13 @@ def load_command(
     """
     keys = _keys(write_key or [_DEMO_KEY])
     run = Run(prefix or f"v{seed}x{int(time.time()):x}", seed, list(keys))
-    with JournalWriter(journal, run) as writer:
-        client = Client(gateway, keys, Shops(run.prefix, seed, run.workspaces, Mix(people)), writer)
-        until = time.monotonic() + seconds
-        said = asyncio.run(client.run(rate, lambda: time.monotonic() >= until))
+    try:
+        with JournalWriter(journal, run) as writer:
+            client = Client(gateway, keys, Shops(run.prefix, seed, run.workspaces, Mix(people)), writer)
+            until = time.monotonic() + seconds
+            said = asyncio.run(client.run(rate, lambda: time.monotonic() >= until))
+    except OSError as error:
+        raise CommandRefused(f"--journal: {journal} cannot be written: {error.strerror}") from error
     _tell(said, writer.dataset, journal)
 
 

@@ -58,25 +58,37 @@ class Client:
         self.sum = Sum()
 
     async def run(self, rate: float, until: Callable[[], bool], *, most_open: int = 200) -> Sum:
-        """Sends ``rate`` events per second until told to stop; returns when every batch has its last answer."""
+        """Sends ``rate`` events per second until told to stop; returns when every batch has its last answer.
+
+        Raises what ended one of the calls, such as a journal that cannot be written: nobody would know what was sent.
+        """
         limits = httpx.Limits(max_connections=most_open)
-        started, sent = time.monotonic(), 0
         async with httpx.AsyncClient(timeout=_TIMEOUT_S, limits=limits) as http:
-            calls: set[asyncio.Task[None]] = set()
-            while not until():
-                due = started + sent / rate
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-                # beyond this many open calls a client is out of memory, and what it would send nobody would see
-                while len(calls) >= most_open and not until():
-                    await asyncio.wait(calls, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
-                self.sum.late_s = max(self.sum.late_s, time.monotonic() - due)
-                batch = self._shops.batch(datetime.now(UTC))
-                sent += len(batch.events)
-                call = asyncio.create_task(self._send(http, batch))
-                calls.add(call)
-                call.add_done_callback(calls.discard)
-            await asyncio.gather(*calls)
+            try:
+                async with asyncio.TaskGroup() as calls:
+                    await self._scheduled(
+                        lambda batch: calls.create_task(self._send(http, batch)), rate, until, most_open
+                    )
+            except ExceptionGroup as ended:
+                raise ended.exceptions[0] from None
         return self.sum
+
+    async def _scheduled(
+        self, send: Callable[[Batch], asyncio.Task[None]], rate: float, until: Callable[[], bool], most_open: int
+    ) -> None:
+        started, sent, open_ones = time.monotonic(), 0, set[asyncio.Task[None]]()
+        while not until():
+            due = started + sent / rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            # beyond this many open calls a client is out of memory, and what it would send nobody would see
+            while len(open_ones) >= most_open and not until():
+                await asyncio.wait(open_ones, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+            self.sum.late_s = max(self.sum.late_s, time.monotonic() - due)
+            batch = self._shops.batch(datetime.now(UTC))
+            sent += len(batch.events)
+            call = send(batch)
+            open_ones.add(call)
+            call.add_done_callback(open_ones.discard)
 
     async def _send(self, http: httpx.AsyncClient, batch: Batch) -> None:
         number = self._journal.sent(batch.workspace_id, batch.events, batch.faulty)
