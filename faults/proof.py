@@ -31,7 +31,7 @@ from faults.stack import HTTP, NotInTime, Stack, until
 from faults.tenants import DEMO, TENANTS, Tenant
 
 T = TypeVar("T")
-_QUIET_SECONDS = 45.0
+_QUIET_SECONDS, _LAST_ANSWERS_SECONDS = 45.0, 120.0
 _ERASURE = frozenset(("I12",))  # there is nothing to look for where nobody was erased
 _WORKSPACE, _KEY = DEMO.workspace, DEMO.write_key
 _KEYS = {tenant.workspace: tenant.write_key for tenant in TENANTS}
@@ -68,7 +68,8 @@ class Proof:
     def load(self, *, rate: float = 120.0, people: int = 60, odd_amounts: bool = True) -> Iterator[None]:
         """Traffic of a shop in each workspace, ``rate`` events per second in all, while the block runs.
 
-        Then every batch has its last answer.
+        Then every batch has its last answer. Raises NotInTime when it has none, RuntimeError when the load died: what
+        was broken meanwhile met nothing.
         """
         over, number = threading.Event(), len(self._loads) + 1
         # people and orders of their own: two loads of one proof must not speak of the same order
@@ -76,8 +77,15 @@ class Proof:
         shops = Shops(f"{self.prefix}-{number}", self._seed + number, list(_KEYS), mix)
         client = Client(self._gateway, _KEYS, shops, self._journal)
         self._loads.append(client.sum)
-        run = client.run(rate, over.is_set, most_open=_MOST_OPEN)
-        thread = threading.Thread(target=asyncio.run, args=(run,), daemon=True)
+        failed: list[BaseException] = []
+
+        def send() -> None:
+            try:
+                asyncio.run(client.run(rate, over.is_set, most_open=_MOST_OPEN))
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=send, daemon=True)
         thread.start()
         try:
             yield
@@ -86,10 +94,14 @@ class Proof:
             raise  # nobody will look at the last answers
         except BaseException:
             over.set()
-            thread.join(120)
+            thread.join(_LAST_ANSWERS_SECONDS)
             raise
         over.set()
-        thread.join(120)
+        thread.join(_LAST_ANSWERS_SECONDS)
+        if failed:
+            raise RuntimeError(f"the load ended before its time: {failed[0]!r}") from failed[0]
+        if thread.is_alive():
+            raise NotInTime(f"not within {_LAST_ANSWERS_SECONDS:.0f} s: the load has its last answers")
 
     @property
     def canary(self) -> str:

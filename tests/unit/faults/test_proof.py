@@ -1,5 +1,6 @@
 """The harness's verdict: nothing that was not looked at passes, and what nobody asked for is no fault."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from faults import proof
 from faults.proof import Proof
+from faults.stack import NotInTime
 
 from cdp_devstack.parts import Part
 from cdp_verify.findings import MEANINGS, Finding, finding, not_checked
@@ -56,3 +58,24 @@ def test_it_waits_for_what_cannot_be_looked_at_yet(judge: Proof, monkeypatch: py
     monkeypatch.setattr(proof, "prove", prove)
     assert judge.verdict(whole=True).violations == []
     assert next(answers, None) is None, "it asked again"
+
+
+def test_a_load_that_died_passes_nothing(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was broken after its death met no traffic."""
+
+    async def dead(*_: object, **__: object) -> None:
+        raise OSError("the journal's disk is full")
+
+    monkeypatch.setattr(proof.Client, "run", dead)
+    with pytest.raises(RuntimeError, match="the load ended before its time: OSError"), judge.load():
+        pass
+
+
+def test_a_load_that_does_not_end_passes_nothing(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(*_: object, **__: object) -> None:
+        await asyncio.sleep(5)
+
+    monkeypatch.setattr(proof, "_LAST_ANSWERS_SECONDS", 0.1)
+    monkeypatch.setattr(proof.Client, "run", endless)
+    with pytest.raises(NotInTime, match="the load has its last answers"), judge.load():
+        pass
