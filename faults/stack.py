@@ -74,6 +74,7 @@ class Stack:
         self.ports = dict(zip(("ingest", "api", "standin"), free_ports(3), strict=True))
         self._proxied: dict[tuple[Part, str], Proxy] = {}
         self._processes: dict[str, Process | Child] = {}
+        self._said: dict[str, int] = {}  # name -> bytes of its log when it was started last
         self._admin = dict(zip(ALL, free_ports(len(ALL)), strict=True))
         self.volumes: dict[str, Volume] = {}
         self.callable: set[str] = set()  # further host:port that destinations may have
@@ -121,6 +122,8 @@ class Stack:
             self._admin[name] = free_ports(1)[0]
         environment = {**self._environment(name, CDP_FAULT=fault, **settings), **_code_of(release)}
         process = self._process(name, environment, release)
+        log = self.log(name)
+        self._said[name] = log.stat().st_size if log.exists() else 0
         process.start()
         self._processes[name] = process
 
@@ -180,6 +183,12 @@ class Stack:
     def dies(self, name: str, seconds: float) -> bool:
         """Whether it ends within that time."""
         return self._processes[name].wait(seconds) is not None
+
+    def came_to(self, name: str, point: str) -> bool:
+        """Whether it acted at this fault point in its last life: whoever is gone may have ended by itself."""
+        with self.log(name).open("rb") as log:
+            log.seek(self._said[name])
+            return any(b"fault_point" in line and f'"{point}"'.encode() in line for line in log)
 
     def metric(self, name: str, metric: str, label: str = "") -> float:
         """The sum of a process's samples of a metric; of those with this ``name="value"``, if one is given."""

@@ -72,29 +72,41 @@ class Trial:
         Its next life begins with the next point armed.
         """
         left = {service: deque(points[: self.effort.of(len(points))]) for service, points in plans.items()}
-        armed: dict[str, tuple[str, float]] = {}
+        armed: dict[str, _Armed] = {}
         for service in left:
             self.stack.kill(service)
-        while left:
-            for service in list(left):
-                if not self.stack.is_running(service):
-                    self.kills += service in armed
-                    self._next_life(service, left, armed, latest)
-                elif monotonic() > armed[service][1]:
-                    self.broken.append(f"{service} did not come to {armed[service][0]} within {POINT_SECONDS:.0f} s")
+            self._next_life(service, left, armed, latest)
+        while armed:
+            for service, plan in list(armed.items()):
+                if self.stack.came_to(service, plan.point):
+                    if not self.stack.is_running(service):
+                        self.kills += 1
+                        self._next_life(service, left, armed, latest)
+                elif monotonic() > plan.deadline:
+                    self.broken.append(f"{service} did not come to {plan.point} within {POINT_SECONDS:.0f} s")
                     self.stack.kill(service)
+                    self._next_life(service, left, armed, latest)
+                elif not self.stack.is_running(service):
+                    self.stack.start(service, plan.fault)  # it ended by itself, which is no death at the point
             sleep(0.1)
 
-    def _next_life(
-        self, service: str, left: dict[str, deque[str]], armed: dict[str, tuple[str, float]], latest: int
-    ) -> None:
-        if not left[service]:
-            del left[service]
-            self.stack.start(service)
-            return
-        point = left[service].popleft()
-        armed[service] = (point, monotonic() + POINT_SECONDS)
-        self.stack.start(service, f"{point}:{self.chance.randint(1, latest)}:kill")
+    def _next_life(self, service: str, left: dict[str, deque[str]], armed: dict[str, "_Armed"], latest: int) -> None:
+        armed.pop(service, None)
+        fault = ""
+        if left[service]:
+            point = left[service].popleft()
+            fault = f"{point}:{self.chance.randint(1, latest)}:kill"
+            armed[service] = _Armed(point, fault, monotonic() + POINT_SECONDS)
+        self.stack.start(service, fault)
+
+
+@dataclass(frozen=True)
+class _Armed:
+    """What one life of a service is to die at."""
+
+    point: str
+    fault: str
+    deadline: float
 
 
 Play = Callable[[Trial], None]
