@@ -383,6 +383,10 @@ def tell(world: World, segment: str, profile: UUID) -> None:
     world.log.topics[MEMBERSHIPS_CHANGED].append(encode(change.alone()))
 
 
+async def a_segment_that_is_never_built(world: World) -> None:
+    await world.postgres("UPDATE segmenter.segments SET status = 'building' WHERE segment_id = 'viewers'")
+
+
 async def a_size_off_by_one(world: World) -> None:
     await world.postgres("UPDATE segmenter.segments SET size = size + 1 WHERE segment_id = 'buyers'")
 
@@ -501,6 +505,7 @@ DAMAGES: list[tuple[Damage, str]] = [
     (a_change_told_and_not_stored, "I8"),
     (a_member_who_was_merged_away, "I8"),
     (a_size_off_by_one, "I8"),
+    (a_segment_that_is_never_built, "I8"),
     (a_member_that_should_not_be_one, "I8"),
     (an_unacknowledged_member, "I9"),
     (a_member_nobody_delivers, "I9"),

@@ -226,9 +226,10 @@ async def _judge(stores: Stores, segments: Sequence[Row], judging: _Judging) -> 
     workspace = segments[0]["workspace_id"]
     ruled = [one for one in segments if one["rules"] and one["type"] != "manual" and one["status"] == "ready"]
     for one in segments:
-        if one not in ruled:
-            why = "it is manual" if one["type"] == "manual" else f"it is {one['status']}"
-            judging.skipped[_name(one)] = why
+        if one["type"] == "manual":
+            judging.skipped[_name(one)] = "it is manual"
+        elif one not in ruled:
+            judging.result.wrong(f"{_name(one)} is {one['status']}, so that nobody knows yet who is in it")
     if not ruled:
         return
     names = frozenset[str]().union(*(event_names(one["rules"]) for one in ruled))
