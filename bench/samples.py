@@ -1,5 +1,6 @@
 """A running stack -> one sample of what must stay bounded: memory, files, disk by part and table, and lag."""
 
+import math
 import os
 import re
 import time
@@ -28,7 +29,10 @@ _PARTS = "SELECT database || '.' || table, sum(bytes_on_disk) FROM system.parts 
 
 @dataclass
 class Sample:
-    """Everything at one moment. Bytes, but for counts; ``seconds`` since the start of the load."""
+    """Everything at one moment. Bytes, but for counts; ``seconds`` since the start of the load.
+
+    ``pids``: of the oldest process of each.
+    """
 
     seconds: float
     events: int = 0
@@ -36,6 +40,7 @@ class Sample:
     files: dict[str, int] = field(default_factory=dict)
     lag: dict[str, int] = field(default_factory=dict)
     disk: dict[str, int] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,6 +66,7 @@ class Sampler:
         return sample
 
     def _processes(self, sample: Sample) -> None:
+        born: dict[str, float] = {}
         for pid, name in stages.by_stage(self._whole.pids).items():
             try:
                 process = psutil.Process(pid)
@@ -68,6 +74,8 @@ class Sampler:
                 size = _proportional(pid) if name == "postgres" else process.memory_info().rss
                 sample.memory[name] = sample.memory.get(name, 0) + size
                 sample.files[name] = sample.files.get(name, 0) + process.num_fds()
+                if (at := process.create_time()) < born.get(name, math.inf):
+                    born[name], sample.pids[name] = at, pid
             except psutil.Error:
                 continue
 

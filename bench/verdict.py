@@ -17,7 +17,7 @@ Verdict = tuple[str, bool | None]  # None: not judged
 def of(samples: Sequence[Sample]) -> list[Verdict]:
     """The sentences about memory, files, lag and disk."""
     is_long = samples[-1].seconds - warm_sample(samples).seconds >= LEAST_S
-    return [*_memory(samples, is_long), _lag(samples, is_long), *_disk(samples, is_long)]
+    return [_lives(samples), *_memory(samples, is_long), _lag(samples, is_long), *_disk(samples, is_long)]
 
 
 def tables(samples: Sequence[Sample]) -> str:
@@ -42,6 +42,13 @@ def tables(samples: Sequence[Sample]) -> str:
                 f"| {name} | {megabytes} | {each:.1f} | {'must not grow' if is_still(name) else 'by design'} |"
             )
     return "\n".join([*lines, ""])
+
+
+def _lives(samples: Sequence[Sample]) -> Verdict:
+    """Whoever is started again begins with little memory: only who lives through it all has shown anything."""
+    first = samples[0].pids
+    ended = sorted({name for sample in samples for name in first if sample.pids.get(name) != first[name]})
+    return f"no process ended{': ' if ended else ''}{', '.join(ended)}", not ended
 
 
 def _memory(samples: Sequence[Sample], is_long: bool) -> list[Verdict]:

@@ -66,6 +66,18 @@ def test_what_must_not_grow(name, still) -> None:
     assert is_still(name) is still
 
 
+@pytest.mark.parametrize("after", [{"resolver": 9}, {}], ids=["started again", "gone"])
+def test_who_ended_meanwhile_is_told(after: dict[str, int]) -> None:
+    """Its memory is flat, and its files are few."""
+    samples = run()
+    for sample in samples:
+        sample.pids = {"ingest": 1, "resolver": 2}
+    assert holds(samples, "no process ended")
+    samples[30].pids = {"ingest": 1, **after}
+    assert said(samples, "no process ended") == "no process ended: resolver"
+    assert not holds(samples, "no process ended")
+
+
 def test_memory_that_rises_is_told() -> None:
     samples = run()
     assert holds(samples, "memory rises")
