@@ -27,7 +27,7 @@ from cdp_verify.load import Client, Sum
 from cdp_verify.proof import UNREACHABLE, Question, prove, prove_journal
 from cdp_verify.shop import Mix, Shops, canary
 from cdp_verify.stores import LogReads, PostgresReads, Row, Stores
-from faults.stack import HTTP, NotInTime, Stack, until
+from faults.stack import HTTP, PLATFORMS, NotInTime, Stack, until
 from faults.tenants import DEMO, TENANTS, Tenant
 
 T = TypeVar("T")
@@ -221,7 +221,8 @@ class Proof:
             log, records = LogReads(self._urls[Part.KAFKA]), PostgresReads(self._urls[Part.POSTGRES])
             try:
                 redis = self._urls[Part.REDIS]
-                return await question(Stores(columns, records, log, redis, self._stack.admin_urls()))
+                standin = self._stack.standin_url if self._stack.is_running(PLATFORMS) else None
+                return await question(Stores(columns, records, log, redis, self._stack.admin_urls(), standin))
             finally:
                 await columns.stop()
 

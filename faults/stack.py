@@ -103,6 +103,16 @@ class Stack:
     def gateway(self) -> str:
         return f"http://127.0.0.1:{self.ports['ingest']}"
 
+    @property
+    def standin_url(self) -> str:
+        """The stand-in for platforms itself, which is asked what it holds."""
+        return f"http://127.0.0.1:{self.ports['standin']}"
+
+    @property
+    def standin_webhook(self) -> str:
+        """Its receiver of webhooks, behind the proxy, as a destination has it."""
+        return f"http://127.0.0.1:{self.standin.port}/webhook"
+
     def proxy(self, part: Part, service: str) -> Proxy:
         """What stands between a service and a part: one each, but for the broker, which has one for all."""
         if part is Part.KAFKA:
@@ -152,7 +162,7 @@ class Stack:
         if not self.is_running(name):
             self.start(name)
         if name == PLATFORMS:
-            return _answers(f"http://127.0.0.1:{self.ports['standin']}/_standin/trouble")
+            return _answers(f"{self.standin_url}/_standin/trouble")
         return _answers(f"http://127.0.0.1:{self._admin[name]}/readyz")
 
     def restart(self, name: str, **settings: str) -> None:
@@ -186,9 +196,13 @@ class Stack:
 
     def came_to(self, name: str, point: str) -> bool:
         """Whether it acted at this fault point in its last life: whoever is gone may have ended by itself."""
+        return self.said(name, "fault_point", f'"{point}"')
+
+    def said(self, name: str, *words: str) -> bool:
+        """Whether a line of what it logged in its last life holds all of these."""
         with self.log(name).open("rb") as log:
             log.seek(self._said[name])
-            return any(b"fault_point" in line and f'"{point}"'.encode() in line for line in log)
+            return any(all(word.encode() in line for word in words) for line in log)
 
     def metric(self, name: str, metric: str, label: str = "") -> float:
         """The sum of a process's samples of a metric; of those with this ``name="value"``, if one is given."""

@@ -10,6 +10,7 @@ import httpx
 
 from cdp_devstack.parts import Part
 from faults.scenarios.destinations import SPENT, make_audience
+from faults.scenarios.tenants import delivering
 from faults.stack import ALL, PLATFORMS
 from faults.trial import Scenario, Trial
 
@@ -39,6 +40,10 @@ class _Storm:
     def __call__(self, trial: Trial) -> None:
         trial.whole = True
         make_audience(trial, SPENT)
+        with delivering(trial, SPENT):
+            self._storm(trial)
+
+    def _storm(self, trial: Trial) -> None:
         killed, lives, seconds = Counter[str](), dict[str, list[float]](), 0.0
         while trial.kills < self.kills and not trial.broken:
             with trial.load(people=300):

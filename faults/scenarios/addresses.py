@@ -49,7 +49,8 @@ def addresses_inside(trial: Trial) -> None:
 def _play(trial: Trial, hosts: Path, inside: Ear, doors: Sequence[Ear]) -> None:
     stack, said = trial.stack, []
     named = {host: f"https://{host}:{inside.server_port}/" for host in _INSIDE}
-    tested = [webhook(stack, NEIGHBOUR, f"{trial.proof.prefix} {host}", url) for host, url in named.items()]
+    secret = secret_of(NEIGHBOUR)
+    tested = [webhook(stack, NEIGHBOUR, f"{trial.proof.prefix} {host}", url, secret) for host, url in named.items()]
     for url in named.values():  # while the names are public; nobody is a member yet
         deliver(trial, NEIGHBOUR, url)
     for door in doors:
@@ -67,7 +68,6 @@ def _play(trial: Trial, hosts: Path, inside: Ear, doors: Sequence[Ear]) -> None:
         trial.proof.grows(50)
     said += [stack.api("GET", path, NEIGHBOUR, params={"limit": 200}).text for path in ("/destinations", "/audiences")]
     trial.demand(inside.connections == 0, f"{inside.connections} connections to an address that may not be called")
-    secret = secret_of(NEIGHBOUR)
     trial.demand(not any(secret in text for text in said), "an answer of the front door tells a destination's secret")
     trial.notes.append(f"{sum(door.connections for door in doors)} redirects, {len(tested) * 2} names that lead inside")
 

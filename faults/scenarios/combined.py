@@ -8,22 +8,22 @@ from contextlib import suppress
 
 from cdp_devstack.parts import Part
 from faults.proxy import Trouble
-from faults.scenarios.destinations import SPENT, made
+from faults.scenarios.destinations import SPENT
 from faults.scenarios.log import is_produce
 from faults.scenarios.stores import is_commit, is_insert
-from faults.stack import ALL, Stack
+from faults.scenarios.tenants import delivering
+from faults.stack import ALL, PLATFORMS, Stack
 from faults.trial import Trial, fault
 
 _SECONDS = 40.0
 _STOPPED_SECONDS = 8.0  # longer than a session: whoever stood still so long is a zombie
 
 
-@fault("F27", "a random schedule of three faults at a time", *ALL)
+@fault("F27", "a random schedule of three faults at a time", *ALL, PLATFORMS)
 def everything(trial: Trial) -> None:
     stack, trial.whole = trial.stack, True
-    made(stack.api("POST", "/segments", json={"name": trial.proof.prefix, "rules": SPENT}))
     faults = [*_deaths(trial), *_troubles(stack)]
-    with trial.load():
+    with delivering(trial, SPENT), trial.load():
         end = time.monotonic() + (trial.effort.seconds or _SECONDS) * trial.effort.steps
         while time.monotonic() < end:
             for break_it in trial.chance.sample(faults, 3):
@@ -56,6 +56,7 @@ def _troubles(stack: Stack) -> list[Callable[[], None]]:
         lambda: _trouble(stack, Part.KAFKA, "", Trouble(lose_reply_to=is_produce, times=2)),
         lambda: stack.proxies.cut(stack.kafka),
         lambda: stack.proxies.cut(stack.proxy(Part.REDIS, "analytics-api")),
+        lambda: stack.proxies.cut(stack.standin),
     ]
 
 

@@ -45,7 +45,7 @@ class Audience:
 
     def there(self) -> int:
         """How many people the platform has."""
-        return len(_standin(self.stack, "GET", f"members?audience={self.remote}").json())
+        return len(standin(self.stack, "GET", f"members?audience={self.remote}").json())
 
 
 def make_audience(trial: Trial, rules: dict[str, Any] | None = None) -> Audience:
@@ -111,7 +111,7 @@ def refusing_platform(trial: Trial) -> None:
     with trial.load(people=3000):
         for trouble in ({"mode": "throttle", "retryAfter": _PAUSE}, {"mode": "error", "status": 500}, {"mode": "html"}):
             _struck(audience, times=2, **trouble)
-    calls = _standin(audience.stack, "GET", "calls?limit=1000&target=facebook").json()
+    calls = standin(audience.stack, "GET", "calls?limit=1000&target=facebook").json()
     early = too_early([call for call in calls if audience.remote in call["path"]], _PAUSE)
     trial.demand(early == 0, f"I9: {early} calls came within the pause that the platform had asked for")
     compare(trial, audience)
@@ -165,13 +165,14 @@ def _all(stack: Stack, path: str) -> list[Any]:
     return found
 
 
-def _standin(stack: Stack, method: str, path: str, **options: Any) -> httpx.Response:
-    return HTTP.request(method, f"http://127.0.0.1:{stack.ports['standin']}/_standin/{path}", timeout=10, **options)
+def standin(stack: Stack, method: str, path: str, **options: Any) -> httpx.Response:
+    """A question to the stand-in itself, past its proxy."""
+    return HTTP.request(method, f"{stack.standin_url}/_standin/{path}", timeout=10, **options)
 
 
 def _remote(stack: Stack, name: str) -> str:
     """A new audience at the platform, by the platform's own API."""
-    url = f"http://127.0.0.1:{stack.ports['standin']}/v1/act_1/customaudiences"
+    url = f"{stack.standin_url}/v1/act_1/customaudiences"
     headers = {"authorization": f"Bearer {ACCESS_TOKEN}"}
     answer = HTTP.post(url, json={"name": name, "subtype": "CUSTOM"}, headers=headers, timeout=10)
     assert answer.is_success, answer.text
@@ -181,8 +182,8 @@ def _remote(stack: Stack, name: str) -> str:
 def _struck(audience: Audience, times: int = 1, **trouble: Any) -> None:
     """The next calls of this audience fare so; returns when they have come."""
     stack, asked = audience.stack, {"target": "facebook", "path": audience.remote, "times": times, **trouble}
-    assert _standin(stack, "POST", "trouble", json=asked).is_success
-    until(f"calls meet {trouble}", lambda: audience.remote not in _standin(stack, "GET", "trouble").text, 60)
+    assert standin(stack, "POST", "trouble", json=asked).is_success
+    until(f"calls meet {trouble}", lambda: audience.remote not in standin(stack, "GET", "trouble").text, 60)
 
 
 def _eventually(condition: Callable[[], bool]) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 
 from cdp_schemas.profiles import profile_ref
 from cdp_schemas.segments import MembershipChanged
-from faults.scenarios.destinations import made, memberships_told
+from faults.scenarios.destinations import SPENT, made, memberships_told
 from faults.scenarios.inputs import event
-from faults.stack import ALL, Stack, until
+from faults.scenarios.tenants import delivering
+from faults.stack import ALL, PLATFORMS, Stack, until
 from faults.trial import Trial, fault
 
 _PLANS = 4
@@ -18,11 +19,13 @@ _PEOPLE = 40
 _AT_ONCE = 8
 
 
-@fault("F24", "rules edited, deleted and led in circles while they are evaluated, hundreds saved at once", *ALL)
+@fault(
+    "F24", "rules edited, deleted and led in circles while they are evaluated, hundreds saved at once", *ALL, PLATFORMS
+)
 def rules_move(trial: Trial) -> None:
     trial.whole = True
     plans = _people_with_plans(trial)
-    with trial.load(), ThreadPoolExecutor(_AT_ONCE) as threads:
+    with delivering(trial, SPENT), trial.load(), ThreadPoolExecutor(_AT_ONCE) as threads:
         doomed = _created(trial.stack, f"{trial.proof.prefix} doomed", _looked_at_something(trial))
         edited, versions = _edited(trial)
         made(trial.stack.api("DELETE", f"/segments/{doomed}"))

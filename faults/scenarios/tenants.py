@@ -5,16 +5,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import httpx
 
+from cdp_activation.standin.app import WEBHOOK_SECRET
 from cdp_devstack.parts import Part
 from faults.ear import Ear
 from faults.proxy import Trouble
-from faults.scenarios.destinations import made
+from faults.scenarios.destinations import made, standin
 from faults.scenarios.stores import is_commit, is_insert
-from faults.stack import ALL, HTTP, Stack, until
+from faults.stack import ALL, HTTP, PLATFORMS, Stack, until
 from faults.tenants import DEMO, NEIGHBOUR, TENANTS, Tenant
 from faults.trial import Trial, fault
 
@@ -42,24 +44,38 @@ def strangers(trial: Trial) -> None:
         ear.close()
 
 
-def deliver(trial: Trial, tenant: Tenant, url: str, rules: dict[str, Any] | None = None) -> str:
-    """The people of these rules, else of the load's first shop, told to an address; returns the destination's id."""
+def deliver(trial: Trial, tenant: Tenant, url: str, rules: dict[str, Any] | None = None, secret: str = "") -> str:
+    """The people of these rules, else of the load's first shop, told to an address; returns the audience's id."""
     stack, name = trial.stack, f"{trial.proof.prefix} {tenant.workspace} {url}"
     here = [{"property": "page", "operator": "=", "value": trial.proof.canary_of(tenant)}]
     rules = rules or {"event": "Product Viewed", "filters": here, "count": {"min": 1}, "timeWindow": "P7D"}
     segment = made(stack.api("POST", "/segments", tenant, json={"name": name, "rules": rules}))
-    destination = webhook(stack, tenant, name, url)
+    destination = webhook(stack, tenant, name, url, secret or secret_of(tenant))
     body = {"name": name, "segmentIds": [segment], "connections": [{"destinationId": destination}]}
     audience = made(stack.api("POST", "/audiences", tenant, json=body))
     activation = {"destinationId": destination, "operation": "add"}
     made(stack.api("POST", f"/audiences/{audience}/activate", tenant, json=activation))
-    return destination
+    return audience
 
 
-def webhook(stack: Stack, tenant: Tenant, name: str, url: str) -> str:
+@contextmanager
+def delivering(trial: Trial, rules: dict[str, Any]) -> Iterator[None]:
+    """The people of these rules told to the stand-in's webhook, whose members the proof compares one by one.
+
+    Afterwards it must have some: of a destination that has nothing to hold, nothing is shown.
+    """
+    audience = deliver(trial, DEMO, trial.stack.standin_webhook, rules, WEBHOOK_SECRET)
+    yield
+    trial.stack.recover((*ALL, PLATFORMS))
+    held = partial(standin, trial.stack, "GET", f"webhook-members?audience={audience}")
+    until("the stand-in has members", lambda: bool(held().json()), 90)
+    trial.notes.append(f"{len(held().json())} members at the stand-in")
+
+
+def webhook(stack: Stack, tenant: Tenant, name: str, url: str, secret: str) -> str:
     """A destination that tells who its members are, signed with a secret that is found in no log."""
     settings = {"url": url, "fields": ["userId", "email"], "consentWhenUnknown": "allow"}
-    body = {"name": name, "type": "webhook", "settings": settings, "credentials": {"secret": secret_of(tenant)}}
+    body = {"name": name, "type": "webhook", "settings": settings, "credentials": {"secret": secret}}
     return made(stack.api("POST", "/destinations", tenant, json=body))
 
 

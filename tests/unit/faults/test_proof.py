@@ -9,17 +9,22 @@ from typing import Any
 import pytest
 from faults import proof
 from faults.proof import Proof
-from faults.stack import NotInTime
+from faults.stack import PLATFORMS, NotInTime
 
 from cdp_devstack.parts import Part
 from cdp_verify.findings import MEANINGS, Finding, finding, not_checked
+from cdp_verify.stores import Stores
 
 
 @pytest.fixture
 def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proof:
     """A proof on no stack at all: what the checks find is put in their place by each test."""
     stack: Any = SimpleNamespace(
-        gateway="http://127.0.0.1:1", urls=dict.fromkeys(Part, "http://127.0.0.1:1"), admin_urls=list
+        gateway="http://127.0.0.1:1",
+        urls=dict.fromkeys(Part, "http://127.0.0.1:1"),
+        admin_urls=list,
+        is_running=lambda name: name == PLATFORMS,
+        standin_url="http://127.0.0.1:2",
     )
     monkeypatch.setattr(proof, "_QUIET_SECONDS", 0.0)
     monkeypatch.setattr(proof, "prove_journal", _found([]))
@@ -44,6 +49,19 @@ def test_of_erased_people_everything_is_asked(judge: Proof, monkeypatch: pytest.
     monkeypatch.setattr(proof, "prove", _found([not_checked("I12", "Redis is away")]))
     assert len(judge.verdict(whole=True, erased=["somebody"]).violations) == 1
     assert judge.verdict(whole=True).violations == []
+
+
+def test_the_stand_in_is_asked_what_it_holds(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the ledger of deliveries would be compared with itself."""
+    asked: list[str | None] = []
+
+    async def prove(stores: Stores, _: object) -> list[Finding]:
+        asked.append(stores.standin_url)
+        return []
+
+    monkeypatch.setattr(proof, "prove", prove)
+    judge.verdict(whole=True)
+    assert asked == ["http://127.0.0.1:2"]
 
 
 def test_it_waits_for_what_cannot_be_looked_at_yet(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
