@@ -73,7 +73,8 @@ def zombies(trial: Trial) -> None:
     with trial.load():
         rejected = [_zombie(trial, service, point) for service, point in plans[: trial.effort.of(3)]]
     trial.notes.append(f"partitions that a zombie was refused: {rejected}")
-    trial.demand(sum(rejected) > 0, "I10: no zombie came to the fence, so nothing was shown")
+    for (service, point), partitions in zip(plans, rejected, strict=False):
+        trial.demand(partitions > 0, f"I10: {service}, stopped at {point}, was refused nothing")
 
 
 def _zombie(trial: Trial, service: str, point: str) -> int:
