@@ -25,7 +25,10 @@ def broker_goes(trial: Trial) -> None:
     stack = trial.stack
     with trial.load():
         stack.proxies.cut(stack.kafka)
-        time.sleep(5)
+        time.sleep(1)  # for answers that were on their way
+        accepted = trial.proof.accepted
+        time.sleep(4)
+        trial.demand(trial.proof.accepted == accepted, "events were accepted that no broker could have")
         stack.proxies.heal(stack.kafka)
         trial.proof.grows(100, 90)
         stack.parts.kill(Part.KAFKA)

@@ -7,6 +7,7 @@ import signal
 import time
 
 import psycopg
+from redis import Redis
 
 from cdp_devstack.parts import Part
 from faults.proxy import Trouble
@@ -22,6 +23,7 @@ SELECT received_partition AS number, min(received_offset) AS first FROM events W
 """
 _SETTLED = "SELECT partition, next_received_offset FROM identity.recorder_partitions WHERE topic = 'events-identified'"
 _EVENTS = re.compile(rb"INTO(?:\+|%20| )(?:%60|`)?events[^_\w]")
+_WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'identity.nodes'::regclass"
 
 
 def is_commit(data: bytes) -> bool:
@@ -51,6 +53,7 @@ def postgres_goes(trial: Trial) -> None:
             trial.proof.grows(50, 90)
         with psycopg.connect(stack.urls[Part.POSTGRES]) as blocker:
             blocker.execute("LOCK TABLE identity.nodes, identity.profiles IN ACCESS EXCLUSIVE MODE")
+            until("somebody waits for the lock", lambda: blocker.execute(_WAITING).fetchone() != (0,), 30)
             time.sleep(5)
         trial.proof.grows(50, 90)
     after = _quarantined(trial)
@@ -206,13 +209,40 @@ def _found(stack: Stack) -> float:
     return stack.metric("recorder", "cdp_recorder_rows_total", 'settled="found"')
 
 
-@fault("F11", "Redis killed, gone for a while, and back with nothing in it", *FLOW)
+@fault("F11", "Redis killed, gone for a while, and back with nothing in it", *FLOW, "analytics-api")
 def redis_goes(trial: Trial) -> None:
-    stack = trial.stack
-    with trial.load():
-        trial.proof.grows(50)
-        stack.parts.kill(Part.REDIS)
-        trial.kills += 1
-        trial.proof.grows(100, 30)
-        stack.parts.restart(Part.REDIS)
-        trial.proof.grows(100, 30)
+    """Whom it serves are the front door, and gateways that share their limits: each must have missed it."""
+    stack, redis = trial.stack, Redis.from_url(trial.stack.urls[Part.REDIS])
+    stack.restart("ingest", CDP_INGEST_SHARE_LIMITS="true", CDP_INGEST_EVENTS_PER_SECOND="100000")
+    try:
+        with trial.load():
+            until("the gateway shares what it spent", lambda: bool(redis.exists(_SPENT)), 60)
+            redis.set(_MARK, "here")
+            stack.parts.kill(Part.REDIS)
+            trial.kills += 1
+            alone = _alone(stack)
+            trial.proof.grows(100, 30)
+            until("the gateway limits alone", lambda: stack.said("ingest", "limits_not_shared"), 30)
+            until("the front door limits alone", lambda: _is_answered(trial) and _alone(stack) > alone, 30)
+            stack.parts.restart(Part.REDIS)
+            trial.demand(not redis.exists(_MARK), "Redis is back with what it had")
+            trial.proof.grows(100, 30)
+            until("the gateway shares again what it spent", lambda: bool(redis.exists(_SPENT)), 60)
+            until("the front door asks Redis again", lambda: _is_answered(trial) and bool(redis.keys("front:*")), 30)
+    finally:
+        redis.close()
+        stack.restart("ingest")
+
+
+_SPENT, _MARK = "cdp:ingest:spent", "faults:mark"
+
+
+def _is_answered(trial: Trial) -> bool:
+    status = trial.stack.api("GET", "/segments").status_code
+    trial.demand(status == 200, f"without Redis the front door answered {status}")
+    return True
+
+
+def _alone(stack: Stack) -> float:
+    """Requests that the front door counted without Redis."""
+    return stack.metric("analytics-api", "cdp_api_limiter_failures_total")
