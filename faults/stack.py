@@ -204,6 +204,12 @@ class Stack:
             log.seek(self._said[name])
             return any(all(word.encode() in line for word in words) for line in log)
 
+    def told(self, *words: str) -> int:
+        """In how many lines of all logs, those of the parts too, one of these is."""
+        logs = [*(self._folder / "logs").glob("*.log"), *(self.data / "logs").glob("*.log")]
+        lines = (line.lower() for log in logs for line in log.read_bytes().splitlines())
+        return sum(any(word.encode() in line for word in words) for line in lines)
+
     def metric(self, name: str, metric: str, label: str = "") -> float:
         """The sum of a process's samples of a metric; of those with this ``name="value"``, if one is given."""
         page = HTTP.get(f"http://127.0.0.1:{self._admin[name]}/metrics", timeout=5).text
@@ -223,6 +229,10 @@ class Stack:
     def memory(self, name: str) -> int:
         """Resident bytes."""
         return int(psutil.Process(self._processes[name].pid).memory_info().rss)
+
+    def workers(self, name: str) -> list[psutil.Process]:
+        """The processes that a service has beneath its own."""
+        return psutil.Process(self._processes[name].pid).children()
 
     def recover(self, names: Sequence[str]) -> None:
         """No trouble, every part up, every process ready. Raises NotInTime."""

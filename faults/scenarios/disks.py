@@ -16,6 +16,8 @@ from faults.volumes import CannotMount
 
 _MIB = 1024 * 1024
 _SIZES = {"kafka": 256 * _MIB, "postgres": 512 * _MIB, "clickhouse": 256 * _MIB, "tmp": 8 * _MIB}
+# who maps a file for which there is no room dies of a SIGBUS
+_NO_ROOM = ("no space left", "not enough space", '"code": -7')
 _FULL_SECONDS = 8.0
 _HEALED_SECONDS = 90.0
 
@@ -48,17 +50,26 @@ def disks_fill(trial: Trial) -> None:
 def _full(trial: Trial, folder: str) -> None:
     """Full for some seconds, whatever is released meanwhile; then free."""
     volume, end, statuses = trial.stack.volumes[folder], time.monotonic() + _FULL_SECONDS, dict[str, int]()
-    number = 0
+    number, noticed = 0, trial.stack.told(*_NO_ROOM)
     try:
         while time.monotonic() < end:
             volume.fill()
+            if folder == "tmp" and not number:
+                _kill_a_worker(trial)  # the files of those that live have their room; the next one needs some
             number += 1
             said = _offered(trial, folder, number)
             statuses[said] = statuses.get(said, 0) + 1
             time.sleep(0.2)
     finally:
         volume.free_all()
-    trial.notes.append(f"{folder} full: {statuses}")
+    noticed = trial.stack.told(*_NO_ROOM) - noticed
+    trial.demand(noticed > 0, f"nobody missed room on the disk of {folder}, so nothing was shown")
+    trial.notes.append(f"{folder} full: {statuses}, {noticed} times told")
+
+
+def _kill_a_worker(trial: Trial) -> None:
+    trial.chance.choice(trial.stack.workers("ingest")).kill()
+    trial.kills += 1
 
 
 def _offered(trial: Trial, folder: str, number: int) -> str:
