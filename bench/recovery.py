@@ -21,7 +21,7 @@ P23 = Target(
     floor=at_most(60, "s"), how="at 30 % of P5's rate a probe every 0.1 s, before and after the kill of each process: "
     "seconds from the kill to the last probe that takes longer than twice the p99 before it and 0.5 s; of the gateway "
     "the answer 200 counts (sent again until then), of the resolver and the recorder the counters, of the segmenter "
-    "`entered`, of the front door a profile's GET; started again by the local supervisor",
+    "`entered`, of the front door a profile's GET, endless when one never comes; started again by the local supervisor",
 )  # fmt: skip
 SHARE, EVERY, BEFORE_S, AFTER_S = 0.3, 0.1, 6.0, 14.0
 ANSWERED_S = 30.0  # after the last question, for what is still under way
