@@ -40,7 +40,7 @@ class _Storm:
     def __call__(self, trial: Trial) -> None:
         trial.whole = True
         make_audience(trial, SPENT)
-        with delivering(trial, SPENT):
+        with delivering(trial):
             self._storm(trial)
 
     def _storm(self, trial: Trial) -> None:

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from cdp_devstack.parts import Part
 from faults.proxy import Trouble
-from faults.scenarios.destinations import SPENT
 from faults.scenarios.log import is_produce
 from faults.scenarios.stores import is_commit, is_insert
 from faults.scenarios.tenants import delivering
@@ -23,7 +22,7 @@ _STOPPED_SECONDS = 8.0  # longer than a session: whoever stood still so long is 
 def everything(trial: Trial) -> None:
     stack, trial.whole = trial.stack, True
     faults = [*_deaths(trial), *_troubles(stack)]
-    with delivering(trial, SPENT), trial.load():
+    with delivering(trial), trial.load():
         end = time.monotonic() + (trial.effort.seconds or _SECONDS) * trial.effort.steps
         while time.monotonic() < end:
             for break_it in trial.chance.sample(faults, 3):

@@ -8,7 +8,7 @@ from typing import Any
 
 from cdp_schemas.profiles import profile_ref
 from cdp_schemas.segments import MembershipChanged
-from faults.scenarios.destinations import SPENT, made, memberships_told
+from faults.scenarios.destinations import made, memberships_told
 from faults.scenarios.inputs import event
 from faults.scenarios.tenants import delivering
 from faults.stack import ALL, PLATFORMS, Stack, until
@@ -25,7 +25,7 @@ _AT_ONCE = 8
 def rules_move(trial: Trial) -> None:
     trial.whole = True
     plans = _people_with_plans(trial)
-    with delivering(trial, SPENT), trial.load(), ThreadPoolExecutor(_AT_ONCE) as threads:
+    with delivering(trial), trial.load(), ThreadPoolExecutor(_AT_ONCE) as threads:
         doomed = _created(trial.stack, f"{trial.proof.prefix} doomed", _looked_at_something(trial))
         edited, versions = _edited(trial)
         made(trial.stack.api("DELETE", f"/segments/{doomed}"))

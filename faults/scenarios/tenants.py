@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import httpx
@@ -15,6 +14,7 @@ from cdp_devstack.parts import Part
 from faults.ear import Ear
 from faults.proxy import Trouble
 from faults.scenarios.destinations import made, standin
+from faults.scenarios.inputs import event
 from faults.scenarios.stores import is_commit, is_insert
 from faults.stack import ALL, HTTP, PLATFORMS, Stack, until
 from faults.tenants import DEMO, NEIGHBOUR, TENANTS, Tenant
@@ -44,8 +44,10 @@ def strangers(trial: Trial) -> None:
         ear.close()
 
 
-def deliver(trial: Trial, tenant: Tenant, url: str, rules: dict[str, Any] | None = None, secret: str = "") -> str:
-    """The people of these rules, else of the load's first shop, told to an address; returns the audience's id."""
+def deliver(
+    trial: Trial, tenant: Tenant, url: str, rules: dict[str, Any] | None = None, secret: str = ""
+) -> tuple[str, str]:
+    """The people of these rules, else of the load's first shop, told to an address; the ids of segment and audience."""
     stack, name = trial.stack, f"{trial.proof.prefix} {tenant.workspace} {url}"
     here = [{"property": "page", "operator": "=", "value": trial.proof.canary_of(tenant)}]
     rules = rules or {"event": "Product Viewed", "filters": here, "count": {"min": 1}, "timeWindow": "P7D"}
@@ -55,21 +57,39 @@ def deliver(trial: Trial, tenant: Tenant, url: str, rules: dict[str, Any] | None
     audience = made(stack.api("POST", "/audiences", tenant, json=body))
     activation = {"destinationId": destination, "operation": "add"}
     made(stack.api("POST", f"/audiences/{audience}/activate", tenant, json=activation))
-    return audience
+    return segment, audience
 
 
 @contextmanager
-def delivering(trial: Trial, rules: dict[str, Any]) -> Iterator[None]:
-    """The people of these rules told to the stand-in's webhook, whose members the proof compares one by one.
+def delivering(trial: Trial) -> Iterator[None]:
+    """People who come and go, told to the stand-in's webhook, whose members the proof compares one by one.
 
-    Afterwards it must have some: of a destination that has nothing to hold, nothing is shown.
+    One is there before the block and leaves after it: of a destination that has nothing to do, nothing would be shown.
     """
-    audience = deliver(trial, DEMO, trial.stack.standin_webhook, rules, WEBHOOK_SECRET)
+    stack = trial.stack
+    # whose plan is that one, for the moment: each identify of the load tells one of three
+    rules = {"field": "attributes.plan", "operator": "=", "value": f"{trial.proof.canary}-0"}
+    _, audience = deliver(trial, DEMO, stack.standin_webhook, rules, WEBHOOK_SECRET)
+
+    def held() -> set[str]:
+        members = standin(stack, "GET", f"webhook-members?audience={audience}").json()
+        return {member["profileId"] for member in members}
+
+    _moves(trial, 0)
+    until("the stand-in has a member", lambda: bool(held()), 90)
+    first = held()
     yield
-    trial.stack.recover((*ALL, PLATFORMS))
-    held = partial(standin, trial.stack, "GET", f"webhook-members?audience={audience}")
-    until("the stand-in has members", lambda: bool(held().json()), 90)
-    trial.notes.append(f"{len(held().json())} members at the stand-in")
+    stack.recover((*ALL, PLATFORMS))
+    _moves(trial, 1)
+    until("who has left is gone from the stand-in", lambda: first.isdisjoint(held()), 90)
+    trial.notes.append(f"{len(held())} members at the stand-in")
+
+
+def _moves(trial: Trial, plan: int) -> None:
+    traits = {"plan": f"{trial.proof.canary}-{plan}"}
+    call = event(trial, "Moves", plan, type="identify", userId=f"{trial.proof.prefix}-own-mover", traits=traits)
+    del call["event"], call["properties"], call["anonymousId"]
+    trial.demand(trial.proof.offer([call]) == 200, "whoever comes and goes was not taken")
 
 
 def webhook(stack: Stack, tenant: Tenant, name: str, url: str, secret: str) -> str:
