@@ -68,7 +68,12 @@ class Door:
 def build_app(parts: Sequence[RunningPart], door: Door) -> FastAPI:
     """The application; nothing is started or connected."""
     app = FastAPIOffline(
-        title="Millrace", version="0.1.0", description=_ABOUT, static_url="/docs/assets", telemetry=_NO_TELEMETRY
+        title="Millrace",
+        version="0.1.0",
+        description=_ABOUT,
+        static_url="/docs/assets",
+        telemetry=_NO_TELEMETRY,
+        redirect_slashes=False,  # behind a proxy that speaks TLS they would lead to http://, token and all
     )
     app.state.authenticator = door.authenticator
     app.state.facets = merged_facets([running.part for running in parts])

@@ -71,6 +71,7 @@ async def test_every_kind_of_error_has_the_envelope(door: FrontDoor) -> None:
     assert fault(untold) == (415, "unsupported_media_type")
     assert fault(await door.get("/no/such/path")) == (404, "not_found")
     assert fault(await door.post("/stats", {})) == (405, "method_not_allowed")
+    assert fault(await door.get("/stats/")) == (404, "not_found")  # and no way to the same by plain http
     assert fault(await door.post("/widgets", {"name": "taken"})) == (409, "conflict")
     invalid = await door.post("/analytics/funnel", {"steps": [{"event": "a"}, {"event": ""}], "colour": "red"})
     assert fault(invalid) == (422, "invalid")
