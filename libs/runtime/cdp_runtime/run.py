@@ -118,10 +118,8 @@ async def _work(service: Service, lifetime: _Lifetime) -> None:
 
 
 async def _end(service: Service, work: asyncio.Task[None]) -> int:
-    """Drains the service; 1 when its work had failed."""
-    failed = work.done() and not work.cancelled() and work.exception() is not None
-    if failed:
-        _log.error("process_failed", name=service.name, exc_info=work.exception())
+    """Drains the service; 1 when its work failed, or its end."""
+    failed = _has_failed(service, work)
     try:
         async with asyncio.timeout(30):
             await service.stop()
@@ -132,5 +130,12 @@ async def _end(service: Service, work: asyncio.Task[None]) -> int:
         failed = True
     if not work.done():
         work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-    return 1 if failed else 0
+        await asyncio.wait({work})
+    return 1 if failed or _has_failed(service, work) else 0
+
+
+def _has_failed(service: Service, work: asyncio.Task[None]) -> bool:
+    if not work.done() or work.cancelled() or work.exception() is None:
+        return False
+    _log.error("process_failed", name=service.name, exc_info=work.exception())
+    return True
