@@ -21,7 +21,7 @@ from cdp_verify.shop import Mix, Shops
 from cdp_verify.stores import LogReads, PostgresReads, Stores
 
 VICTIMS = ("ingest", "resolver", "recorder", "segmenter", "kafka")
-ROUNDS = int(os.environ.get("CDP_FAULT_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("CDP_FAULT_ROUNDS", "6"))
 SECONDS = float(os.environ.get("CDP_FAULT_ROUND_SECONDS", "3"))
 RATE = float(os.environ.get("CDP_FAULT_RATE", "250"))
 SETTLES_S, QUIET_S = 240.0, 30.0
