@@ -89,12 +89,12 @@ async def test_buckets_and_chunks_change_nothing(world: World) -> None:
 
 
 async def test_memberships_part_by_part_change_nothing(world: World) -> None:
-    whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 1)]
+    whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 4)]
     assert (parts.compared, parts.notes, parts.violations) == (whole.compared, whole.notes, [])
     for damage in (entered_twice, a_change_skipped, a_change_told_and_not_stored, a_change_untold):
         kept = list(world.log.topics[MEMBERSHIPS_CHANGED])
         await damage(world)
-        whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 1)]
+        whole, parts = [await check_memberships(world.stores, NOW, per_part=many) for many in (10_000, 4)]
         assert parts.violations == whole.violations != [], damage.__name__
         world.log.topics[MEMBERSHIPS_CHANGED] = kept
 
