@@ -221,7 +221,7 @@ class Proof:
             log, records = LogReads(self._urls[Part.KAFKA]), PostgresReads(self._urls[Part.POSTGRES])
             try:
                 redis = self._urls[Part.REDIS]
-                standin = self._stack.standin_url if self._stack.is_running(PLATFORMS) else None
+                standin = self._stack.platforms_url if self._stack.is_running(PLATFORMS) else None
                 return await question(Stores(columns, records, log, redis, self._stack.admin_urls(), standin))
             finally:
                 await columns.stop()

@@ -109,9 +109,9 @@ class Stack:
         return f"http://127.0.0.1:{self.ports['standin']}"
 
     @property
-    def standin_webhook(self) -> str:
-        """Its receiver of webhooks, behind the proxy, as a destination has it."""
-        return f"http://127.0.0.1:{self.standin.port}/webhook"
+    def platforms_url(self) -> str:
+        """The same behind the proxy, as destinations have it."""
+        return f"http://127.0.0.1:{self.standin.port}"
 
     def proxy(self, part: Part, service: str) -> Proxy:
         """What stands between a service and a part: one each, but for the broker, which has one for all."""

@@ -69,7 +69,7 @@ def delivering(trial: Trial) -> Iterator[None]:
     stack = trial.stack
     # whose plan is that one, for the moment: each identify of the load tells one of three
     rules = {"field": "attributes.plan", "operator": "=", "value": f"{trial.proof.canary}-0"}
-    _, audience = deliver(trial, DEMO, stack.standin_webhook, rules, WEBHOOK_SECRET)
+    _, audience = deliver(trial, DEMO, f"{stack.platforms_url}/webhook", rules, WEBHOOK_SECRET)
 
     def held() -> set[str]:
         members = standin(stack, "GET", f"webhook-members?audience={audience}").json()

@@ -615,10 +615,22 @@ async def test_the_webhook_is_compared_member_by_member(world: World) -> None:
     )  # who is a member is not the question here
     for there, wrong in ((held, ""), ([*held, in_doubt], ""), ([*held[1:], stranger], held[0])):
         with webhook(there) as url:
+            await point_webhooks(world, f"{url}/webhook")
             found = await check_deliveries(replace(world.stores, standin_url=url))
         said = [one for one in found.violations if "webhook" in one]
         assert len(said) == 2 * bool(wrong), said
         assert wrong in " ".join(said) and (stranger in " ".join(said)) == bool(wrong)
+
+
+async def test_webhooks_elsewhere_are_not_asked_of_the_stand_in(world: World) -> None:
+    await point_webhooks(world, "https://crm.example.com/webhook")
+    with webhook([]) as url:
+        found = await check_deliveries(replace(world.stores, standin_url=url))
+    assert found.holds and "elsewhere, and were not asked" in found.notes[-1]
+
+
+async def point_webhooks(world: World, url: str) -> None:
+    await world.postgres(f"UPDATE activation.destinations SET settings = jsonb_build_object('url', '{url}')")
 
 
 def webhook(members: Sequence[str]) -> AbstractContextManager[str]:
