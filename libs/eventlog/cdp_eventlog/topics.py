@@ -1,7 +1,7 @@
 """Topic cards -> topics at the broker: created where missing, told apart where different."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
@@ -28,8 +28,22 @@ async def create_topics(
     """
     wanted = {topic.name: topic for topic in (topics if topics is not None else all_topics().values())}
     counts = {name: (partitions or {}).get(name, topic.partitions) for name, topic in wanted.items()}
-    admin = await _connect(bootstrap, deadline)
+    end = asyncio.get_running_loop().time() + deadline
+    while True:
+        try:
+            return await _created(bootstrap, wanted, counts, replication)
+        except (KafkaError, OSError):  # brokers that have just started answer before they know of one another
+            if asyncio.get_running_loop().time() > end:
+                raise
+            await asyncio.sleep(1.0)
+
+
+async def _created(
+    bootstrap: str, wanted: Mapping[str, Topic], counts: Mapping[str, int], replication: int
+) -> list[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
+        await admin.start()
         existing = {
             found["topic"]: len(found["partitions"])
             for found in await admin.describe_topics(list(wanted))
@@ -54,18 +68,3 @@ async def create_topics(
         return [topic.name for topic in missing]
     finally:
         await admin.close()
-
-
-async def _connect(bootstrap: str, deadline: float) -> AIOKafkaAdminClient:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + deadline
-    while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        try:
-            await admin.start()
-            return admin
-        except (KafkaError, OSError):
-            await admin.close()
-            if loop.time() > end:
-                raise
-            await asyncio.sleep(1.0)

@@ -5,8 +5,11 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import NodeNotReadyError
 
 from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer, KafkaRangeReader
 from cdp_eventlog.log import MessageTooLarge, Outgoing, Partition, Producer, RangeReader, Record
@@ -173,6 +176,22 @@ async def test_a_topic_with_another_number_of_partitions_is_refused_by_name(kafk
     assert await create_topics(kafka_url, topics=[card(name, 2)]) == []
     with pytest.raises(TopicMismatch, match=f"{name} has 2 partitions and should have 3"):
         await create_topics(kafka_url, topics=[card(name, 3)])
+
+
+@pytest.mark.kafka
+async def test_a_broker_that_does_not_know_itself_yet_is_asked_again(
+    kafka_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, describe = f"test-{uuid.uuid4().hex[:8]}", AIOKafkaAdminClient.describe_topics
+    answers = iter([NodeNotReadyError("no node")])
+
+    async def asked(admin: AIOKafkaAdminClient, topics: list[str]) -> Any:
+        for error in answers:
+            raise error
+        return await describe(admin, topics)
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "describe_topics", asked)
+    assert await create_topics(kafka_url, topics=[card(name)]) == [name]
 
 
 @pytest.mark.kafka
