@@ -24,7 +24,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proof:
         urls=dict.fromkeys(Part, "http://127.0.0.1:1"),
         admin_urls=list,
         is_running=lambda name: name == PLATFORMS,
-        standin_url="http://127.0.0.1:2",
+        platforms_url="http://127.0.0.1:2",
     )
     monkeypatch.setattr(proof, "_QUIET_SECONDS", 0.0)
     monkeypatch.setattr(proof, "prove_journal", _found([]))

@@ -193,10 +193,7 @@ async def _agree(store: ClickHouse, workspace: str, rules: list[Rule], profiles:
             for members in readings:
                 unlike = [facts for facts in asked if facts.profile_id in expected ^ members]
                 assert not unlike and members <= {facts.profile_id for facts in asked}, (
-                    scope,
-                    describe(rule),
-                    rule,
-                    unlike[:1],
+                    f"{scope.now}: {describe(rule)}\n{rule}\n{unlike[:1]}"  # in words: pytest shortens all else
                 )
 
 
