@@ -22,7 +22,7 @@ AT_MS = 1_790_000_000_000
 PERIOD = Period(from_millis(AT_MS), from_millis(AT_MS) + timedelta(seconds=1))
 MISSING: Any = object()
 ODD = "it's \\ \t\n\"ü😀 {x:String} %s"
-VALUES = [MISSING, None, "", "null", "x", "xy", ODD, 0, 1, 1.5, -2, True, False, [], ["x", ODD], {"x": 1}]
+VALUES = [MISSING, None, "", "null", "x", "xy", ODD, 0, -0.0, 1, 1.5, -2, True, False, [], ["x", ODD], {"x": 1}]
 CONDITIONS: list[tuple[str, Any]] = [
     *(("=", value) for value in ("", "null", "x", ODD, 0, 1, 1.0, 1.5, True, False)),
     *(("!=", value) for value in ("x", 0, True)),
@@ -59,7 +59,7 @@ def shown(found: Any) -> str:
     if found is MISSING or found is None:
         return ""
     texts = {True: "true", False: "false"}
-    return texts[found] if isinstance(found, bool) else found if isinstance(found, str) else str(found)
+    return texts[found] if isinstance(found, bool) else found if isinstance(found, str) else f"{found:g}"
 
 
 async def test_conditions_and_breakdowns_agree_with_the_oracle(store: ClickHouse) -> None:

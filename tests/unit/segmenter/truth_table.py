@@ -207,6 +207,13 @@ TRAITS = [
         'attributes.code is one of "a", 5, yes',
     ),
     Case(
+        "nought with a sign in a list",
+        is_("attributes.code", "in", [-0.0, 7]),
+        [traits(code=0), traits(code=0.0), traits(code=-0.0)],
+        [traits(code=1), traits(code="0"), traits(code=False), NOTHING],
+        "attributes.code is one of 0, 7",
+    ),
+    Case(
         "in a list of the same values but for one's type",
         is_("attributes.code", "in", ["a", 5, 1]),
         [traits(code="a"), traits(code=1)],

@@ -50,12 +50,13 @@ def _path(keys: tuple[str, ...], prefix: str) -> Statement:
 def _any_equal(path: Statement, operands: list[Scalar], prefix: str) -> Statement:
     texts = [operand for operand in operands if isinstance(operand, str)]
     truths = {operand for operand in operands if isinstance(operand, bool)}
-    numbers = [float(operand) for operand in operands if not isinstance(operand, str | bool)]  # True == 1
+    # True == 1; -0 and 0 are two numbers to IN
+    numbers = [float(operand) + 0.0 for operand in operands if not isinstance(operand, str | bool)]
     kinds = [
         _typed(path, "= 'String'", "JSONExtractString", value(f"{prefix}_texts", "Array(String)", texts))
         if texts
         else _NEVER,
-        _typed(path, f"IN {_NUMBERS}", "JSONExtractFloat", value(f"{prefix}_numbers", "Array(Float64)", numbers))
+        _typed(path, f"IN {_NUMBERS}", "0 + JSONExtractFloat", value(f"{prefix}_numbers", "Array(Float64)", numbers))
         if numbers
         else _NEVER,
         _typed(path, "= 'Bool'", "JSONExtractBool", value(f"{prefix}_truths", "Array(UInt8)", sorted(map(int, truths))))

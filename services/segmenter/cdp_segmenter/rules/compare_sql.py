@@ -140,7 +140,8 @@ def _contains(bound: Bound, expected: Scalar, json: JsonSql) -> str:
 
 
 def _scalar(json: JsonSql, kind: str) -> str:
-    return {"String": json.text, "Float64": json.number, "Bool": json.flag}[kind]
+    """For IN, to which 0 and -0 are two numbers."""
+    return {"String": json.text, "Float64": f"{json.number} + 0", "Bool": json.flag}[kind]
 
 
 def _present(json: JsonSql, kind: str) -> str:

@@ -157,7 +157,7 @@ def _number(given: Any) -> float:
         raise BadValue("give a number")
     if not abs(given) <= 1e300:  # nor is NaN
         raise BadValue("the number is too large")
-    return float(given)
+    return float(given) + 0.0  # -0 is 0
 
 
 def _instant(given: Any) -> datetime:
