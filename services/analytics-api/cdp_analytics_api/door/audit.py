@@ -2,21 +2,17 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Final
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
 from cdp_analytics_api.door.faults import answer
 from cdp_analytics_api.door.operations import Operations, principal_of
-from cdp_analytics_api.door.requests import App, Message, Receive, Scope, Send
+from cdp_analytics_api.door.requests import STARTS, App, Message, Receive, Scope, Send
 from cdp_analytics_api.ports import AuditEntry, AuditLog
 from cdp_runtime.clock import Clock
 from cdp_runtime.envelope import unavailable
 from cdp_schemas.nodes import node_id
-
-# a WebSocket is taken or, with an answer to its opening request, refused
-_BEGINNINGS: Final = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 
 class AuditTrail:
@@ -108,7 +104,7 @@ class _Gate:
     _refused: bool = field(default=False)
 
     async def send(self, message: Message) -> None:
-        if message["type"] in _BEGINNINGS and not await self.audit.recorded(self.scope, message.get("status", 101)):
+        if message["type"] in STARTS and not await self.audit.recorded(self.scope, message.get("status", 101)):
             await self._refuse()
         if not self._refused:
             await self.forward(message)

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from cdp_analytics_api.door.callers import Caller, caller_of
 from cdp_analytics_api.door.faults import answer
-from cdp_analytics_api.door.requests import App, Message, Receive, Scope, Send
+from cdp_analytics_api.door.requests import STARTS, App, Message, Receive, Scope, Send
 from cdp_analytics_api.ports import RateLimiter, Verdict
 from cdp_analytics_api.tokens import TokenAuthenticator
 from cdp_runtime.clients import Network
@@ -17,7 +17,6 @@ from cdp_runtime.envelope import ApiError
 from cdp_runtime.metrics import API_GUESSES_LIMITED, API_RATE_LIMITED
 
 _FREE: Final = frozenset({"/", "/api/cdp/health", "/docs", "/redoc", "/openapi.json"})
-_STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 
 class _BodyTooLarge(HTTPException):
@@ -81,7 +80,7 @@ class Limits:
         """The guess counts only when the answer says that it was wrong."""
 
         async def judged(message: Message) -> None:
-            if message["type"] in _STARTS and message.get("status") != 401:
+            if message["type"] in STARTS and message.get("status") != 401:
                 await self._guesses.forgive(caller.client)
             await send(message)
 

@@ -22,6 +22,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# of an answer; a WebSocket is taken or, with an answer to its opening request, refused
+STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+
 _log = get_logger(__name__)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}\Z")
@@ -29,7 +32,7 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "O
 
 
 class Requests:
-    """The outermost layer. ``scope["state"]`` gets ``request_id`` and ``traceparent`` ('' when none came)."""
+    """The outermost layer but CORS. ``scope["state"]`` gets ``request_id`` and ``traceparent`` ('' when none came)."""
 
     def __init__(self, app: App, *, operations: Operations) -> None:
         self._app, self._operations = app, operations

@@ -15,7 +15,7 @@ def condition(chosen: PropertyFilter, prefix: str) -> Statement:
     operands = chosen.operands
     match chosen.operator:
         case "exists":
-            return "JSONType(properties" + path + ") " + ("=" if chosen.value is False else "!=") + " 'Null'"
+            return _kind(path) + (" =" if chosen.value is False else " !=") + " 'Null'"
         case "=" | "in":
             return _any_equal(path, operands, prefix)
         case "!=" | "not_in":
@@ -29,22 +29,18 @@ def condition(chosen: PropertyFilter, prefix: str) -> Statement:
 def as_text(keys: tuple[str, ...], prefix: str) -> Statement:
     """A property as text, for grouping: strings as they are, everything else as JSON, missing and null as ''."""
     path = _path(keys, prefix)
-    kind, at = "JSONType(properties" + path + ")", "(properties" + path + ")"
-    return (
-        "multiIf("
-        + kind
-        + " = 'String', JSONExtractString"
-        + at
-        + ", "
-        + kind
-        + " = 'Null', '', JSONExtractRaw"
-        + at
-        + ")"
-    )
+    kind, at = _kind(path), "(properties" + path + ")"
+    text = join("", ["if(", kind, " = 'String', JSONExtractString", at, ", JSONExtractRaw", at, ")"])
+    return "if(" + kind + " = 'Null', '', " + text + ")"
 
 
 def _path(keys: tuple[str, ...], prefix: str) -> Statement:
     return join("", (", " + value(f"{prefix}_key{depth}", "String", key) for depth, key in enumerate(keys)))
+
+
+def _kind(path: Statement) -> Statement:
+    """'Null' of what is missing, too."""
+    return "JSONType(properties" + path + ")"
 
 
 def _any_equal(path: Statement, operands: list[Scalar], prefix: str) -> Statement:
@@ -67,14 +63,14 @@ def _any_equal(path: Statement, operands: list[Scalar], prefix: str) -> Statemen
 
 
 def _typed(path: Statement, type_test: str, extract: str, allowed: Statement) -> Statement:
-    return "(JSONType(properties" + path + f") {type_test} AND {extract}(properties" + path + ") IN " + allowed + ")"
+    return "(" + _kind(path) + f" {type_test} AND {extract}(properties" + path + ") IN " + allowed + ")"
 
 
 def _contains(path: Statement, text: str, prefix: str) -> Statement:
     needle = value(f"{prefix}_text", "String", text)
     in_text = "position(JSONExtractString(properties" + path + "), " + needle + ") > 0"
     in_list = "has(JSONExtract(properties" + path + ", 'Array(String)'), " + needle + ")"
-    kind = "JSONType(properties" + path + ")"
+    kind = _kind(path)
     return "(" + kind + " = 'Array' AND " + in_list + " OR " + kind + " = 'String' AND " + in_text + ")"
 
 
@@ -83,4 +79,4 @@ def _compared(path: Statement, operator: str, operand: Scalar, prefix: str) -> S
         left, test, bound = "JSONExtractString", "= 'String'", value(f"{prefix}_bound", "String", operand)
     else:
         left, test, bound = "JSONExtractFloat", f"IN {_NUMBERS}", value(f"{prefix}_bound", "Float64", float(operand))
-    return "(JSONType(properties" + path + f") {test} AND {left}(properties" + path + f") {operator} " + bound + ")"
+    return "(" + _kind(path) + f" {test} AND {left}(properties" + path + f") {operator} " + bound + ")"
