@@ -13,17 +13,18 @@ _MOST_KEPT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Younger than ``fresh`` seconds: given as it is. Younger than ``stale``: given, and refreshed meanwhile.
+    """As good as new for ``fresh`` seconds, what took long for ``rest`` times as long again, at most ``longest``.
 
-    What took long stays fresh for ``rest`` times as long again, if its refresh is likely to end before it is stale.
-    Older ones are given where the refresh fails or takes longer than ``patience``, those older than ``old`` where it
-    fails or takes longer than ``most_patience``, and none that is older than ``oldest``: an answer that says of when it
-    is serves better than a late one.
+    Then it is due: whoever asks causes a refresh, and is given the old answer, at once while it has been due for less
+    than ``late`` seconds or twice the time it took, after that only where the refresh fails or takes longer than
+    ``patience``, and where it has been due for ``old`` seconds, longer than ``most_patience``: an answer that says of
+    when it is serves better than a late one. What has been due for ``oldest`` is given to nobody.
     """
 
     fresh: float = 1.0
-    stale: float = 5.0
     rest: float = 3.0
+    longest: float = 30.0
+    late: float = 4.0
     patience: float = 0.1
     old: float = 30.0
     most_patience: float = 2.0
@@ -31,14 +32,14 @@ class Freshness:
 
     def lasts(self, took: float) -> float:
         """How many seconds after it was begun an answer that took so many is as good as a new one."""
-        return max(self.fresh, min(took * (1 + self.rest), self.stale - 2 * took))
+        return max(self.fresh, min(took * (1 + self.rest), self.longest))
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     answer: Any
-    at: float
-    fresh_until: float
+    due: float
+    late: float
 
 
 class FreshAnswers:
@@ -51,15 +52,14 @@ class FreshAnswers:
 
     async def get(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
         """Raises what ``compute`` raises, when there is nothing fresh enough to give instead."""
-        kept = self._kept.get(key)
-        now = self._clock.monotonic()
-        if kept is not None and now < kept.fresh_until:
+        kept, now = self._kept.get(key), self._clock.monotonic()
+        if kept is not None and now < kept.due:
             return cast(T, kept.answer)
         task = self._refresh(key, compute)
-        if kept is None or now >= kept.at + self._freshness.oldest:
+        if kept is None or now >= kept.due + self._freshness.oldest:
             return cast(T, await asyncio.shield(task))
-        if now >= kept.at + self._freshness.stale:
-            is_old = now >= kept.at + self._freshness.old
+        if now >= kept.late:
+            is_old = now >= kept.due + self._freshness.old
             patience = self._freshness.most_patience if is_old else self._freshness.patience
             await asyncio.wait({task}, timeout=patience)
             if task.done() and not task.cancelled() and task.exception() is None:
@@ -79,7 +79,8 @@ class FreshAnswers:
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
         took = self._clock.monotonic() - began
-        self._kept[key] = _Kept(answer, began, began + self._freshness.lasts(took))
+        due = began + self._freshness.lasts(took)
+        self._kept[key] = _Kept(answer, due, due + max(self._freshness.late, 2 * took))
         return answer
 
     def _settled(self, key: Hashable, task: asyncio.Task[Any]) -> None:

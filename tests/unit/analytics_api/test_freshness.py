@@ -36,8 +36,8 @@ async def test_answers_are_shared_then_refreshed_then_awaited() -> None:
 
 @pytest.mark.parametrize(
     ("took", "seconds"),
-    [(0.01, 1.0), (0.6, 2.4), (1.0, 3.0), (2.0, 1.0)],
-    ids=["quick", "three times as long again", "refreshed before it is stale", "too long for any rest"],
+    [(0.01, 1.0), (0.6, 2.4), (5.0, 20.0), (50.0, 30.0)],
+    ids=["quick", "three times as long again", "a busy machine", "at most half a minute"],
 )
 def test_an_answer_lasts_the_longer_the_more_it_cost(took: float, seconds: float) -> None:
     assert Freshness().lasts(took) == pytest.approx(seconds)
@@ -60,6 +60,29 @@ async def test_a_costly_answer_is_computed_less_often() -> None:
     assert computed == [1, 1, 1, 2], "asked for 0, 1.3, 2.0 and 2.7 seconds after it was begun"
 
 
+async def test_nobody_waits_for_what_took_long_and_it_is_computed_a_quarter_of_the_time() -> None:
+    clock, may_end = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), asyncio.Event()
+
+    async def costly() -> str:
+        clock.advance(timedelta(seconds=5))
+        return "old"
+
+    async def slow() -> str:
+        await may_end.wait()
+        return "new"
+
+    fresh = FreshAnswers(clock, Freshness(patience=60))
+    assert await fresh.get("k", costly) == "old"
+    clock.advance(timedelta(seconds=14))
+    assert await fresh.get("k", fails) == "old", "19 s old: not computed"
+    for seconds in (2, 8):
+        clock.advance(timedelta(seconds=seconds))
+        assert await fresh.get("k", slow) == "old", "due for less than twice the 5 s: given at once"
+    may_end.set()
+    await asyncio.sleep(0.01)
+    assert await fresh.get("k", fails) == "new"
+
+
 async def test_nobody_waits_long_for_what_is_computed_slowly_until_the_old_answer_is_too_old() -> None:
     clock, may_end = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), asyncio.Event()
     fresh = FreshAnswers(clock, Freshness(patience=0.01, most_patience=0.05))
@@ -76,7 +99,7 @@ async def test_nobody_waits_long_for_what_is_computed_slowly_until_the_old_answe
     assert await fresh.get("k", slow) == "old"
     clock.advance(timedelta(seconds=11))
     assert await fresh.get("k", slow) == "old"
-    clock.advance(timedelta(seconds=269))
+    clock.advance(timedelta(seconds=270))
     waiting = asyncio.create_task(fresh.get("k", slow))
     await asyncio.sleep(0.1)
     assert not waiting.done()
@@ -102,7 +125,7 @@ async def test_where_no_new_answer_can_be_had_the_last_one_serves_for_some_minut
     assert await fresh.get("k", counter) == 1
     clock.advance(timedelta(seconds=age))
     assert await fresh.get("k", fails) == 1
-    clock.advance(timedelta(seconds=300 - age))
+    clock.advance(timedelta(seconds=301 - age))
     with pytest.raises(LookupError):
         await fresh.get("k", fails)
     assert await fresh.get("k", counter) == 2

@@ -38,8 +38,8 @@ def analytics_router(reports: Reports) -> APIRouter:
     async def overview(principal: Analyst) -> Answer[Overview]:
         """Profiles, events, exact revenue in the installation's currency, consent and countries.
 
-        Orders in other currencies are neither converted nor added up: they count as purchases only. A few
-        seconds old at most, minutes where ClickHouse is down (`asOf`).
+        Orders in other currencies are neither converted nor added up: they count as purchases only.
+        Seconds old, minutes where ClickHouse is down (`asOf`).
         """
         return Answer(data=await reports.overview(principal.workspace_id))
 

@@ -27,7 +27,7 @@ def system_router(reports: Reports, clock: Clock) -> APIRouter:
 
     @router.get("/stats", summary="Count profiles, events, segments and audiences")
     async def stats(request: Request, principal: Reader) -> Answer[Stats]:
-        """The whole workspace in six numbers, a few seconds old at most, minutes where ClickHouse is down (`asOf`)."""
+        """The whole workspace in six numbers, seconds old, minutes where ClickHouse is down (`asOf`)."""
         return Answer(data=await reports.stats(principal.workspace_id, request.app.state.facets))
 
     @router.get("/usage", summary="Account for every accepted event, per source and minute")
