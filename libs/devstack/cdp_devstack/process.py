@@ -13,7 +13,8 @@ from typing import IO
 
 CHILD = Path(__file__).with_name("child.py")
 NOBODY = -1  # the uid that means: stay who you are
-BEHIND_THE_DOOR = 15  # the niceness of what nobody waits for: it catches up whenever nobody asks
+# niceness: of what people look at, before the sessions that answer it; of what nobody waits for, which catches up later
+FIRST, BEHIND_THE_DOOR = -10, 15
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Command:
     """Sent by the kernel when the thread that started the process is gone, even after its kill -9."""
 
     niceness: int = 0
-    """How readily it leaves busy processors to others, as in nice(1)."""
+    """How readily it leaves busy processors to others, as in nice(1); below 0 where the system allows it."""
 
     notice: str = ""
     """Something the person at the terminal must know."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from cdp_devstack.process import BEHIND_THE_DOOR, Command
+from cdp_devstack.process import BEHIND_THE_DOOR, FIRST, Command
 
 ORDER = ("ingest", "resolver", "recorder", "segmenter", "activation", "analytics-api")
-AT_THE_DOOR = ("ingest", "analytics-api")  # somebody waits for their answers
+AT_THE_DOOR = {"ingest": 0, "analytics-api": FIRST}  # somebody waits for their answers
 DRAIN_SECONDS = 40.0  # a service gives its own work 30 s and a little
 
 
@@ -42,7 +42,7 @@ def service_names() -> list[str]:
 def services(environment: Mapping[str, str], admin_ports: list[int]) -> list[Program]:
     """One program per service, each with an admin port."""
     return [
-        Program(name, _ours(["run", name], {**environment, "CDP_ADMIN_PORT": str(port)}, _niceness(name)), port)
+        Program(name, _service(name, {**environment, "CDP_ADMIN_PORT": str(port)}), port)
         for name, port in zip(service_names(), admin_ports, strict=False)
     ]
 
@@ -53,8 +53,8 @@ def local_processes(environment: Mapping[str, str]) -> list[Program]:
     return [Program(name, _ours(["run-local", name], environment)) for name in names]
 
 
-def _niceness(name: str) -> int:
-    return 0 if name in AT_THE_DOOR else BEHIND_THE_DOOR
+def _service(name: str, environment: Mapping[str, str]) -> Command:
+    return _ours(["run", name], environment, AT_THE_DOOR.get(name, BEHIND_THE_DOOR))
 
 
 def _ours(arguments: list[str], environment: Mapping[str, str], niceness: int = 0) -> Command:
