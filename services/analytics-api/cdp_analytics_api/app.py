@@ -100,6 +100,7 @@ def _home(app: FastAPI, clock: Clock) -> None:
     async def home() -> HTMLResponse:
         return HTMLResponse(_HOME)
 
+    @app.head(f"{PREFIX}/health", include_in_schema=False)
     @app.get(f"{PREFIX}/health", tags=["system"], summary="Tell that the door is open")
     async def health() -> Health:
         """Without a token and without the envelope; `/readyz` on the admin port tells about the dependencies."""

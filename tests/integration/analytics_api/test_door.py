@@ -31,6 +31,8 @@ async def test_health_needs_no_token(door: FrontDoor) -> None:
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
     assert answer.json()["timestamp"].endswith("Z")
+    async with door.as_(None) as client:
+        assert (await client.head("/health")).status_code == 200, "as some load balancers ask"
 
 
 async def test_a_missing_or_wrong_token_is_401_and_a_missing_scope_403(door: FrontDoor) -> None:
@@ -235,7 +237,8 @@ async def test_the_document_tells_scopes_errors_and_keys(door: FrontDoor) -> Non
         home = await client.get("/")
     funnel = document["paths"]["/api/cdp/analytics/funnel"]["post"]
     assert funnel["x-required-scope"] == "analytics:read"
-    assert {"200", "400", "401", "403", "422", "429", "503"} <= set(funnel["responses"])
+    assert {"200", "400", "401", "403", "413", "415", "422", "429", "503"} <= set(funnel["responses"])
+    assert not {"413", "415"} & set(document["paths"]["/api/cdp/stats"]["get"]["responses"])
     made = document["paths"]["/api/cdp/widgets"]["post"]
     assert [p["name"] for p in made["parameters"]] == ["Idempotency-Key"]
     for path, item in document["paths"].items():

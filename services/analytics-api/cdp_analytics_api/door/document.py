@@ -13,11 +13,13 @@ _ERRORS: Final = {
     "403": "The API token lacks the scope.",
     "404": "No such thing in this workspace.",
     "409": "It conflicts with what is there.",
+    "413": "The body is too large.",
+    "415": "The body does not say that it is JSON: `Content-Type: application/json`.",
     "422": "The request is invalid; `details` name each field.",
     "429": "Too many requests; `Retry-After` says when to come back.",
     "503": "A dependency is down; `code` names it, `Retry-After` says when to come back.",
 }
-_BODILESS: Final = {"400", "409"}
+_OF_A_BODY: Final = {"400", "409", "413", "415"}
 _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -73,7 +75,7 @@ def _applies(status: str, method: str, operation: Operation) -> bool:
         return bool(operation.scope)
     if status == "404":
         return "{" in operation.path
-    return not (status in _BODILESS and method in ("get", "delete"))
+    return not (status in _OF_A_BODY and method in ("get", "delete"))
 
 
 def _error_schemas() -> dict[str, Any]:
