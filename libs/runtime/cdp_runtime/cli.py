@@ -57,8 +57,7 @@ def migrate(
     if sql:
         migrations.postgres_sql(settings.postgres_url)
         return
-    heads = asyncio.run(migrations.migrate_postgres(settings.postgres_url))
-    files = asyncio.run(migrations.migrate_clickhouse(settings.clickhouse_url))
+    heads, files = asyncio.run(migrations.migrate(settings.postgres_url, settings.clickhouse_url))
     typer.echo(f"Postgres is at {', '.join(heads)}; ClickHouse: {', '.join(files) or 'nothing new'}.")
 
 

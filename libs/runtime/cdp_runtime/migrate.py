@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -14,6 +15,8 @@ from alembic.script import ScriptDirectory
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.errors import StoreUnavailable
 from cdp_clickhouse.statement import Statement
+
+_LOCK = 7_310_002  # the one after that of Alembic's environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,14 @@ def alembic_config(url: str) -> Config:
     return config
 
 
+async def migrate(postgres_url: str, clickhouse_url: str) -> tuple[list[str], list[str]]:
+    """Both, as below. Safe to run from several processes at once: Postgres has the lock that ClickHouse has not."""
+    heads = await migrate_postgres(postgres_url)
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        return heads, await migrate_clickhouse(clickhouse_url)
+
+
 async def migrate_postgres(url: str) -> list[str]:
     """Brings every schema to its newest revision; returns the heads. Safe to run from several processes at once."""
     config = alembic_config(url)
@@ -67,7 +78,7 @@ def postgres_sql(url: str) -> None:
 
 
 async def migrate_clickhouse(url: str, *, patience_s: float = 60.0) -> list[str]:
-    """Runs the SQL files that this database has not seen; returns their names.
+    """Runs the SQL files that this database has not seen; returns their names. For one process at a time.
 
     Waits for a server that is just starting. Raises StoreUnavailable when it goes on not answering.
     """

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 import uuid
+from asyncio.subprocess import PIPE
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -56,6 +60,25 @@ async def test_stored_rows_survive_the_upgrade(clickhouse_url: str) -> None:
     finally:
         await server.command(Statement(f"DROP DATABASE {database}"))
         await store.stop()
+        await server.stop()
+
+
+@pytest.mark.postgres
+async def test_of_several_processes_that_migrate_at_once_one_runs_each_file(
+    clickhouse_url: str, postgres_url: str
+) -> None:
+    database = f"together_{uuid.uuid4().hex[:8]}"
+    server = ClickHouse(clickhouse_url)
+    try:
+        url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/{database}"))
+        environment = {**os.environ, "CDP_POSTGRES_URL": postgres_url, "CDP_CLICKHOUSE_URL": url}
+        command = [sys.executable, "-m", "cdp_runtime.start", "migrate"]
+        both = [await asyncio.create_subprocess_exec(*command, stdout=PIPE, env=environment) for _ in range(2)]
+        told = sorted([(await process.communicate())[0].decode() for process in both], key=len)
+        assert told[0].endswith("; ClickHouse: nothing new.\n")
+        assert told[1].count(".sql") == sum(len(one.clickhouse) for one in all_migrations())
+    finally:
+        await server.command(Statement(f"DROP DATABASE IF EXISTS {database}"))
         await server.stop()
 
 
