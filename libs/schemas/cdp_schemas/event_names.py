@@ -12,15 +12,16 @@ CALL_EVENTS: Final = {
     "delete": "Profile Deleted",
 }
 
-# type -> names, the canonical one first; then the names of Segment's first e-commerce spec and of other vendors
+# type -> names, the canonical one first; then those of Segment's first e-commerce spec and of other vendors, and the
+# type's own, as GA4 has it
 TYPE_NAMES: Final[dict[str, tuple[str, ...]]] = {
-    "page_view": ("Page Viewed", "Screen Viewed"),
-    "product_view": ("Product Viewed", "Viewed Product"),
-    "add_to_cart": ("Product Added", "Added Product", "Wishlist Product Added to Cart"),
-    "purchase": ("Order Completed", "Completed Order"),
-    "email_open": ("Email Opened",),
-    "email_click": ("Email Link Clicked",),
-    "form_submit": ("Form Submitted", "Lead Form Submitted"),
+    "page_view": ("Page Viewed", "Screen Viewed", "page_view"),
+    "product_view": ("Product Viewed", "Viewed Product", "product_view"),
+    "add_to_cart": ("Product Added", "Added Product", "Wishlist Product Added to Cart", "add_to_cart"),
+    "purchase": ("Order Completed", "Completed Order", "purchase"),
+    "email_open": ("Email Opened", "email_open"),
+    "email_click": ("Email Link Clicked", "email_click"),
+    "form_submit": ("Form Submitted", "Lead Form Submitted", "form_submit"),
 }
 
 # canonical name -> older names of the same event, where no type of its own exists

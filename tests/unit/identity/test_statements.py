@@ -123,6 +123,12 @@ def test_an_emitter_is_one_device_of_one_source_and_the_api_means_every_word() -
     assert stated(user_id="ada", channel="api").emitter == EXPLICIT
 
 
+def test_what_is_tracked_as_a_purchase_is_an_order() -> None:
+    said = stated(user_id="ada", event="purchase", properties={"value": 25, "currency": "EUR"}).order
+    assert said is not None and said.order.price is not None
+    assert (said.order.price.minor, said.order.price.currency) == (2500, "EUR")
+
+
 def test_an_order_without_an_id_is_known_by_its_message() -> None:
     said = stated(user_id="ada", event="Completed Order", properties={"revenue": 3}).order
     assert said is not None and said.order_id == "m1"

@@ -10,6 +10,7 @@ from cdp_schemas.event_names import canonical_name, event_name, event_type, name
     [
         ("track", "Order Completed", "Order Completed", "purchase"),
         ("track", "Completed Order", "Completed Order", "purchase"),
+        ("track", "purchase", "purchase", "purchase"),
         ("page", None, "Page Viewed", "page_view"),
         ("page", "ignored", "Page Viewed", "page_view"),
         ("screen", None, "Screen Viewed", "page_view"),
@@ -23,10 +24,11 @@ def test_names_and_types(call: str, event: str | None, name: str, kind: str) -> 
 
 def test_a_rule_on_a_type_and_one_on_its_name_mean_the_same_events() -> None:
     assert names_matching("purchase") == names_matching("Order Completed") == names_matching("Completed Order")
+    assert set(names_matching("purchase")) == {"Order Completed", "Completed Order", "purchase"}
 
 
 def test_page_and_screen_are_one_type_but_two_names() -> None:
-    assert set(names_matching("page_view")) == {"Page Viewed", "Screen Viewed"}
+    assert set(names_matching("page_view")) == {"Page Viewed", "Screen Viewed", "page_view"}
     assert names_matching("Screen Viewed") == ("Screen Viewed",)
 
 

@@ -38,4 +38,4 @@ def test_a_missing_fact_is_called_missing() -> None:
 
 
 def test_only_events_that_matter_are_asked_for() -> None:
-    assert event_names(RULE) == ["Completed Order", "Order Completed"]
+    assert event_names(RULE) == ["Completed Order", "Order Completed", "purchase"]
