@@ -20,6 +20,8 @@ _KINDS: Final[Mapping[str, FactKind]] = {
     "Order Refunded": "refunded",
     "Order Cancelled": "cancelled",
 }
+# an order's id: of Segment's spec, then GA4's
+_IDS: Final = ("order_id", "orderId", "checkout_id", "checkoutId", "transaction_id", "transactionId")
 _AMOUNTS: Final = ("revenue", "subtotal", "total", "value", "amount")
 _UNKNOWN: Final = "unknown"
 _NOTHING: Final = "0"
@@ -129,7 +131,7 @@ def is_about_an_order(event: str | None) -> bool:
 def read(event: str, properties: Mapping[str, Any], place: Place, default_currency: str) -> OrderEvent | None:
     """The fact in a track call's properties; None for a refund or cancellation that names no order."""
     kind: FactKind = _KINDS.get(canonical_name(event), "placed")
-    named = _text(properties, "order_id", "orderId", "checkout_id", "checkoutId")
+    named = _text(properties, *_IDS)
     if named is None and kind != "placed":
         return None
     order_id = named or place.message_id

@@ -124,8 +124,9 @@ def test_an_emitter_is_one_device_of_one_source_and_the_api_means_every_word() -
 
 
 def test_what_is_tracked_as_a_purchase_is_an_order() -> None:
-    said = stated(user_id="ada", event="purchase", properties={"value": 25, "currency": "EUR"}).order
-    assert said is not None and said.order.price is not None
+    ga4 = {"transaction_id": "T-1", "value": 25, "currency": "EUR"}
+    said = stated(user_id="ada", event="purchase", properties=ga4).order
+    assert said is not None and said.order_id == "T-1" and said.order.price is not None
     assert (said.order.price.minor, said.order.price.currency) == (2500, "EUR")
 
 
