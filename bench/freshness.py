@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import ExitStack
 
 from bench.openloop import Steady, percentile
 from bench.pipeline import rate
-from bench.probes import probing
+from bench.probes import Probe, probing
 from bench.report import Row
 from bench.target import Target, at_most
 from bench.whole import Whole
@@ -24,7 +25,8 @@ PROBES, EVERY, SHARE = 60, 0.3, 0.7
 
 def freshness(whole: Whole) -> Iterable[Row]:
     load = rate(whole) * SHARE
-    counted, entered = asyncio.run(_waits(whole, load))
+    probes = asyncio.run(probed(whole, Steady(whole.stack.ports["INGEST"], whole.traffic(), load)))
+    counted, entered = ([probe.counted - probe.acknowledged for probe in probes], entrances(probes))
     for target, waits in ((P11, counted), (P14, entered)):
         print(
             f"  {target.id}: p50 {percentile(waits, 0.5):.2f} s, p99 {percentile(waits, 0.99):.2f} s at {load:,.0f}/s"
@@ -32,14 +34,19 @@ def freshness(whole: Whole) -> Iterable[Row]:
         yield target.row(percentile(waits, 0.99))
 
 
-async def _waits(whole: Whole, load: float) -> tuple[list[float], list[float]]:
+async def probed(whole: Whole, *loads: Steady) -> list[Probe]:
+    """Probes that were sent beside these loads, and have arrived everywhere or never will."""
     async with probing(whole) as probes:
-        with Steady(whole.stack.ports["INGEST"], whole.traffic(), load) as steady:
+        with ExitStack() as offered:
+            for load in loads:
+                offered.enter_context(load)
             await asyncio.sleep(2)  # the load's own start is no steady state
             await probes.send(PROBES, EVERY)
             await probes.settled()
-    assert steady.offered.failures == 0, "the gateway refused some of the load"
-    return (
-        [probe.counted - probe.acknowledged for probe in probes.all],
-        [probe.entered - probe.acknowledged for probe in probes.all],
-    )
+    assert not any(load.offered.failures for load in loads), "the gateway refused some of the load"
+    return probes.all
+
+
+def entrances(probes: Iterable[Probe]) -> list[float]:
+    """Seconds from each answer 200 until the person was in the segment."""
+    return [probe.entered - probe.acknowledged for probe in probes]

@@ -43,6 +43,8 @@ class Mix:
     repeat: float = 0.01
     late: float = 0.005
     malformed: float = 0.001
+    hot: float = 0.0
+    """Of the commonest person, beyond what is theirs anyway."""
 
 
 RULES = Mix()
@@ -100,7 +102,7 @@ class Traffic:
         if shop.sent and chance.random() < mix.repeat:
             return chance.choice(shop.sent)
         shop.number += 1
-        who = _person(chance)
+        who = 0 if mix.hot and chance.random() < mix.hot else _person(chance)
         late = timedelta(days=chance.uniform(1, 20)) if chance.random() < mix.late else timedelta()
         event: Event = {
             "messageId": f"bench-{self._run}-{tenant.workspace}-{shop.number}-{chance.getrandbits(48):x}",

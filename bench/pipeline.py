@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import psutil
 
 from bench import stages
-from bench.generator import Load, introductions, made
+from bench.generator import ALONE, Load, introductions, made
 from bench.report import Row
 from bench.stages import SERVICES, Spent
 from bench.target import Target, at_most
@@ -33,10 +33,10 @@ def end_to_end(whole: Whole) -> Iterable[Row]:
     """Leaves in ``whole`` the rate at which everything was through."""
     whole.fill()
     if whole.first("the commonest people"):
-        cost, _ = _through(whole, introductions(TENANTS, PEOPLE, BATCH))
+        cost, _ = through(whole, introductions(TENANTS, PEOPLE, BATCH))
         yield NEWCOMERS.row(cost)
-    many, alone = made(BATCHES, BATCH, whole.traffic()), made(SINGLES, 1, whole.traffic(alone=True))
-    cost, rate = _through(whole, many, alone)
+    many, alone = made(BATCHES, BATCH, whole.traffic()), made(SINGLES, 1, whole.traffic(ALONE))
+    cost, rate = through(whole, many, alone)
     whole.rate = whole.rate or rate  # a repetition under the profiler is slower
     yield P5.row(cost)
     memory = resident(whole)
@@ -44,7 +44,7 @@ def end_to_end(whole: Whole) -> Iterable[Row]:
     yield P24.row(sum(memory.get(name, 0) for name in SERVICES) / 1e9)
 
 
-def _through(whole: Whole, *loads: Load) -> tuple[float, float]:
+def through(whole: Whole, *loads: Load) -> tuple[float, float]:
     """CPU-µs per event and events per second until the loads are stored, evaluated and all is idle."""
     spent, there, start = Spent(lambda: whole.pids), whole.stored(), time.perf_counter()
     sent = whole.offer(*loads)

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from faults.stack import HTTP
 from tests.millrace import Millrace
 
 from bench import load
-from bench.generator import ALONE, DEMO, RULES, SHARES, Load, Tenant, Traffic, made
+from bench.generator import ALONE, DEMO, RULES, SHARES, Load, Mix, Tenant, Traffic, made
 from bench.machine import family, usage
 from cdp_analytics_api.adapters.postgres.tokens import NewToken, create_token
 from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
@@ -54,10 +54,10 @@ class Whole:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.stack.ports['KAFKA']}"
 
-    def traffic(self, *, alone: bool = False) -> Traffic:
+    def traffic(self, mix: Mix = RULES, tenants: Sequence[Tenant] = TENANTS) -> Traffic:
         """A stream of events that no other stream of this stack repeats."""
         self._runs += 1
-        return Traffic(TENANTS, self._runs, ALONE if alone else RULES)
+        return Traffic(tenants, self._runs, mix)
 
     def fill(self) -> None:
         """Workspaces, segments and a first load, which also warms everything up; once."""
@@ -86,7 +86,7 @@ class Whole:
 
     def send(self, batches: int, singles: int) -> Load:
         """As fast as it is answered: the batches, then the events alone."""
-        many, alone = made(batches, BATCH, self.traffic()), made(singles, 1, self.traffic(alone=True))
+        many, alone = made(batches, BATCH, self.traffic()), made(singles, 1, self.traffic(ALONE))
         return self.offer(many, alone)
 
     def offer(self, *loads: Load) -> Load:
