@@ -1,5 +1,6 @@
 """The command line -> the program ``cdp``, for a service without what only terminals need."""
 
+import os
 import sys
 
 
@@ -8,6 +9,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         # structlog and httpx take it along where it is installed: four megabytes of each process that prints nothing
         sys.modules["rich"] = None  # type: ignore[assignment]
+        os.environ["TYPER_USE_RICH"] = "0"  # else help and faults of the command line end with a traceback
     from cdp_runtime.cli import main as cdp
 
     cdp()

@@ -143,3 +143,11 @@ def test_a_service_does_without_what_only_terminals_need(name: str) -> None:
         [sys.executable, "-c", IMPORTED, "run", name], capture_output=True, text=True, check=True
     ).stdout
     assert told.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["ingest", "twice"], 2)])
+def test_the_command_line_of_a_service_explains_itself(arguments: list[str], code: int) -> None:
+    command = [sys.executable, "-m", "cdp_runtime.start", "run", *arguments]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert (told.returncode, "Traceback" in told.stderr) == (code, False)
+    assert "Usage: " in told.stdout + told.stderr
