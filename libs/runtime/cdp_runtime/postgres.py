@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic_core import from_json
@@ -20,6 +21,13 @@ from cdp_runtime.row_security import FRONT_DOOR_ROLE, WORKSPACE_SETTING
 from cdp_runtime.tenancy import present_workspace
 
 _log = logging.getLogger(__name__)
+# whose machine or network is gone says nothing: noticed within 20 seconds, where Linux alone takes two hours
+_NOTICING: Final = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+# the same the other way round: the server would keep the locks of a process that is gone
+_BE_NOTICED: Final = """
+SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '5'),
+    ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '20000')) AS t (name, value)"""
+_HANGS_AFTER: Final = 5.0  # seconds
 _TRANSIENT_STATES = ("25P03", "55P03")  # ended as idle within its transaction, lock not available
 _TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")  # connection, rollback, resources, operator, system
 _CONFINE: Final = sql.SQL("SET ROLE {}").format(sql.Identifier(FRONT_DOOR_ROLE))
@@ -86,8 +94,9 @@ def lazy_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8) -> P
         min_size=min_size,
         max_size=max_size,
         name=name,
+        configure=_be_noticed,
         check=AsyncConnectionPool.check_connection,
-        **_patience(name),
+        **_patience(url, name),
     )
 
 
@@ -103,14 +112,16 @@ def front_door_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8
         name=name,
         configure=_confine,
         check=_speak_for_workspace,
-        **_patience(name),
+        **_patience(url, name),
     )
 
 
 def statement_pool(url: str, *, name: str, max_size: int = 8) -> Pool:
     """A lazy pool for work of one statement each, which is its own transaction and costs one round trip, not four."""
-    patience = _patience(name, autocommit=True)
-    return _StatementPool(url, min_size=1, max_size=max_size, name=name, check=_check_if_spoken_to, **patience)
+    patience = _patience(url, name, autocommit=True)
+    return _StatementPool(
+        url, min_size=1, max_size=max_size, name=name, configure=_be_noticed, check=_check_if_spoken_to, **patience
+    )
 
 
 def front_door_statements(url: str, *, name: str, max_size: int = 8) -> Pool:
@@ -125,15 +136,20 @@ def front_door_statements(url: str, *, name: str, max_size: int = 8) -> Pool:
         name=name,
         configure=_confine,
         check=_turn_to_workspace,
-        **_patience(name, autocommit=True),
+        **_patience(url, name, autocommit=True),
     )
+
+
+async def _be_noticed(connection: Connection) -> None:
+    await connection.execute(_BE_NOTICED)
+    await connection.commit()
 
 
 async def _confine(connection: Connection) -> None:
     set_json_loads(_quickly_read, connection)
     await connection.execute(_CONFINE)
     await connection.execute(_PRICE_PAGES)
-    await connection.commit()
+    await _be_noticed(connection)
 
 
 async def _speak_for_workspace(connection: Connection) -> None:
@@ -166,16 +182,32 @@ def _quickly_read(text: str | bytes) -> Any:
         return json.loads(text)
 
 
-def _patience(name: str, *, autocommit: bool = False) -> dict[str, Any]:
-    connecting = {"application_name": name, "connect_timeout": 3, "autocommit": autocommit}
+async def lone_session(url: str, *, name: str) -> Connection:
+    """A connection of its own, for what lives as long as it does: a lock. Raises psycopg.OperationalError."""
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **_connecting(url, name))
+    await _be_noticed(connection)
+    return connection
+
+
+def _patience(url: str, name: str, *, autocommit: bool = False) -> dict[str, Any]:
+    connecting = {**_connecting(url, name), "autocommit": autocommit}
     return {"open": False, "timeout": 5, "reconnect_timeout": 0, "kwargs": connecting}
+
+
+def _connecting(url: str, name: str) -> dict[str, Any]:
+    """Beside what the URL says; what it says itself holds."""
+    said = conninfo_to_dict(url)
+    noticing = {option: value for option, value in _NOTICING.items() if option not in said}
+    return {"application_name": name, "connect_timeout": 3, **noticing}
 
 
 async def pool_fault(pool: Pool) -> str | None:
     """Why the pool gives no connection now, in one sentence; None when it does."""
     try:
-        async with pool.connection(timeout=2) as connection:
+        async with asyncio.timeout(_HANGS_AFTER), pool.connection(timeout=2) as connection:
             await connection.execute("SELECT 1")
+    except TimeoutError:
+        return f"Postgres does not answer: nothing came within {_HANGS_AFTER:.0f} seconds"
     except (psycopg.Error, PoolTimeout) as error:
         return f"Postgres does not answer: {str(error).strip() or type(error).__name__}"
     return None

@@ -5,6 +5,7 @@ import asyncio
 import psycopg
 
 from cdp_activation.ledger import DestinationKey
+from cdp_runtime.postgres import lone_session
 
 
 class PostgresHoldings:
@@ -51,9 +52,7 @@ class PostgresHoldings:
         """The session; another after it broke. Raises psycopg.OperationalError while Postgres is away."""
         async with self._connecting:
             if self._session is None or self._session.closed:
-                self._session = await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, application_name="activation-holdings", connect_timeout=3
-                )
+                self._session = await lone_session(self._url, name="activation-holdings")
             return self._session
 
 

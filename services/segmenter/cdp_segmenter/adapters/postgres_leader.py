@@ -5,6 +5,8 @@ from typing import Any, Final
 import psycopg
 import structlog
 
+from cdp_runtime.postgres import lone_session
+
 _log = structlog.get_logger(__name__)
 _LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended('segmenter-leader', 0))"
 
@@ -21,9 +23,7 @@ class PostgresLeader:
         """Whether this process leads now; tries to when nobody does. Raises psycopg.Error while Postgres is away."""
         try:
             if self._connection is None:
-                self._connection = await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, application_name="segmenter-leader", connect_timeout=3
-                )
+                self._connection = await lone_session(self._url, name="segmenter-leader")
                 self._led = False
             if self._led:
                 await self._connection.execute("SELECT 1")
