@@ -107,7 +107,7 @@ async def test_a_batch_is_judged_event_by_event(door: Door, parts: Parts) -> Non
         ("/events", {**EVENT, "event": "half an emoji: \ud83d"}, 422, "lone_surrogate", ""),
         ("/events/batch", {"batch": []}, 400, "body_unreadable", "events"),
         ("/events", b"{", 400, "body_unreadable", None),
-        ("/events", b" " * 600_000, 400, "body_too_large", None),
+        ("/events", b" " * 600_000, 413, "body_too_large", None),
     ],
 )
 async def test_what_cannot_be_taken_is_told_with_its_path_and_leaves_no_trace(
