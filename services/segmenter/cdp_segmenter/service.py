@@ -92,7 +92,7 @@ class Segmenter:
 
     def faults(self) -> Mapping[str, str]:
         found = {
-            "postgres": None if self._pool else "not connected yet",
+            "postgres": self._leader.fault() if self._pool else "not connected yet",
             "clickhouse": self._store.fault(),
             "kafka": self._producer.fault(),
             "profiles-recorded": self._shell.fault() if self._shell else "not connected yet",

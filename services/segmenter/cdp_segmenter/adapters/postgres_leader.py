@@ -18,24 +18,35 @@ class PostgresLeader:
         self._url = url
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._led = False
+        self._fault: str | None = None
+
+    def fault(self) -> str | None:
+        """Why Postgres could not be asked when it was asked last; it is several times a second, by every process."""
+        return self._fault
 
     async def leads(self) -> bool:
         """Whether this process leads now; tries to when nobody does. Raises psycopg.Error while Postgres is away."""
         try:
-            if self._connection is None:
-                self._connection = await lone_session(self._url, name="segmenter-leader")
-                self._led = False
-            if self._led:
-                await self._connection.execute("SELECT 1")
-                return True
-            row = await (await self._connection.execute(_LOCK)).fetchone()
-            self._led = bool(row and row[0])
-            if self._led:
-                _log.info("leading")
-            return self._led
-        except psycopg.Error:
+            leads = await self._ask()
+            self._fault = None
+            return leads
+        except psycopg.Error as error:
+            self._fault = f"Postgres does not answer: {str(error).strip() or type(error).__name__}"
             await self.stop()
             raise
+
+    async def _ask(self) -> bool:
+        if self._connection is None:
+            self._connection = await lone_session(self._url, name="segmenter-leader")
+            self._led = False
+        if self._led:
+            await self._connection.execute("SELECT 1")
+            return True
+        row = await (await self._connection.execute(_LOCK)).fetchone()
+        self._led = bool(row and row[0])
+        if self._led:
+            _log.info("leading")
+        return self._led
 
     async def stop(self) -> None:
         """Lets go."""
