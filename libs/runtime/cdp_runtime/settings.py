@@ -48,13 +48,17 @@ class ServiceSettings(BaseSettings):
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port separated by commas")
     postgres_url: str = Field("postgresql://cdp:cdp@127.0.0.1:5433/cdp", description="Postgres database")
     clickhouse_url: str = Field("http://default:@127.0.0.1:8123/cdp", description="ClickHouse HTTP interface")
-    redis_url: str = Field("redis://127.0.0.1:6380/0", description="Redis: cache, limiter and fan-out only")
-    data_dir: Path = Field(Path(".cdp"), description="where local data, logs and spools are kept")
+    redis_url: str = Field("redis://127.0.0.1:6380/0", description="Redis: limits that processes share, nothing else")
+    data_dir: Path = Field(Path(".cdp"), description="where the local stack keeps its data and logs")
     admin_host: str = Field("127.0.0.1", description="address of /metrics, /healthz and /readyz")
     admin_port: int = Field(0, ge=0, le=65535, description="port of /metrics, /healthz and /readyz; 0 picks one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")
     log_format: Literal["json", "console"] = Field("json", description="json for collectors, console for people")
-    secret_key: str = Field(LOCAL_SECRET_KEY, min_length=32, description="master key of sealed credentials, 32+ chars")
+    secret_key: str = Field(
+        LOCAL_SECRET_KEY,
+        min_length=32,
+        description="seals credentials and keys the suppression list, 32+ chars; never to be changed",
+    )
     fault: str = Field("", description="for fault tests only: point:n:action, see cdp_runtime.faultpoints")
     default_currency: str = Field("USD", pattern="^[A-Z]{3}$", description="currency of amounts that name none")
     default_phone_region: str = Field("US", pattern="^[A-Z]{2}$", description="region of phone numbers without +")
