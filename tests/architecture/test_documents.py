@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from cdp_runtime import cli, metrics
@@ -143,6 +144,11 @@ def test_connections_to_postgres_are_told_as_they_are() -> None:
         "front door": front,
     }
     assert f": {sum(each.values())} with one of each" in told
+    each |= {"resolver": each["identity"], "analytics-api": each["front door"]}
+    manifests = "---\n".join(path.read_text() for path in (ROOT / "deploy/kubernetes").glob("*.yaml"))
+    deployments = [one for one in yaml.safe_load_all(manifests) if one and one["kind"] == "Deployment"]
+    deployed = sum(each[one["metadata"]["name"]] * one["spec"]["replicas"] for one in deployments)
+    assert f"{deployed} as `deploy/kubernetes` has them" in told
 
 
 def test_every_entry_point_loads() -> None:
