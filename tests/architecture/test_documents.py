@@ -13,7 +13,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from cdp_runtime import cli, metrics
-from cdp_runtime.configuration import all_settings, settings_table
+from cdp_runtime.configuration import LOCAL_STACK, all_settings, settings_table
 from cdp_runtime.run import service_names
 from cdp_schemas.topics import all_topics
 
@@ -69,8 +69,7 @@ def test_links_in_the_documents_lead_somewhere() -> None:
 
 
 def test_every_variable_in_the_documents_is_read_by_somebody() -> None:
-    read = {setting.variable for setting in all_settings()} | {"CDP_CACHE_DIR"}
-    read |= {f"CDP_{part.upper()}_PORT" for part in ("kafka", "postgres", "clickhouse", "redis")}
+    read = {setting.variable for setting in all_settings()} | LOCAL_STACK
     for page in PAGES:
         named = set(re.findall(r"\bCDP_[A-Z_]*[A-Z](?![A-Z_*])", page.read_text()))
         groups = set(re.findall(r"\b(CDP_[A-Z_]+_)\*", page.read_text()))

@@ -77,9 +77,11 @@ def config(
     markdown: Annotated[bool, typer.Option("--markdown", help="as the table in docs/settings.md")] = False,
 ) -> None:
     """Shows every setting: its environment variable, value, default and meaning."""
-    from cdp_runtime.configuration import settings_table
+    from cdp_runtime.configuration import read_by_nobody, settings_table
 
     sys.stdout.write(settings_table(os.environ, diff=diff, markdown=markdown))
+    for name in read_by_nobody(os.environ):
+        typer.echo(f"{name} is set, and nobody reads it.", err=True)
 
 
 @app.command()

@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 from cdp_runtime.settings import ServiceSettings, holds_secret
+
+# the local stack reads these, and has no class of settings
+LOCAL_STACK: Final = frozenset(
+    {"CDP_CACHE_DIR", *(f"CDP_{part}_PORT" for part in ("KAFKA", "POSTGRES", "CLICKHOUSE", "REDIS"))}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,12 @@ def settings_table(environment: Mapping[str, str], *, diff: bool = False, markdo
         return f"| variable | default | read by | meaning |\n|---|---|---|---|\n{rows}"
     width = max((len(s.variable) for s in settings), default=0)
     return "".join(f"{s.variable:<{width}}  {_shown(s, environment)}  # {s.meaning}\n" for s in settings)
+
+
+def read_by_nobody(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings and are none: misspelled, or of another release."""
+    known = {setting.variable for setting in all_settings()} | LOCAL_STACK
+    return sorted(name for name in environment if name.startswith("CDP_") and name not in known)
 
 
 def _shown(setting: Setting, environment: Mapping[str, str]) -> str:

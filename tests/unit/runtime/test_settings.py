@@ -3,7 +3,7 @@
 import pytest
 
 from cdp_activation.settings import ActivationSettings
-from cdp_runtime.configuration import all_settings, settings_table
+from cdp_runtime.configuration import all_settings, read_by_nobody, settings_table
 from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
 
@@ -92,3 +92,8 @@ def test_the_table_shows_what_differs() -> None:
     table = settings_table({"CDP_LOG_LEVEL": "debug"}, diff=True)
     assert "CDP_LOG_LEVEL" in table and "debug (default info)" in table and "CDP_DATA_DIR" not in table
     assert len({setting.variable for setting in all_settings()}) == len(all_settings())
+
+
+def test_a_misspelled_variable_is_named() -> None:
+    environment = {"CDP_API_TRUSTED_PROXY": "10.0.0.0/8", "CDP_API_PORT": "1", "CDP_KAFKA_PORT": "2", "PATH": "/bin"}
+    assert read_by_nobody(environment) == ["CDP_API_TRUSTED_PROXY"]
