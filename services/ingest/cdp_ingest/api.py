@@ -14,10 +14,10 @@ from pydantic.alias_generators import to_camel
 from cdp_ingest import decode
 from cdp_ingest.gateway import Gateway, Limits, Origin, Taken
 from cdp_ingest.ports import Source
-from cdp_ingest.refusals import BODY_TOO_LARGE, CallRefused
+from cdp_ingest.refusals import BODY_TOO_LARGE, LOG_UNAVAILABLE, CallRefused
 from cdp_ingest.seed_events import PlainJudge, references
 from cdp_runtime.auth import Principal, require
-from cdp_runtime.envelope import Answer, ApiError, Detail, ErrorAnswer, Wire
+from cdp_runtime.envelope import Answer, ApiError, Detail, ErrorAnswer, Wire, unavailable
 
 SOURCE_ID: Final = "http-api"
 _PURCHASE: Final[dict[str, Any]] = {
@@ -171,6 +171,8 @@ def _all_refused(taken: Taken, single: bool) -> ApiError:
 
 
 def _api_error(error: CallRefused) -> ApiError:
+    if error.refusal is LOG_UNAVAILABLE:
+        return unavailable("kafka", str(error), error.retry_after or 1)
     details = [Detail(path=error.path, message=str(error))] if error.path else []
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return ApiError(error.refusal.status, error.refusal.label, str(error), details, headers)

@@ -157,7 +157,7 @@ async def test_while_kafka_is_away_the_door_says_which_part_is(parts: Parts) -> 
     part = EventsApi(settings(parts, kafka_bootstrap_servers=f"127.0.0.1:{free_ports(1)[0]}"))
     door = opened(part)
     answer = await door.post("/events", EVENT)
-    assert (answer.status_code, answer.json()["code"]) == (503, "log_unavailable")
+    assert (answer.status_code, answer.json()["code"]) == (503, "kafka_unavailable")
     assert int(answer.headers["retry-after"]) >= 1
     assert "kafka" in part.faults()
     await door.client.aclose()
