@@ -33,6 +33,9 @@ class SecretBox:
         try:
             plain = self._cipher.decrypt(sealed[1:13], bytes(sealed[13:]), context.encode())
         except (InvalidTag, ValueError) as error:
-            raise CannotOpen("these credentials were sealed under another CDP_SECRET_KEY: enter them again") from error
+            raise CannotOpen(
+                "these credentials were sealed under another CDP_SECRET_KEY: set it again, for under this one the "
+                "suppression list matches nobody; if it is lost, enter the credentials again and suppress again"
+            ) from error
         value: dict[str, Any] = json.loads(plain)
         return value
