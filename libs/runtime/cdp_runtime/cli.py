@@ -48,7 +48,7 @@ def run_local_command(name: str) -> None:
 
 @app.command()
 def migrate(
-    sql: Annotated[bool, typer.Option("--sql", help="print Postgres's SQL instead of running it")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="print what would run in Postgres, and run nothing")] = False,
 ) -> None:
     """Brings the Postgres schemas and the ClickHouse tables up to date."""
     from cdp_runtime import migrate as migrations

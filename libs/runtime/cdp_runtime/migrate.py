@@ -73,7 +73,7 @@ async def migrate_postgres(url: str) -> list[str]:
 
 
 def postgres_sql(url: str) -> None:
-    """Prints the SQL that would run, without running it."""
+    """Prints the SQL that would run in this database as it is, without running it."""
     command.upgrade(alembic_config(url), "heads", sql=True)
 
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg.conninfo import conninfo_to_dict
+from tests.databases import fresh_database
 
 from cdp_clickhouse.errors import StoreUnavailable
-from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.migrate import alembic_config, migrate_clickhouse, migrate_postgres, postgres_sql
 
 LOCK_TIMEOUT_S = 10
 
@@ -34,6 +36,23 @@ async def test_a_migration_waits_for_another_however_long_it_takes(postgres_url:
         done, _ = await asyncio.wait({waiting}, timeout=LOCK_TIMEOUT_S + 2)
         assert not done, waiting.exception()
     await waiting
+
+
+@pytest.mark.postgres
+async def test_what_would_run_is_what_the_database_has_not_seen(
+    postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = await fresh_database(postgres_url, "migrate_sql_test")
+    await asyncio.to_thread(postgres_sql, url)
+    assert "UPDATE cdp_migrations" not in capsys.readouterr().out
+    await asyncio.to_thread(command.downgrade, alembic_config(url), "identity@-1")
+    await asyncio.to_thread(postgres_sql, url)
+    told = capsys.readouterr().out
+    assert "SET version_num='identity_0009'" in told and "CREATE SCHEMA" not in told
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(told)
+    await asyncio.to_thread(postgres_sql, url)
+    assert "UPDATE cdp_migrations" not in capsys.readouterr().out
 
 
 async def test_a_clickhouse_that_does_not_answer_is_told() -> None:

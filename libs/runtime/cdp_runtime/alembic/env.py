@@ -1,6 +1,7 @@
 """Alembic's environment: one transaction for the front door's role and all revisions, under an advisory lock."""
 
 from functools import partial
+from typing import Any
 
 import psycopg
 from alembic import context
@@ -14,7 +15,12 @@ url = context.config.attributes["url"]
 DIALECT = "postgresql+psycopg://"
 
 if context.is_offline_mode():
-    context.configure(url=DIALECT, literal_binds=True, version_table="cdp_migrations")
+    with psycopg.connect(url) as there:
+        known = there.execute("SELECT to_regclass('cdp_migrations')").fetchone() != (None,)
+        heads = [head for (head,) in there.execute("SELECT version_num FROM cdp_migrations")] if known else None
+    # each service is a branch, so there are several; Alembic takes a list, and says that it takes one
+    begin: Any = heads
+    context.configure(url=DIALECT, literal_binds=True, version_table="cdp_migrations", starting_rev=begin)
     with context.begin_transaction():
         context.execute(ENSURE_ROLE)
         context.run_migrations()
