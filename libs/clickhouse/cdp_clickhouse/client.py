@@ -29,6 +29,7 @@ _LONGEST_WAIT_S: Final = 15.0
 _LONGEST_VALUE: Final = 128 * 1024  # of one field of a request, as a server counts it unless told otherwise
 # where the statement itself is too long for a field, values travel in the URL; escaped, this is the 64 KiB of most
 _LONGEST_IN_URL: Final = 40 * 1024
+_LISTS: Final = (list, tuple)  # `list | tuple` is made anew for each of thousands of ids
 _TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 # before its first insert the driver imports each of these that is installed, as all are where chDB is, to see that
 # lists are no data frames: two seconds of CPU in which the process answers nobody, and 80 MB that stay
@@ -196,17 +197,18 @@ def _bound(statement: Statement) -> tuple[str, dict[str, Any] | None]:
 
 def _parts(content: Any) -> list[Any]:
     """The content, in as many pieces as it takes for each to fit into a field."""
-    if not isinstance(content, str | list | tuple) or len(content) < 2 or _size(content) <= _LONGEST_VALUE:
+    pieces = _size(content) // _LONGEST_VALUE + 1
+    if pieces == 1 or not isinstance(content, str | list | tuple) or len(content) < 2:
         return [content]
-    middle = len(content) // 2
-    return [*_parts(content[:middle]), *_parts(content[middle:])]
+    length = -(-len(content) // pieces)
+    return [part for at in range(0, len(content), length) for part in _parts(content[at : at + length])]
 
 
 def _size(content: Any) -> int:
     """At most so many bytes of text: every one of a text may have to be escaped, a UUID in quotes has 38."""
     if isinstance(content, str):
         return 2 * len(content.encode())
-    return sum(_size(item) + 4 for item in content) if isinstance(content, list | tuple) else 40
+    return sum(map(_size, content)) + 4 * len(content) if isinstance(content, _LISTS) else 40
 
 
 def _joined(names: Sequence[str], placeholder: re.Match[str]) -> str:
@@ -218,8 +220,8 @@ def _bindable(content: Any) -> Any:
     # the driver cuts a plain datetime to whole seconds
     if isinstance(content, datetime):
         return DT64Param(content) if content.microsecond else content
-    if isinstance(content, list | tuple):
-        return type(content)(_bindable(item) for item in content)
+    if isinstance(content, _LISTS):
+        return type(content)(map(_bindable, content))
     return content
 
 

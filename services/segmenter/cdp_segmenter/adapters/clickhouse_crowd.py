@@ -9,9 +9,8 @@ from uuid import UUID
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_runtime.parts import in_parts
 from cdp_segmenter.rules.ast import Rule
-from cdp_segmenter.rules.bound import IDS_PER_ARRAY, Bound
+from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.decide import Decided, Decider
 from cdp_segmenter.rules.facts import Event, Facts
 from cdp_segmenter.rules.look import Answer, Look
@@ -70,11 +69,8 @@ class ClickHouseCrowd:
         return decider.decide(look, profiles, events, totals, manual)
 
     async def survivors(self, workspace_id: str, gone: Sequence[UUID]) -> Mapping[UUID, UUID]:
-        found: dict[UUID, UUID] = {}
-        for some in in_parts(gone, IDS_PER_ARRAY):
-            rows = await self._store.rows(Statement(_SURVIVORS, {"workspace": workspace_id, "gone": some}))
-            found.update((row["node_id"], row["profile_id"]) for row in rows)
-        return found
+        rows = await self._store.rows(Statement(_SURVIVORS, {"workspace": workspace_id, "gone": gone}))
+        return {row["node_id"]: row["profile_id"] for row in rows}
 
     async def count(self, workspace_id: str) -> int:
         rows = await self._store.rows(Statement(_COUNT, {"workspace": workspace_id}))

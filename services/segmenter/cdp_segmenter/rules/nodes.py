@@ -12,11 +12,11 @@ from typing import Final
 from uuid import UUID
 
 from cdp_schemas.nodes import node_id
-from cdp_segmenter.rules.bound import IDS_PER_ARRAY, Bound
+from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.leaves import instant_sql
 
 MS: Final = "toUnixTimestamp64Milli(timestamp)"
-NODES_PER_QUESTION: Final = 10 * IDS_PER_ARRAY  # or all nodes of one profile, if it has more
+NODES_PER_QUESTION: Final = 20_000  # or all nodes of one profile, if it has more
 _version = itemgetter(0)
 
 
@@ -54,15 +54,17 @@ def events_sql(bound: Bound, nodes: Nodes, names: tuple[str, ...]) -> str:
 
 def number_sql(bound: Bound, nodes: Nodes) -> str:
     """The number of the profile that an event of these nodes belongs to."""
-    whose = (_joined(bound.arrays("Array(UUID)", nodes.ids)), _joined(bound.arrays("Array(UInt32)", nodes.numbers)))
-    return f"transform(node_id, {', '.join(whose)}, toUInt32(0))"
+    numbers = bound("Array(UInt32)", tuple(nodes.numbers))
+    return f"transform(node_id, {_ids(bound, nodes)}, {numbers}, toUInt32(0))"
 
 
 def of_nodes_sql(bound: Bound, nodes: Nodes, names: tuple[str, ...], since: datetime | None) -> str:
     """``FROM`` and ``WHERE`` of the nodes' events of these names."""
-    among = " OR ".join(f"node_id IN {part}" for part in bound.arrays("Array(UUID)", nodes.ids))
     workspace = bound("String", nodes.workspace_id)
-    return f"FROM events WHERE workspace_id = {workspace}{among_sql(bound, names, since)} AND ({among})"
+    return (
+        f"FROM events WHERE workspace_id = {workspace}{among_sql(bound, names, since)} "
+        f"AND node_id IN {_ids(bound, nodes)}"
+    )
 
 
 def named_sql(bound: Bound, names: tuple[str, ...]) -> str:
@@ -85,5 +87,5 @@ def _numbered(names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(range(1, len(names) + 1))
 
 
-def _joined(arrays: Sequence[str]) -> str:
-    return arrays[0] if len(arrays) == 1 else f"arrayConcat({', '.join(arrays)})"
+def _ids(bound: Bound, nodes: Nodes) -> str:
+    return bound("Array(UUID)", tuple(nodes.ids))

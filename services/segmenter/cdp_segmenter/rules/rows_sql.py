@@ -22,7 +22,7 @@ class ScopeRows:
 
     bound: Bound
     scope: Scope
-    _ids: list[tuple[Sequence[UUID], list[str]]] = field(default_factory=list)
+    _ids: list[tuple[Sequence[UUID], str]] = field(default_factory=list)
 
     def profiles(self) -> str:
         """``FROM profiles``, the newest version of each within scope."""
@@ -39,11 +39,7 @@ class ScopeRows:
 
     def is_one_of(self, ids: Sequence[UUID]) -> str:
         """A condition: the profile is among these, however many."""
-        return self._among("profile_id", ids)
-
-    def _among(self, column: str, ids: Sequence[UUID]) -> str:
-        parts = " OR ".join(f"{column} IN {part}" for part in self._bound_ids(ids))
-        return f"({parts or '0'})"
+        return f"profile_id IN {self._bound_ids(ids)}"
 
     def _only(self, column: str) -> str:
         within = self._within(column)
@@ -52,7 +48,7 @@ class ScopeRows:
     def _within(self, column: str) -> str:
         """Whether a profile's id is in scope; empty when every one is."""
         if self.scope.profiles is not None:
-            return self._among(column, self.scope.profiles)
+            return f"{column} IN {self._bound_ids(self.scope.profiles)}"
         if self.scope.buckets is not None:
             low, high = bucket_ends(*self.scope.buckets)
             return f"{column} BETWEEN {self.bound('UUID', low)} AND {self.bound('UUID', high)}"
@@ -80,12 +76,12 @@ class ScopeRows:
         )
         return f"LEFT ANY JOIN ({newest}) AS n ON n.node_id = v.node_id"
 
-    def _bound_ids(self, ids: Sequence[UUID]) -> list[str]:
+    def _bound_ids(self, ids: Sequence[UUID]) -> str:
         # the hash of a UUID is computed in Python: once for thousands of them, not once per mention
-        for known, placeholders in self._ids:
+        for known, placeholder in self._ids:
             if known is ids:
-                return placeholders
-        self._ids.append((ids, self.bound.arrays("Array(UUID)", ids)))
+                return placeholder
+        self._ids.append((ids, self.bound("Array(UUID)", tuple(ids))))
         return self._ids[-1][1]
 
     def _workspace(self) -> str:
