@@ -1,7 +1,7 @@
 """Profile ids -> profiles as ClickHouse shows them now."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -9,10 +9,7 @@ import msgspec
 from cdp_activation.profile import Profile, profile_of
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_runtime.parts import in_parts
 
-# the server takes parameters of up to 128 KiB
-_CHUNK: Final = 2500
 _READ: Final = """
 SELECT profile_id, version, identifiers, toJSONString(traits) AS traits, consent
 FROM profiles FINAL
@@ -27,10 +24,10 @@ class ClickHouseProfiles:
         self._store = store
 
     async def read(self, workspace_id: str, profile_ids: Sequence[UUID]) -> Mapping[UUID, Profile]:
-        found: dict[UUID, Profile] = {}
-        for ids in in_parts(profile_ids, _CHUNK):
-            for row in await self._store.rows(Statement(_READ, {"workspace": workspace_id, "ids": ids})):
-                traits = msgspec.json.decode(row["traits"])
-                profile = profile_of(row["profile_id"], row["version"], row["identifiers"], traits, row["consent"])
-                found[profile.profile_id] = profile
-        return found
+        rows = await self._store.rows(Statement(_READ, {"workspace": workspace_id, "ids": profile_ids}))
+        return {row["profile_id"]: _profile(row) for row in rows}
+
+
+def _profile(row: Mapping[str, Any]) -> Profile:
+    traits = msgspec.json.decode(row["traits"])
+    return profile_of(row["profile_id"], row["version"], row["identifiers"], traits, row["consent"])
