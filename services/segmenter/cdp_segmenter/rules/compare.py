@@ -14,6 +14,12 @@ from cdp_segmenter.rules.values import compiled_pattern
 _OPPOSITES: Final[dict[Operator, Operator]] = {"!=": "=", "not_in": "in", "none": "any"}
 
 
+def negated(comparison: Comparison) -> Comparison | None:
+    """The positive comparison that this one is the exact opposite of; None when it is positive itself."""
+    opposite = _OPPOSITES.get(comparison.operator)
+    return Comparison(opposite, comparison.value) if opposite else None
+
+
 def satisfied(comparison: Comparison, seen: Any, now: datetime | None) -> bool:
     """Whether a value (decoded JSON, money as Decimal or Fraction, an instant; None is missing) satisfies it.
 
@@ -22,8 +28,8 @@ def satisfied(comparison: Comparison, seen: Any, now: datetime | None) -> bool:
     operator, expected = comparison.operator, comparison.value
     if operator == "exists":
         return exists(seen) is expected
-    if operator in _OPPOSITES:
-        return not satisfied(Comparison(_OPPOSITES[operator], expected), seen, now)
+    if positive := negated(comparison):
+        return not satisfied(positive, seen, now)
     if seen is None:
         return False
     if operator == "within_last":

@@ -5,20 +5,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
 
-from cdp_segmenter.rules.ast import Comparison, Operator, Scalar
+from cdp_segmenter.rules.ast import Comparison, Scalar
 from cdp_segmenter.rules.bound import Bound
+from cdp_segmenter.rules.compare import negated
 from cdp_segmenter.rules.json_sql import JsonSql
 from cdp_segmenter.rules.times import INSTANT, epoch_ms
 
-_OPPOSITES: Final[dict[Operator, Operator]] = {"!=": "=", "not_in": "in", "none": "any"}
 _ORDER: Final = frozenset(("=", ">", "<", ">=", "<="))
 MICROS: Final = 10**6
-
-
-def negated(comparison: Comparison) -> Comparison | None:
-    """The positive comparison that this one is the exact opposite of; None when it is positive itself."""
-    opposite = _OPPOSITES.get(comparison.operator)
-    return Comparison(opposite, comparison.value) if opposite else None
 
 
 def json_condition(bound: Bound, comparison: Comparison, json: JsonSql, now: datetime) -> str:
@@ -72,10 +66,10 @@ def time_condition(bound: Bound, comparison: Comparison, ms: str, now: datetime)
 
 def text_condition(bound: Bound, comparison: Comparison, text: str) -> str:
     """A text expression, NULL when missing."""
+    if positive := negated(comparison):
+        return f"NOT {text_condition(bound, positive, text)}"
     expected = cast(Any, comparison.value)
     match comparison.operator:
-        case "!=" | "not_in" | "none":
-            return f"NOT {text_condition(bound, cast(Comparison, negated(comparison)), text)}"
         case "exists":
             return f"(isNotNull({text}) = {int(expected)})"
         case "in":

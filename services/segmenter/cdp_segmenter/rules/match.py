@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from cdp_schemas.event_names import names_matching
 from cdp_schemas.money import to_major
@@ -34,7 +34,7 @@ from cdp_segmenter.rules.ast import (
     Rule,
     TraitIs,
 )
-from cdp_segmenter.rules.compare import exists, satisfied
+from cdp_segmenter.rules.compare import exists, negated, satisfied
 from cdp_segmenter.rules.facts import ELSEWHERE, Event, Facts
 from cdp_segmenter.rules.times import whole_ms
 
@@ -77,9 +77,8 @@ def holds(field: Field, comparison: Comparison, value: Any, now: datetime) -> bo
     """Whether what the profile holds under a field satisfies a comparison."""
     if field.kind != "names" or comparison.operator in ("exists", "any", "all", "none"):
         return satisfied(comparison, list(value) if isinstance(value, tuple) else value, now)
-    opposite = {"!=": "=", "not_in": "in"}.get(comparison.operator)
-    if opposite is not None:
-        return not holds(field, Comparison(cast(Any, opposite), comparison.value), value, now)
+    if positive := negated(comparison):
+        return not holds(field, positive, value, now)
     return any(satisfied(comparison, text, now) for text in value or ())
 
 
