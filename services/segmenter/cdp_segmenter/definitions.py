@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from cdp_segmenter.rules.ast import Rule
 from cdp_segmenter.rules.check import Fault, InvalidRule, references
 from cdp_segmenter.rules.parse import parse
 from cdp_segmenter.rules.rewrite import inline
 
-SegmentType = Literal["rule-based", "behavioral", "manual"]
-TYPES: Final[tuple[SegmentType, ...]] = ("rule-based", "behavioral", "manual")
+_TYPES: Final = ("rule-based", "behavioral", "manual")
 BY_HAND: Final = "members are added by hand"
 
 
@@ -57,8 +56,8 @@ class Definitions:
 
 def rule_of(type_: str, given: Any, *, is_stored: bool = False) -> Rule | None:
     """The rule of a segment's JSON, new or as it is stored. Raises InvalidRule with the paths of all faults."""
-    if type_ not in TYPES:
-        raise InvalidRule([Fault("type", f"{type_!r} is not supported: there are {', '.join(TYPES)}")])
+    if type_ not in _TYPES:
+        raise InvalidRule([Fault("type", f"{type_!r} is not supported: there are {', '.join(_TYPES)}")])
     if type_ == "manual":
         if given:
             raise InvalidRule([Fault("rules", "a manual segment has no rules: add its members one by one")])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from cdp_segmenter.rules.ast import And, Condition, EventCondition, InSegment, Not, Or, TraitIs
@@ -58,6 +59,6 @@ def _seen(leaf: Condition, facts: Facts, now: datetime) -> str:
 def _plain(value: Any) -> str:
     if value is None:
         return "missing"
-    if hasattr(value, "limit_denominator"):  # an average as a fraction
+    if isinstance(value, Fraction):  # an average
         return f"{float(value):,.2f}"
     return shown(value)

@@ -133,4 +133,3 @@ class InSegment:
 # conditions of a profile (TraitIs, EventCondition, InSegment) and of an event (PropertyIs, ItemsAre) share the groups
 Condition: TypeAlias = And | Or | Not | TraitIs | EventCondition | InSegment | PropertyIs | ItemsAre
 Rule: TypeAlias = Condition
-NOBODY = Or(())

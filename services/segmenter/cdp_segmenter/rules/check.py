@@ -36,13 +36,11 @@ class InvalidRule(ValueError):
 
 def check(rule: Rule, path: str = "rules") -> None:
     """Raises InvalidRule when the rule is nested too deep or costs too much to evaluate."""
-    faults = []
     if (levels := depth(rule)) > MAX_DEPTH:
-        faults.append(Fault(path, f"groups are nested {levels} deep, at most {MAX_DEPTH} are allowed"))
-    elif (total := cost(rule)) > MAX_COST:
-        faults.append(Fault(path, f"the rule costs {total} points to evaluate, at most {MAX_COST} are allowed"))
-    if faults:
-        raise InvalidRule(faults)
+        raise InvalidRule([Fault(path, f"groups are nested {levels} deep, at most {MAX_DEPTH} are allowed")])
+    if (total := cost(rule)) > MAX_COST:
+        message = f"the rule costs {total} points to evaluate, at most {MAX_COST} are allowed"
+        raise InvalidRule([Fault(path, message)])
 
 
 def depth(condition: Condition, wholes: Mapping[str, int] = _NOTHING) -> int:

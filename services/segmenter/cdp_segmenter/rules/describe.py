@@ -1,6 +1,6 @@
 """A rule -> English, short enough for a list of segments and exact enough to be checked against."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from cdp_segmenter.rules.ast import (
 )
 from cdp_segmenter.rules.times import in_words
 
+_QUANTIFIED: Final = {"any": "at least one", "all": "every one", "none": "none"}
 _WORDS: Final[dict[Operator, str]] = {
     "=": "is",
     "!=": "is not",
@@ -66,9 +67,6 @@ def describe(condition: Condition) -> str:
             return f"is a member of {segment_id}"
         case EventCondition():
             return _event(condition)
-
-
-_QUANTIFIED: Final = {"any": "at least one", "all": "every one", "none": "none"}
 
 
 def _inner(condition: Condition, other: type[And] | type[Or]) -> str:
@@ -129,6 +127,6 @@ def shown(value: Any) -> str:
             return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds").replace("+00:00", "Z")
         case tuple() | list():
             return ", ".join(map(shown, value))
-        case _ if hasattr(value, "total_seconds"):
+        case timedelta():
             return in_words(value)
     return str(value)

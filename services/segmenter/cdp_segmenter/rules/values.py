@@ -11,13 +11,12 @@ from cdp_segmenter.rules.ast import Comparison, Kind, Operator, Scalar, Value
 from cdp_segmenter.rules.times import duration, instant
 
 MICROS: Final = 6  # decimals that sums and amounts of money are compared with, exactly
-MAX_ITEMS = 1000
+_MAX_ITEMS: Final = 1000
 _MAX_TEXT: Final = 1000
 _MAX_LIST_TEXT: Final = 50_000  # the store refuses a longer bound value
 _MAX_PATTERN: Final = 500
 _MAX_NUMBER: Final = 10**15
-_MISSING: Final = object()
-MISSING: Any = _MISSING  # stands for a value that the author left out
+MISSING: Final[Any] = object()  # stands for a value that the author left out
 
 
 class BadValue(ValueError):
@@ -27,8 +26,8 @@ class BadValue(ValueError):
 def comparison(kind: Kind, operator: Operator, given: Any) -> Comparison:
     """The typed comparison. ``given`` is the JSON value, or MISSING. Raises BadValue."""
     if operator == "exists":
-        return Comparison("exists", _flag(True if given is _MISSING else given))
-    if given is _MISSING or given is None:
+        return Comparison("exists", _flag(True if given is MISSING else given))
+    if given is MISSING or given is None:
         raise BadValue("a value is needed")
     return Comparison(operator, _BY_OPERATOR[operator](kind, given))
 
@@ -82,8 +81,8 @@ def _between(kind: Kind, given: Any) -> Value:
 def _list(kind: Kind, given: Any) -> Value:
     if not isinstance(given, list) or not given:
         raise BadValue("give a list with at least one value")
-    if len(given) > MAX_ITEMS or sum(len(item) for item in given if isinstance(item, str)) > _MAX_LIST_TEXT:
-        raise BadValue(f"a list holds at most {MAX_ITEMS:,} values and {_MAX_LIST_TEXT:,} characters")
+    if len(given) > _MAX_ITEMS or sum(len(item) for item in given if isinstance(item, str)) > _MAX_LIST_TEXT:
+        raise BadValue(f"a list holds at most {_MAX_ITEMS:,} values and {_MAX_LIST_TEXT:,} characters")
     return tuple(_equal(kind, item) for item in given)
 
 
