@@ -9,7 +9,7 @@ evaluation, so this names a few profiles too many and never one too few.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import cast
 
 from cdp_clickhouse.statement import Statement
 from cdp_segmenter.rules.ast import EventCondition, Rule, TraitIs
@@ -17,12 +17,10 @@ from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.check import walk
 from cdp_segmenter.rules.compare_sql import instant_of
 from cdp_segmenter.rules.json_sql import trait_column
-from cdp_segmenter.rules.leaves import TIME_COLUMNS, instant_sql, stored_names
+from cdp_segmenter.rules.leaves import DAY_MS, TIME_COLUMNS, instant_sql, stored_names
 from cdp_segmenter.rules.scope import NODE_PROFILE, aliases_sql
 from cdp_segmenter.rules.short import in_short
 from cdp_segmenter.rules.times import epoch_ms, whole_ms
-
-_DAY_MS: Final = 86_400_000
 
 
 def due_sql(rules: Sequence[Rule], workspace_id: str, since: datetime, now: datetime) -> list[Statement]:
@@ -83,7 +81,7 @@ def _profiles(span: _Span, leaf: TraitIs) -> list[str]:
     if leaf.field.name == "daysSinceLastPurchase" and leaf.field.space == "computed":
         last = "toUnixTimestamp64Milli(last_order_at)"
         then, now = (span.bound("Int64", epoch_ms(at)) for at in (span.since, span.now))
-        return [f"ifNull(floor(({then} - {last}) / {_DAY_MS}) != floor(({now} - {last}) / {_DAY_MS}), 0)"]
+        return [f"ifNull(floor(({then} - {last}) / {DAY_MS}) != floor(({now} - {last}) / {DAY_MS}), 0)"]
     if leaf.comparison.operator != "within_last":
         return []
     ms = (

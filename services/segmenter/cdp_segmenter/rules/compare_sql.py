@@ -10,9 +10,9 @@ from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.compare import negated
 from cdp_segmenter.rules.json_sql import JsonSql
 from cdp_segmenter.rules.times import INSTANT, epoch_ms
+from cdp_segmenter.rules.values import MICROS
 
 _ORDER: Final = frozenset(("=", ">", "<", ">=", "<="))
-MICROS: Final = 10**6
 
 
 def json_condition(bound: Bound, comparison: Comparison, json: JsonSql, now: datetime) -> str:
@@ -102,7 +102,7 @@ def names_condition(bound: Bound, comparison: Comparison, texts: str) -> str:
 
 def in_micros(value: Any) -> int:
     """Millionths of an amount that the parser checked to be a whole number of them."""
-    return int(Decimal(value) * MICROS)
+    return int(Decimal(value).scaleb(MICROS))
 
 
 def _numeric(comparison: Comparison, seen: str, literal: Callable[[Any], str]) -> str:

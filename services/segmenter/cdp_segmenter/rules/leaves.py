@@ -1,13 +1,13 @@
 """One condition of a profile -> the SQL condition that decides it, over the rows of the table that knows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from cdp_schemas.event_names import names_matching
 from cdp_schemas.money import EXPONENTS
-from cdp_segmenter.rules.ast import And, Condition, EventCondition, Field, ItemsAre, Not, Or, PropertyIs, TraitIs
+from cdp_segmenter.rules.ast import And, Condition, EventCondition, ItemsAre, Not, Or, PropertyIs, TraitIs
 from cdp_segmenter.rules.bound import Bound
 from cdp_segmenter.rules.compare import satisfied
 from cdp_segmenter.rules.compare_sql import (
@@ -20,15 +20,15 @@ from cdp_segmenter.rules.compare_sql import (
 )
 from cdp_segmenter.rules.json_sql import items_of, json_text, trait_column
 from cdp_segmenter.rules.times import epoch_ms
+from cdp_segmenter.rules.values import MICROS
 
-_MICRO_EXPONENT: Final = 6
 _LTV_MICROS: Final = "ltv_micros"
 TIME_COLUMNS: Final = {
     "firstSeenDate": "first_seen",
     "lastSeenDate": "last_seen",
     "lastPurchaseDate": "last_order_at",
 }
-_DAY_MS: Final = 86_400_000
+DAY_MS: Final = 86_400_000
 
 
 def trait_condition(bound: Bound, leaf: TraitIs, now: datetime) -> str:
@@ -41,7 +41,7 @@ def trait_condition(bound: Bound, leaf: TraitIs, now: datetime) -> str:
             return names_condition(bound, comparison, f"identifiers[{bound('String', field.name)}]")
         case "consent":
             return _consent(bound, leaf)
-    return _computed(bound, field, leaf, now)
+    return _computed(bound, leaf, now)
 
 
 def event_aggregate(bound: Bound, leaf: EventCondition, names: Sequence[str], now: datetime) -> str:
@@ -106,9 +106,9 @@ def _filter(bound: Bound, condition: Condition, source: str, now: datetime) -> s
     """A condition over one event's JSON text ``source``."""
     match condition:
         case And(conditions):
-            return _joined(" AND ", (_filter(bound, inner, source, now) for inner in conditions), "1")
+            return f"({' AND '.join(_filter(bound, inner, source, now) for inner in conditions) or '1'})"
         case Or(conditions):
-            return _joined(" OR ", (_filter(bound, inner, source, now) for inner in conditions), "0")
+            return f"({' OR '.join(_filter(bound, inner, source, now) for inner in conditions) or '0'})"
         case Not(inner):
             return f"NOT {_filter(bound, inner, source, now)}"
         case PropertyIs(path, comparison):
@@ -135,8 +135,8 @@ def _consent(bound: Bound, leaf: TraitIs) -> str:
     return f"({known} AND consent[{purpose}] = {int(bool(leaf.comparison.value))})"
 
 
-def _computed(bound: Bound, field: Field, leaf: TraitIs, now: datetime) -> str:
-    comparison = leaf.comparison
+def _computed(bound: Bound, leaf: TraitIs, now: datetime) -> str:
+    field, comparison = leaf.field, leaf.comparison
     match field.name:
         case "ltv":
             return micros_condition(bound, comparison, _LTV_MICROS)
@@ -146,19 +146,15 @@ def _computed(bound: Bound, field: Field, leaf: TraitIs, now: datetime) -> str:
             return number_condition(bound, comparison, "order_count")
         case "daysSinceLastPurchase":
             elapsed = f"{bound('Int64', epoch_ms(now))} - toUnixTimestamp64Milli(last_order_at)"
-            return number_condition(bound, comparison, f"floor(({elapsed}) / {_DAY_MS})")
+            return number_condition(bound, comparison, f"floor(({elapsed}) / {DAY_MS})")
         case "currency":
             return text_condition(bound, comparison, "nullIf(toString(currency), '')")
     return time_condition(bound, comparison, f"toUnixTimestamp64Milli({TIME_COLUMNS[field.name]})", now)
 
 
-def _joined(separator: str, conditions: Iterable[str], nothing: str) -> str:
-    return f"({separator.join(conditions) or nothing})"
-
-
 def ltv_micros(bound: Bound) -> str:
     """What conditions over revenue need before them: millionths of the major unit, comparable in any currency."""
     codes = bound("Array(String)", tuple(EXPONENTS))
-    factors = bound("Array(Int64)", tuple(10 ** (_MICRO_EXPONENT - digits) for digits in EXPONENTS.values()))
-    micros = f"toInt128(ltv_minor) * transform(currency, {codes}, {factors}, {10 ** (_MICRO_EXPONENT - 2)})"
+    factors = bound("Array(Int64)", tuple(10 ** (MICROS - digits) for digits in EXPONENTS.values()))
+    micros = f"toInt128(ltv_minor) * transform(currency, {codes}, {factors}, {10 ** (MICROS - 2)})"
     return f"WITH {micros} AS {_LTV_MICROS} "
