@@ -8,7 +8,6 @@ from typing import Final
 import structlog
 
 from cdp_runtime.clock import Clock
-from cdp_schemas.segments import Cause
 from cdp_segmenter.apart import Apart
 from cdp_segmenter.evaluate import Evaluator
 from cdp_segmenter.membership import Reason, changes
@@ -73,10 +72,9 @@ class Builder:
         """
         segment_ids = await self._all(workspace_id)
         parts = await self._parts(workspace_id, len(segment_ids))
-        cause: Cause = "event"
         for buckets in parts:
             started = self._clock.monotonic()
-            await self._evaluator.part(workspace_id, segment_ids, buckets, cause)
+            await self._evaluator.part(workspace_id, segment_ids, buckets, "event")
             taken = self._clock.monotonic() - started
             await asyncio.sleep(min(_RESTS * taken, within / len(parts)))
         await self._agenda.reconciled(workspace_id, self._clock.now())

@@ -112,7 +112,7 @@ class Desk:
 
     async def change_members(
         self, workspace_id: str, segment_id: str, profiles: Sequence[UUID], *, inside: bool
-    ) -> Segment:
+    ) -> None:
         """Profiles into a manual segment, or out of it; those already there stay as they are. Raises NotManual."""
         if (await self.get(workspace_id, segment_id)).draft.type != "manual":
             raise NotManual(segment_id)
@@ -125,7 +125,6 @@ class Desk:
             await session.apply(changes(before, places if inside else (), versions, reason, workspace_id))
             if definitions.dependents(segment_id):
                 await self.catalogue.ask(workspace_id, sorted(set(profiles)))
-        return await self.get(workspace_id, segment_id)
 
     async def explain(self, workspace_id: str, segment_id: str, profile_id: UUID) -> tuple[bool, Explanation]:
         """Whether the ledger has the profile as a member, and why it should. Raises NoSuchProfile."""

@@ -67,10 +67,8 @@ class Evaluator:
             changed += await self._some(part, touched.gone)
         return changed
 
-    async def part(
-        self, workspace_id: str, segment_ids: Sequence[str], buckets: tuple[int, int], cause: Cause
-    ) -> Definitions:
-        """Looks at a part of all profiles in some segments; returns the definitions that were used."""
+    async def part(self, workspace_id: str, segment_ids: Sequence[str], buckets: tuple[int, int], cause: Cause) -> None:
+        """Looks at a part of all profiles in some segments."""
         started = self._clock.monotonic()
         async with self._ledger.session(workspace_id) as session:
             definitions = await session.definitions()
@@ -84,7 +82,6 @@ class Evaluator:
             found = changes(_within(before, rules), after, versions, Reason(scope.now, cause), workspace_id)
             await session.apply(found)
         self._measure("full", started, found)
-        return definitions
 
     async def _some(self, touched: Touched, all_gone: frozenset[UUID]) -> int:
         started = self._clock.monotonic()
