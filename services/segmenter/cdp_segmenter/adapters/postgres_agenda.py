@@ -66,16 +66,14 @@ class PostgresAgenda:
         return found
 
     async def built(self, workspace_id: str, builds: Mapping[str, int], at: datetime) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute(_BUILT, [at, list(builds), list(builds.values()), workspace_id])
+        await self._execute(_BUILT, [at, list(builds), list(builds.values()), workspace_id])
 
     async def deleted(self) -> Sequence[tuple[str, str]]:
         async with self._pool.connection() as connection:
             return [(row[0], row[1]) for row in await (await connection.execute(_DELETED)).fetchall()]
 
     async def forget(self, workspace_id: str, segment_id: str) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute(_FORGET, [workspace_id, segment_id])
+        await self._execute(_FORGET, [workspace_id, segment_id])
 
     async def workspaces(self) -> Mapping[str, tuple[datetime, datetime]]:
         async with self._pool.connection() as connection:
@@ -84,12 +82,10 @@ class PostgresAgenda:
         return {workspace: (swept, reconciled) for workspace, swept, reconciled in rows}
 
     async def swept(self, workspace_id: str, through: datetime) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute(_SWEPT, [through, workspace_id, through])
+        await self._execute(_SWEPT, [through, workspace_id, through])
 
     async def reconciled(self, workspace_id: str, at: datetime) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute(_RECONCILED, [at, workspace_id])
+        await self._execute(_RECONCILED, [at, workspace_id])
 
     async def moments(
         self, until: datetime, limit: int, but: Collection[str] = ()
@@ -97,15 +93,17 @@ class PostgresAgenda:
         return await self._appointments(_MOMENTS, [until, list(but), limit])
 
     async def passed(self, workspace_id: str, moments: Mapping[UUID, datetime]) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute(_PASSED, [list(moments), list(moments.values()), workspace_id])
+        await self._execute(_PASSED, [list(moments), list(moments.values()), workspace_id])
 
     async def requested(self, limit: int, but: Collection[str] = ()) -> Mapping[str, Mapping[UUID, datetime]]:
         return await self._appointments(_REQUESTED, [list(but), limit])
 
     async def answered(self, workspace_id: str, requests: Mapping[UUID, datetime]) -> None:
+        await self._execute(_ANSWERED, [list(requests), list(requests.values()), workspace_id])
+
+    async def _execute(self, statement: str, parameters: Sequence[Any]) -> None:
         async with self._pool.connection() as connection:
-            await connection.execute(_ANSWERED, [list(requests), list(requests.values()), workspace_id])
+            await connection.execute(statement, parameters)
 
     async def _appointments(self, query: str, parameters: Sequence[Any]) -> Mapping[str, Mapping[UUID, datetime]]:
         found: dict[str, dict[UUID, datetime]] = {}
