@@ -6,10 +6,10 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cdp_activation.adapters.postgres_directory import breaker_of
+from cdp_activation.adapters.rows import rows_of
 from cdp_activation.catalog import (
     ActivationOperation,
     Audience,
@@ -183,7 +183,9 @@ class PostgresAudiences:
             )
 
     async def tallies(self, workspace_id: str, audience_id: str) -> list[Tally]:
-        return [Tally(**row) for row in await self._rows(_TALLIES, {"workspace": workspace_id, "id": audience_id})]
+        return [
+            Tally(**row) for row in await rows_of(self._pool, _TALLIES, {"workspace": workspace_id, "id": audience_id})
+        ]
 
     async def deliveries(
         self, workspace_id: str, audience_id: str, limit: int, after: tuple[str, UUID] | None
@@ -196,30 +198,27 @@ class PostgresAudiences:
             "after_profile": after_profile,
             "after_destination": after_destination,
         }
-        return [DeliveryRow(**row) for row in await self._rows(_DELIVERIES, parameters)]
+        return [DeliveryRow(**row) for row in await rows_of(self._pool, _DELIVERIES, parameters)]
 
     async def overlap(self, workspace_id: str, one: str, other: str) -> Overlap:
-        (row,) = await self._rows(_OVERLAP, {"workspace": workspace_id, "one": one, "other": other})
+        (row,) = await rows_of(self._pool, _OVERLAP, {"workspace": workspace_id, "one": one, "other": other})
         return Overlap(**row)
 
     async def count(self, workspace_id: str) -> int:
         statement = (
             "SELECT count(*) AS n FROM activation.audiences WHERE workspace_id = %(workspace)s AND deleted_at IS NULL"
         )
-        return int((await self._rows(statement, {"workspace": workspace_id}))[0]["n"])
+        return int((await rows_of(self._pool, statement, {"workspace": workspace_id}))[0]["n"])
 
     async def _audiences(self, workspace_id: str, statement: str, parameters: Mapping[str, Any]) -> list[Audience]:
-        rows = await self._rows(statement, parameters)
-        links = await self._rows(_LINKS, {"workspace": workspace_id, "ids": [row["audience_id"] for row in rows]})
+        rows = await rows_of(self._pool, statement, parameters)
+        links = await rows_of(
+            self._pool, _LINKS, {"workspace": workspace_id, "ids": [row["audience_id"] for row in rows]}
+        )
         return [
             Audience(**row, links=[_link(link) for link in links if link["audience_id"] == row["audience_id"]])
             for row in rows
         ]
-
-    async def _rows(self, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(statement, parameters)
-            return await cursor.fetchall()
 
 
 def _link(row: Mapping[str, Any]) -> LinkState:

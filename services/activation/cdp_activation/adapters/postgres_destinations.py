@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cdp_activation.adapters.postgres_directory import breaker_of
+from cdp_activation.adapters.rows import rows_of
 from cdp_activation.catalog import ChangedMeanwhile, Destination, NameTaken, Page, StillThere
 from cdp_runtime.postgres import Pool
 from cdp_runtime.secrets import CannotOpen, SecretBox
@@ -72,19 +72,19 @@ class PostgresDestinations:
 
     async def get(self, workspace_id: str, destination_id: str) -> Destination | None:
         statement = f"SELECT * FROM activation.destinations WHERE {_ROW}"  # noqa: S608 constants
-        rows = await self._rows(statement, {"workspace": workspace_id, "id": destination_id})
+        rows = await rows_of(self._pool, statement, {"workspace": workspace_id, "id": destination_id})
         return self._destination(workspace_id, rows[0]) if rows else None
 
     async def listed(self, workspace_id: str, page: Page) -> tuple[list[Destination], int]:
         # a workspace has few destinations: the page is cut here
-        rows = await self._rows(_LIST, {"workspace": workspace_id, "type": None})
+        rows = await rows_of(self._pool, _LIST, {"workspace": workspace_id, "type": None})
         places = [(row["created_at"], row["destination_id"]) for row in rows]
         begin = page.offset if page.after is None else sum(place >= page.after for place in places)
         shown = [self._destination(workspace_id, row) for row in rows[begin : begin + page.limit]]
         return shown, len(rows)
 
     async def of_type(self, workspace_id: str, type_name: str) -> list[Destination]:
-        rows = await self._rows(_LIST, {"workspace": workspace_id, "type": type_name})
+        rows = await rows_of(self._pool, _LIST, {"workspace": workspace_id, "type": type_name})
         return [self._destination(workspace_id, row) for row in rows]
 
     async def update(self, workspace_id: str, changed: Destination, credentials: Mapping[str, Any] | None) -> None:
@@ -109,7 +109,7 @@ class PostgresDestinations:
 
     async def delete(self, workspace_id: str, destination_id: str, *, force: bool) -> bool:
         parameters = {"workspace": workspace_id, "id": destination_id}
-        (there,) = await self._rows(_THERE, parameters)
+        (there,) = await rows_of(self._pool, _THERE, parameters)
         if there["members"] and not force:
             raise StillThere(f"{there['members']} members are still at this destination")
         # the sealed credentials go with it
@@ -120,7 +120,7 @@ class PostgresDestinations:
     async def credentials(self, workspace_id: str, destination: Destination) -> dict[str, Any]:
         statement = f"SELECT credentials FROM activation.destinations WHERE {_SAME}"  # noqa: S608 constants
         parameters = {"workspace": workspace_id, "id": destination.destination_id, "seen": destination.updated_at}
-        rows = await self._rows(statement, parameters)
+        rows = await rows_of(self._pool, statement, parameters)
         if not rows:
             raise ChangedMeanwhile(destination.name)
         return self._box.open(bytes(rows[0]["credentials"]), f"{workspace_id}|{destination.destination_id}")
@@ -151,11 +151,6 @@ class PostgresDestinations:
             row["created_at"],
             row["updated_at"],
         )
-
-    async def _rows(self, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(statement, parameters)
-            return await cursor.fetchall()
 
     async def _execute(self, statement: str, parameters: Mapping[str, Any]) -> int:
         async with self._pool.connection() as connection:

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from cdp_activation.adapters.rows import rows_of
 from cdp_activation.breaker import Breaker
 from cdp_activation.ledger import PRIORITIES, Connection, ConnectionKey, DestinationKey, DestinationState, PauseClass
 from cdp_runtime.postgres import Pool
@@ -56,11 +56,11 @@ class PostgresDirectory:
         self._pool, self._box = pool, box
 
     async def due(self, now: datetime) -> Sequence[DestinationKey]:
-        rows = await self._rows(_DUE, {"now": now, "priorities": list(PRIORITIES)})
+        rows = await rows_of(self._pool, _DUE, {"now": now, "priorities": list(PRIORITIES)})
         return [DestinationKey(row["workspace_id"], row["destination_id"]) for row in rows]
 
     async def destination(self, key: DestinationKey) -> DestinationState | None:
-        rows = await self._rows(_DESTINATION, _destination(key))
+        rows = await rows_of(self._pool, _DESTINATION, _destination(key))
         if not rows:
             return None
         row = rows[0]
@@ -76,7 +76,7 @@ class PostgresDirectory:
         )
 
     async def connections(self, key: DestinationKey) -> Sequence[Connection]:
-        rows = await self._rows(_CONNECTIONS, _destination(key))
+        rows = await rows_of(self._pool, _CONNECTIONS, _destination(key))
         return [
             Connection(
                 ConnectionKey(key.workspace_id, row["audience_id"], key.destination_id),
@@ -132,11 +132,6 @@ class PostgresDirectory:
         except CannotOpen as fault:
             _log.error("credentials_unreadable", destination=key.destination_id, reason=str(fault))
             return {}, False
-
-    async def _rows(self, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(statement, parameters)
-            return await cursor.fetchall()
 
     async def _execute(self, statement: str, parameters: Mapping[str, Any]) -> None:
         async with self._pool.connection() as connection:

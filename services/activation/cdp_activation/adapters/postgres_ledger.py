@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.rows import dict_row
 
 from cdp_activation.adapters import sql
+from cdp_activation.adapters.rows import names_of, rows_in
 from cdp_activation.adapters.sealing import FormSeal
 from cdp_activation.destinations.destination import Cells
 from cdp_activation.guard import AudienceCounts
@@ -37,24 +37,24 @@ class PostgresLedger:
         async with self._pool.connection() as connection:
             await take_turn(connection, key)
             for priority in priorities:
-                parameters = {**_names(key), "claim": claim, "now": now, "priority": priority}
-                rows = await _rows(connection, sql.CLAIM, {**parameters, "limit": limit - len(claimed)})
+                parameters = {**names_of(key), "claim": claim, "now": now, "priority": priority}
+                rows = await rows_in(connection, sql.CLAIM, {**parameters, "limit": limit - len(claimed)})
                 claimed += [self._claimed(key, row) for row in rows]
                 if len(claimed) >= limit:
                     break
         return claimed
 
     async def page(self, key: ConnectionKey, claim: UUID, after: UUID | None, limit: int) -> list[Claimed]:
-        parameters = {**_names(key), "claim": claim, "after": after or UUID(int=0), "limit": limit}
+        parameters = {**names_of(key), "claim": claim, "after": after or UUID(int=0), "limit": limit}
         async with self._pool.connection() as connection:
             await take_turn(connection, key)
-            rows = await _rows(connection, sql.PAGE, parameters)
+            rows = await rows_in(connection, sql.PAGE, parameters)
         claimed = [self._claimed(key, row) for row in rows]
         return sorted(claimed, key=lambda row: row.entry.profile_id)
 
     async def leaving(self, key: ConnectionKey, now: datetime, limit: int) -> list[Claimed]:
         async with self._pool.connection() as connection:
-            rows = await _rows(connection, sql.LEAVING, {**_names(key), "now": now, "limit": limit})
+            rows = await rows_in(connection, sql.LEAVING, {**names_of(key), "now": now, "limit": limit})
         return [self._claimed(key, row) for row in rows]
 
     async def write_ahead(
@@ -63,7 +63,7 @@ class PostgresLedger:
         if not forms:
             return frozenset()
         parameters = {
-            **_names(key),
+            **names_of(key),
             "claim": forms[0][0].claim,
             "profiles": [row.entry.profile_id for row, _, _ in forms],
             "sent": [self._seal.close(key, row.entry.profile_id, cells) for row, cells, _ in forms],
@@ -72,13 +72,13 @@ class PostgresLedger:
         async with self._pool.connection() as connection:
             await connection.execute(sql.WHILE_NOBODY_IS_SUPPRESSED, [key.workspace_id])
             await take_turn(connection, key)
-            return frozenset(row["profile_id"] for row in await _rows(connection, sql.WRITE_AHEAD, parameters))
+            return frozenset(row["profile_id"] for row in await rows_in(connection, sql.WRITE_AHEAD, parameters))
 
     async def record(self, key: ConnectionKey, results: Sequence[Result], reports: Sequence[DeliveryReported]) -> None:
         async with self._pool.connection() as connection:
             if results:
                 await take_turn(connection, key)
-                await connection.execute(sql.RECORD, {**_names(key), **self._columns(key, results)})
+                await connection.execute(sql.RECORD, {**names_of(key), **self._columns(key, results)})
             if reports:
                 await connection.execute(sql.REPORT, _reports(reports))
             reach("activation.before-outcome")
@@ -91,19 +91,19 @@ class PostgresLedger:
             return 0
         async with self._pool.connection() as connection:
             await take_turn(connection, key)
-            parameters = {**_names(key), "removed": list(removed), "keys": list(keys)}
+            parameters = {**names_of(key), "removed": list(removed), "keys": list(keys)}
             return (await connection.execute(sql.SEND_AGAIN, parameters)).rowcount
 
     async def finish_replacement(self, key: ConnectionKey, claim: UUID, now: datetime) -> None:
         async with self._pool.connection() as connection:
             await take_turn(connection, key)
-            parameters = {**_names(key), "claim": claim, "now": now}
+            parameters = {**names_of(key), "claim": claim, "now": now}
             await connection.execute(sql.REPLACED_PRESENT, parameters)
             await connection.execute(sql.REPLACED_ABSENT, parameters)
 
     async def counts(self, key: ConnectionKey, since: datetime) -> AudienceCounts:
         async with self._pool.connection() as connection:
-            (row,) = await _rows(connection, sql.GUARD_COUNTS, {**_names(key), "since": since})
+            (row,) = await rows_in(connection, sql.GUARD_COUNTS, {**names_of(key), "since": since})
         return AudienceCounts(**row)
 
     async def suppressed(self, key: DestinationKey, keys: Mapping[UUID, Sequence[int]]) -> frozenset[UUID]:
@@ -112,7 +112,7 @@ class PostgresLedger:
             return frozenset()
         parameters = {"workspace": key.workspace_id, "destination": key.destination_id, "keys": wanted}
         async with self._pool.connection() as connection:
-            rows = await _rows(connection, sql.SUPPRESSED, parameters)
+            rows = await rows_in(connection, sql.SUPPRESSED, parameters)
         found = {row["value_key"] for row in rows}
         return (
             frozenset(profile for profile, numbers in keys.items() if found.intersection(numbers))
@@ -126,7 +126,7 @@ class PostgresLedger:
     async def recheck(self, key: ConnectionKey, *, limit: int) -> int:
         async with self._pool.connection() as connection:
             await take_turn(connection, key)
-            return (await connection.execute(sql.RECHECK, {**_names(key), "limit": limit})).rowcount
+            return (await connection.execute(sql.RECHECK, {**names_of(key), "limit": limit})).rowcount
 
     def _claimed(self, key: ConnectionKey, row: Mapping[str, Any]) -> Claimed:
         sent = self._seal.open(key, row["profile_id"], row["sent"])
@@ -175,7 +175,7 @@ async def reconcile_in(
 ) -> int:
     """As :func:`reconcile`, within the caller's transaction. Lock connections in the order of their keys."""
     await take_turn(connection, key)
-    parameters = {**_names(key), "limit": limit, "priority": 2 if live else 3}
+    parameters = {**names_of(key), "limit": limit, "priority": 2 if live else 3}
     if only is None:
         return (await connection.execute(sql.RECONCILE_ALL, parameters)).rowcount
     return (await connection.execute(sql.RECONCILE_SOME, {**parameters, "only": array(only, uuids)})).rowcount
@@ -187,10 +187,6 @@ async def take_turn(connection: AsyncConnection[Any], key: ConnectionKey) -> Non
     await connection.execute(sql.TAKE_TURN, ["\x1f".join(key)])
 
 
-def _names(key: ConnectionKey) -> dict[str, Any]:
-    return {"workspace": key.workspace_id, "audience": key.audience_id, "destination": key.destination_id}
-
-
 def _array(numbers: Iterable[int] | None) -> str | None:
     return None if numbers is None else "{" + ",".join(map(str, numbers)) + "}"
 
@@ -200,11 +196,3 @@ def _reports(reports: Sequence[DeliveryReported]) -> dict[str, Any]:
         "keys": [routing_key(report.workspace_id, str(report.profile_id)) for report in reports],
         "messages": [encode(report) for report in reports],
     }
-
-
-async def _rows(
-    connection: AsyncConnection[Any], statement: str, parameters: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement, parameters)
-        return await cursor.fetchall()

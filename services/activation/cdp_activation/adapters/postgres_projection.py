@@ -7,9 +7,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.rows import dict_row
 
 from cdp_activation.adapters.postgres_ledger import reconcile_in
+from cdp_activation.adapters.rows import key_of, rows_in
 from cdp_activation.ledger import ConnectionKey
 from cdp_activation.projection import ProfileFact
 from cdp_runtime.postgres import Pool
@@ -118,7 +118,9 @@ class PostgresProjection:
 
     async def apply_memberships(self, changes: Sequence[MembershipChanged]) -> int:
         async with self._pool.connection() as connection:
-            wanting = {_key(row): row["profiles"] for row in await _rows(connection, _MEMBERSHIPS, _members(changes))}
+            wanting = {
+                key_of(row): row["profiles"] for row in await rows_in(connection, _MEMBERSHIPS, _members(changes))
+            }
             return sum([await _reconcile(connection, key, wanting[key]) for key in sorted(wanting)])
 
     async def apply_profiles(self, facts: Sequence[ProfileFact]) -> int:
@@ -128,8 +130,8 @@ class PostgresProjection:
         async with self._pool.connection() as connection:
             await connection.execute(_TOLD, columns)
         async with self._pool.connection() as connection:
-            floors = await _rows(connection, _FLOORS, columns)
-            held = _differing(await _rows(connection, _HOLDING, columns), newest)
+            floors = await rows_in(connection, _FLOORS, columns)
+            held = _differing(await rows_in(connection, _HOLDING, columns), newest)
             everywhere: dict[ConnectionKey, set[UUID]] = {key: set() for keys in held.values() for key in keys}
             everywhere.update(await _connections_of(connection, floors))
             for key in sorted(everywhere):
@@ -148,7 +150,7 @@ async def _connections_of(
     found: dict[ConnectionKey, set[UUID]] = {}
     for workspace, profiles in gone_or_back.items():
         parameters = {"workspace": workspace, "profiles": array(profiles, uuids)}
-        found |= {_key(row): profiles for row in await _rows(connection, _ALL_CONNECTIONS, parameters)}
+        found |= {key_of(row): profiles for row in await rows_in(connection, _ALL_CONNECTIONS, parameters)}
     return found
 
 
@@ -200,15 +202,3 @@ def _differing(holding: Sequence[Mapping[str, Any]], facts: Sequence[ProfileFact
         if row["fingerprint"] != fingerprints[at]:
             found[at].add(ConnectionKey(fact.workspace_id, row["audience_id"], row["destination_id"]))
     return found
-
-
-def _key(row: Mapping[str, Any]) -> ConnectionKey:
-    return ConnectionKey(row["workspace_id"], row["audience_id"], row["destination_id"])
-
-
-async def _rows(
-    connection: AsyncConnection[Any], statement: str, parameters: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement, parameters)
-        return await cursor.fetchall()

@@ -1,10 +1,8 @@
 """The suppression list in Postgres, as keys that cannot be read back; changes to it reach the ledger at once."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from psycopg.rows import dict_row
-
+from cdp_activation.adapters.rows import rows_of
 from cdp_activation.adapters.sql import SUPPRESS_ALONE
 from cdp_activation.catalog import Page, Suppression
 from cdp_runtime.postgres import Pool
@@ -59,9 +57,9 @@ class PostgresSuppressions:
     async def listed(self, workspace_id: str, page: Page) -> tuple[list[Suppression], int]:
         at, after = page.after or (None, None)
         parameters = {"workspace": workspace_id, "at": at, "after": after, "limit": page.limit, "offset": page.offset}
-        rows = await self._rows(_LIST, parameters)
+        rows = await rows_of(self._pool, _LIST, parameters)
         count = "SELECT count(*) AS n FROM activation.suppressions WHERE workspace_id = %(workspace)s"
-        (total,) = await self._rows(count, parameters)
+        (total,) = await rows_of(self._pool, count, parameters)
         return [Suppression(**row) for row in rows], total["n"]
 
     async def remove(self, workspace_id: str, suppression_id: str) -> bool:
@@ -74,8 +72,3 @@ class PostgresSuppressions:
             if gone.rowcount:
                 await connection.execute(_LET_GO, parameters)
         return gone.rowcount > 0
-
-    async def _rows(self, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(statement, parameters)
-            return await cursor.fetchall()

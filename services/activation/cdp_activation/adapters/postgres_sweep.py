@@ -1,10 +1,9 @@
 """What the clock, lost messages and deletions leave in Postgres: audiences out of step or over, work not marked."""
 
-from typing import Any, Final
-
-from psycopg.rows import dict_row
+from typing import Final
 
 from cdp_activation.adapters.postgres_ledger import take_turn
+from cdp_activation.adapters.rows import key_of, names_of, rows_of
 from cdp_activation.ledger import ConnectionKey
 from cdp_runtime.postgres import Pool
 
@@ -67,44 +66,35 @@ class PostgresSweep:
         self._pool = pool
 
     async def connections(self, *, flagged: bool) -> list[ConnectionKey]:
-        rows = await self._rows(_CONNECTIONS.format(which="reconcile" if flagged else "true"), {})
-        return [ConnectionKey(row["workspace_id"], row["audience_id"], row["destination_id"]) for row in rows]
+        rows = await rows_of(self._pool, _CONNECTIONS.format(which="reconcile" if flagged else "true"), {})
+        return [key_of(row) for row in rows]
 
     async def unflag(self, key: ConnectionKey) -> None:
         async with self._pool.connection() as connection:
-            await connection.execute(_UNFLAG, _names(key))
+            await connection.execute(_UNFLAG, names_of(key))
 
     async def remind(self, key: ConnectionKey) -> int:
         async with self._pool.connection() as connection:
-            return (await connection.execute(_FORGOTTEN, _names(key))).rowcount
+            return (await connection.execute(_FORGOTTEN, names_of(key))).rowcount
 
     async def forget_told(self) -> None:
         async with self._pool.connection() as connection:
             await connection.execute(_TOLD_BEFORE)
 
     async def over(self) -> list[ConnectionKey]:
-        return [ConnectionKey(*row.values()) for row in await self._rows(_OVER, {})]
+        return [ConnectionKey(*row.values()) for row in await rows_of(self._pool, _OVER, {})]
 
     async def forget(self, key: ConnectionKey, limit: int) -> int:
         async with self._pool.connection() as connection:
             # of a deleted destination somebody may still become a member at this moment
             await take_turn(connection, key)
-            forgotten = (await connection.execute(_FORGET, {**_names(key), "limit": limit})).rowcount
+            forgotten = (await connection.execute(_FORGET, {**names_of(key), "limit": limit})).rowcount
             if forgotten < limit:
-                await connection.execute(_DISCONNECT, _names(key))
+                await connection.execute(_DISCONNECT, names_of(key))
         return forgotten
 
     async def backlog(self) -> list[tuple[str, int, float]]:
-        return [(row["type"], row["pending"], row["oldest"]) for row in await self._rows(_BACKLOG, {})]
+        return [(row["type"], row["pending"], row["oldest"]) for row in await rows_of(self._pool, _BACKLOG, {})]
 
     async def breakers(self) -> list[tuple[str, str, bool]]:
-        return [(row["type"], row["destination_id"], row["open"]) for row in await self._rows(_BREAKERS, {})]
-
-    async def _rows(self, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(statement, parameters)
-            return await cursor.fetchall()
-
-
-def _names(key: ConnectionKey) -> dict[str, str]:
-    return {"workspace": key.workspace_id, "audience": key.audience_id, "destination": key.destination_id}
+        return [(row["type"], row["destination_id"], row["open"]) for row in await rows_of(self._pool, _BREAKERS, {})]
