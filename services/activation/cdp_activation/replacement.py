@@ -12,7 +12,7 @@ import structlog
 from cdp_activation import results
 from cdp_activation.batches import Member, batches
 from cdp_activation.destinations.destination import Config, Session
-from cdp_activation.gathering import Facts, gather, planned
+from cdp_activation.gathering import gather, planned
 from cdp_activation.ledger import Claimed, Connection, ConnectionKey, Result
 from cdp_activation.line import Line
 from cdp_activation.outcome import (
@@ -24,9 +24,8 @@ from cdp_activation.outcome import (
     RetryLater,
     Throttled,
 )
-from cdp_activation.plan import Addition
 from cdp_activation.policies import Policies, WorkerPorts
-from cdp_activation.rounds import Rounds, with_form
+from cdp_activation.rounds import Rounds, Turn, with_form
 from cdp_schemas.deliveries import DeliveryReported
 
 _log = structlog.get_logger(__name__)
@@ -141,14 +140,12 @@ class Replacement:
             row = claimed[settled.entry.profile_id]
             if settled.reason is not None:
                 run.held[row.entry.profile_id] = results.held(row, settled.reason, facts.fingerprint(row))
+        turn = Turn(run.line, run.connection, run.config, claimed, facts)
+        members = [(addition.entry, addition.cells) for addition in made.additions]
         return [
-            ((addition.entry, addition.cells), claimed[addition.entry.profile_id], self._keys(run, facts, addition))
-            for addition in made.additions
+            ((entry, cells), claimed[entry.profile_id], self._rounds.keys(turn, entry.profile_id, [cells]))
+            for entry, cells in members
         ]
-
-    def _keys(self, run: _Run, facts: Facts, addition: Addition) -> list[int]:
-        values = run.line.destination.match_values(addition.cells)
-        return sorted({*self._ports.keyring.of_values(values), *facts.keys.get(addition.entry.profile_id, ())})
 
     async def _send_page(self, run: _Run, members: Sequence[_Sending], *, last: bool) -> Outcome | None:
         key = run.connection.key

@@ -86,7 +86,7 @@ class Rounds:
                 written.append(results.held(claimed, settled.reason, mark))
             else:
                 sent = settled.entry.sent
-                keys = self._keys(turn, settled.entry.profile_id, sent)  # it may have identifiers that it had not then
+                keys = self.keys(turn, settled.entry.profile_id, sent)  # it may have identifiers that it had not then
                 written.append(results.delivered(claimed, sent, keys, mark))
         now = self._ports.clock.now()
         waiting = [results.waiting_for_profile(turn.claimed[entry.profile_id], None, now) for entry in made.waiting]
@@ -97,9 +97,9 @@ class Rounds:
 
     async def _remove(self, turn: Turn, removals: Sequence[Removal]) -> list[Addition]:
         """Takes forms off the destination; returns who is to be added in another form now."""
-        rows = [(removal, cells) for removal in removals for cells in removal.cells]
+        members = [(removal.entry, cells) for removal in removals for cells in removal.cells]
         outcomes: dict[UUID, list[Outcome]] = {removal.entry.profile_id: [] for removal in removals}
-        for batch in self._batches(turn, "remove", [(removal.entry, cells) for removal, cells in rows]):
+        for batch in self._batches(turn, "remove", members):
             answers = await turn.line.deliver(batch, turn.config)
             for row in batch.rows:
                 outcomes[row.profile_id].append(answers[row.index])
@@ -144,7 +144,7 @@ class Rounds:
             forms = [(row, with_form(before[row.profile_id], row.cells)) for row in batch.rows]
             may_be_sent = await self._ports.ledger.write_ahead(
                 turn.connection.key,
-                [(turn.claimed[row.profile_id], sent, self._keys(turn, row.profile_id, sent)) for row, sent in forms],
+                [(turn.claimed[row.profile_id], sent, self.keys(turn, row.profile_id, sent)) for row, sent in forms],
             )
             rows = [row for row in batch.rows if row.profile_id in may_be_sent]
             if not rows:
@@ -161,12 +161,13 @@ class Rounds:
         if isinstance(outcome, Delivered):
             if claimed.received_at is not None:
                 FRESHNESS.labels("delivered").observe(max(0.0, (now - claimed.received_at).total_seconds()))
-            return results.delivered(claimed, [row.cells], self._keys(turn, row.profile_id, [row.cells]), mark)
+            return results.delivered(claimed, [row.cells], self.keys(turn, row.profile_id, [row.cells]), mark)
         sent = with_form(before, row.cells) if results.may_be_there(outcome) else before
         step = results.step_of(claimed, outcome, now, jitter, self._policies.retry)
         return replace(results.failed(claimed, sent, None, step), fingerprint=mark)
 
-    def _keys(self, turn: Turn, profile_id: UUID, forms: Iterable[Cells]) -> list[int]:
+    def keys(self, turn: Turn, profile_id: UUID, forms: Iterable[Cells]) -> list[int]:
+        """By what a row is found when somebody is suppressed, or a person with the same address is taken off."""
         values = {value for cells in forms for value in turn.line.destination.match_values(cells)}
         return sorted({*self._ports.keyring.of_values(values), *turn.facts.keys.get(profile_id, ())})
 
