@@ -6,8 +6,6 @@ from hashlib import blake2b
 from cdp_activation.destinations import hashing
 from cdp_activation.profile import Profile
 
-KINDS = ("profile_id", "user_id", "anonymous_id", "email", "phone", "device_id")
-
 
 class Keyring:
     """Keys depend on the installation's secret: who reads the database cannot test guesses against them."""

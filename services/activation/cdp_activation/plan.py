@@ -36,12 +36,8 @@ class Gates:
     unknown_is_granted: bool = False
     suppressed: frozenset[UUID] = frozenset()
 
-    def reason(self, profile: Profile) -> Reason | None:
-        """Why a profile may not be sent; None when it may. The suppression list is asked first."""
-        if profile.profile_id in self.suppressed:
-            return "suppressed"
-        granted = (profile.consent.get(purpose, self.unknown_is_granted) for purpose in self.purposes)
-        return None if all(granted) else "no_consent"
+    def granted(self, profile: Profile) -> bool:
+        return all(profile.consent.get(purpose, self.unknown_is_granted) for purpose in self.purposes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +104,10 @@ def _wanted(made: Plan, entry: Entry, profile: Profile | None, gates: Gates, for
         made.waiting.append(entry)
         return
     render, match_values = form
-    reason = gates.reason(profile)
-    cells = None if reason else render(profile)
+    granted = gates.granted(profile)
+    cells = render(profile) if granted else None
     if cells is None:
-        reason = reason or "unmatched"
+        reason: Reason = "unmatched" if granted else "no_consent"
         made.held[reason] += 1
         _unwanted(made, entry, reason)
         return

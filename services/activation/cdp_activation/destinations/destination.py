@@ -52,7 +52,6 @@ class CatalogEntry:
     default_purposes: tuple[str, ...]
     replace_window: timedelta | None = None
     api_version: str = ""
-    api_sunset: str = ""
 
 
 @dataclass(frozen=True, slots=True)

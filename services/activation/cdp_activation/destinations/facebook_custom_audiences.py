@@ -59,7 +59,6 @@ _ENTRY: Final = CatalogEntry(
     default_purposes=("tracking",),
     replace_window=timedelta(minutes=90),
     api_version="v26.0",
-    api_sunset="",
 )
 
 

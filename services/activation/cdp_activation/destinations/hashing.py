@@ -13,7 +13,6 @@ from typing import Final
 import phonenumbers
 
 _HEX64: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
-_GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
 _COUNTRY_ALIASES: Final = {"uk": "gb", "el": "gr"}
 
 
@@ -34,18 +33,6 @@ def email(value: str) -> str:
     text = value.strip().lower()
     local, _, domain = text.rpartition("@")
     return text if (local and "." in domain and not re.search(r"\s", text)) or is_hash(text) else ""
-
-
-def google_email(value: str) -> str:
-    """No whitespace, lower case; Gmail's dots and +tag out. Raises ValueError for a hash: it cannot be normalised."""
-    if is_hash(value):
-        raise ValueError("a hashed address cannot be normalised for Google: send the address itself")
-    text = email(re.sub(r"\s", "", value))
-    local, _, domain = text.rpartition("@")
-    if domain not in _GMAIL:
-        return text
-    local = local.partition("+")[0].replace(".", "")
-    return f"{local}@{domain}" if local else ""
 
 
 @lru_cache(maxsize=16_384)  # one round asks for each number several times
