@@ -25,6 +25,7 @@ from cdp_activation.outcome import (
     Throttled,
 )
 from cdp_activation.policies import Policies, WorkerPorts
+from cdp_activation.retry import next_step
 from cdp_activation.rounds import Rounds, Turn, with_form
 from cdp_schemas.deliveries import DeliveryReported
 
@@ -163,7 +164,7 @@ class Replacement:
         for row in batch.rows:
             outcome = answers[row.index]
             if isinstance(outcome, RejectedRow) and len(batch.rows) > 1:
-                step = results.step_of(claimed[row.profile_id], outcome, now, 0.0, self._policies.retry)
+                step = next_step(outcome, claimed[row.profile_id].progress, now, 0.0, self._policies.retry)
                 run.refused.append(results.failed(claimed[row.profile_id], (), None, step))
             elif not isinstance(outcome, Delivered):
                 return outcome

@@ -2,24 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, get_args
 
 from cdp_activation.destinations.destination import Cells, Operation
 from cdp_activation.ledger import Claimed, ConnectionKey, Result
 from cdp_activation.outcome import Delivered, Outcome, RetryLater, Unknown
 from cdp_activation.plan import Reason
-from cdp_activation.retry import Next, Progress, RetryPolicy, next_step
+from cdp_activation.retry import Next, Progress
 from cdp_schemas.deliveries import DeliveryOutcome, DeliveryReported
 
-_REPORTED: Final[dict[str, DeliveryOutcome]] = {
-    "delivered": "delivered",
-    "rejected": "rejected",
-    "retrying": "retrying",
-    "gave_up": "gave_up",
-    "suppressed": "suppressed",
-    "no_consent": "no_consent",
-    "unmatched": "unmatched",
-}
+_REPORTED: Final[dict[str, DeliveryOutcome]] = {outcome: outcome for outcome in get_args(DeliveryOutcome)}
 _SOONEST: Final = timedelta(seconds=0.5)
 _LATEST: Final = timedelta(seconds=60)
 
@@ -57,11 +49,6 @@ def failed(claimed: Claimed, sent: Sequence[Cells], keys: Sequence[int] | None, 
     """What a call that did not succeed leaves: ``sent`` are the forms that may be there nevertheless."""
     acknowledged = claimed.entry.acknowledged and bool(sent)
     return Result(claimed, acknowledged, sent, keys, step.progress, step.at, step.fate, step.error_class, step.error)
-
-
-def step_of(claimed: Claimed, outcome: Outcome, now: datetime, jitter: float, policy: RetryPolicy) -> Next:
-    """The next step of one row."""
-    return next_step(outcome, claimed.progress, now, jitter, policy)
 
 
 def report(key: ConnectionKey, result: Result, operation: Operation, now: datetime) -> DeliveryReported | None:

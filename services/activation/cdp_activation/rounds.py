@@ -18,6 +18,7 @@ from cdp_activation.line import Line
 from cdp_activation.outcome import Delivered, Misconfigured, Outcome
 from cdp_activation.plan import Addition, Plan, Removal
 from cdp_activation.policies import Policies, WorkerPorts
+from cdp_activation.retry import next_step
 from cdp_runtime.metrics import ACTIVATION_DELIVERIES, FRESHNESS
 from cdp_schemas.deliveries import DeliveryReported
 
@@ -128,7 +129,7 @@ class Rounds:
             if removal.reason is not None:
                 return results.held(claimed, removal.reason, mark)
             return results.delivered(claimed, (), None, mark)
-        step = results.step_of(claimed, outcome, self._ports.clock.now(), jitter, self._policies.retry)
+        step = next_step(outcome, claimed.progress, self._ports.clock.now(), jitter, self._policies.retry)
         return results.failed(claimed, removal.entry.sent, None, step)
 
     async def _send_again(self, turn: Turn, gone: Sequence[Removal]) -> None:
@@ -163,7 +164,7 @@ class Rounds:
                 FRESHNESS.labels("delivered").observe(max(0.0, (now - claimed.received_at).total_seconds()))
             return results.delivered(claimed, [row.cells], self.keys(turn, row.profile_id, [row.cells]), mark)
         sent = with_form(before, row.cells) if results.may_be_there(outcome) else before
-        step = results.step_of(claimed, outcome, now, jitter, self._policies.retry)
+        step = next_step(outcome, claimed.progress, now, jitter, self._policies.retry)
         return replace(results.failed(claimed, sent, None, step), fingerprint=mark)
 
     def keys(self, turn: Turn, profile_id: UUID, forms: Iterable[Cells]) -> list[int]:

@@ -16,7 +16,7 @@ from cdp_activation.ledger import Claimed, ConnectionKey
 from cdp_activation.outcome import RetryLater
 from cdp_activation.plan import Entry
 from cdp_activation.profile import fingerprint, profile_of
-from cdp_activation.retry import Progress, RetryPolicy
+from cdp_activation.retry import Progress, RetryPolicy, next_step
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 KEY = ConnectionKey("ws", "audience-1", "destination-1")
@@ -119,12 +119,10 @@ def test_forms_with_other_cells_go_in_other_calls_and_each_row_keeps_its_index()
 def test_only_the_first_of_many_retries_is_reported() -> None:
     policy = RetryPolicy()
     first, later = claimed(), claimed(progress=Progress(3, NOW))
-    told = [
-        results.report(
-            KEY, results.failed(row, (), None, results.step_of(row, RetryLater("500"), NOW, 0.5, policy)), "add", NOW
-        )
-        for row in (first, later)
-    ]
+    told = []
+    for row in (first, later):
+        step = next_step(RetryLater("500"), row.progress, NOW, 0.5, policy)
+        told.append(results.report(KEY, results.failed(row, (), None, step), "add", NOW))
     assert told[0] is not None and told[0].outcome == "retrying" and told[0].error == "500" and told[1] is None
 
 
