@@ -114,14 +114,11 @@ class PostgresLedger:
         async with self._pool.connection() as connection:
             rows = await rows_in(connection, sql.SUPPRESSED, parameters)
         found = {row["value_key"] for row in rows}
-        return (
-            frozenset(profile for profile, numbers in keys.items() if found.intersection(numbers))
-            if found
-            else frozenset()
-        )
+        return frozenset(profile for profile, numbers in keys.items() if found.intersection(numbers))
 
     async def reconcile(self, key: ConnectionKey, *, limit: int) -> int:
-        return await reconcile(self._pool, key, limit=limit)
+        async with self._pool.connection() as connection:
+            return await reconcile_in(connection, key, limit=limit)
 
     async def recheck(self, key: ConnectionKey, *, limit: int) -> int:
         async with self._pool.connection() as connection:
@@ -157,28 +154,19 @@ class PostgresLedger:
         }
 
 
-async def reconcile(
-    pool: Pool, key: ConnectionKey, *, limit: int, only: Sequence[UUID] | None = None, live: bool = False
-) -> int:
-    """Desired := what the segments say, for all profiles or for those given; returns how many rows changed."""
-    async with pool.connection() as connection:
-        return await reconcile_in(connection, key, limit=limit, only=only, live=live)
-
-
 async def reconcile_in(
-    connection: AsyncConnection[Any],
-    key: ConnectionKey,
-    *,
-    limit: int,
-    only: Sequence[UUID] | None = None,
-    live: bool = False,
+    connection: AsyncConnection[Any], key: ConnectionKey, *, limit: int, only: Sequence[UUID] | None = None
 ) -> int:
-    """As :func:`reconcile`, within the caller's transaction. Lock connections in the order of their keys."""
+    """Desired := what the segments say, for all profiles or for those given, about whom there is news.
+
+    Returns how many rows changed. Lock connections in the order of their keys.
+    """
     await take_turn(connection, key)
-    parameters = {**names_of(key), "limit": limit, "priority": 2 if live else 3}
+    parameters = {**names_of(key), "limit": limit}
     if only is None:
-        return (await connection.execute(sql.RECONCILE_ALL, parameters)).rowcount
-    return (await connection.execute(sql.RECONCILE_SOME, {**parameters, "only": array(only, uuids)})).rowcount
+        return (await connection.execute(sql.RECONCILE_ALL, {**parameters, "priority": 3})).rowcount
+    some = {**parameters, "only": array(only, uuids), "priority": 2}
+    return (await connection.execute(sql.RECONCILE_SOME, some)).rowcount
 
 
 async def take_turn(connection: AsyncConnection[Any], key: ConnectionKey) -> None:

@@ -156,7 +156,7 @@ async def _connections_of(
 
 async def _reconcile(connection: AsyncConnection[Any], key: ConnectionKey, profiles: Iterable[UUID]) -> int:
     only = sorted(profiles)
-    return await reconcile_in(connection, key, limit=len(only), only=only, live=True)
+    return await reconcile_in(connection, key, limit=len(only), only=only)
 
 
 async def _make_pending(connection: AsyncConnection[Any], facts: Sequence[ProfileFact]) -> int:
