@@ -10,8 +10,7 @@ from cdp_activation.outcome import Misconfigured, Outcome, RejectedBatch, RetryL
 
 _THROTTLES: Final = frozenset({4, 17, 32, 613, *range(80000, 80015)})
 _PASSING: Final = frozenset({1, 2, 341, 368, 5000, 21009})
-_DEAD_TOKEN: Final = frozenset({102, 190})
-_NO_PERMISSION: Final = frozenset({10, *range(200, 300)})
+_UNAUTHORIZED: Final = frozenset({102, 190, 10, *range(200, 300)})  # a dead token, or no permission
 _BROKEN_AUDIENCE: Final = frozenset({2650, 2655, 1487301, 1487366})
 _MISSING: Final = 33
 _FLAGGED: Final = 1713230
@@ -25,9 +24,9 @@ def failure(response: HttpResponse, answer: dict[str, Any] | None, now: datetime
         return _by_code(error, response, now)
     if 200 <= response.status < 300:
         return None
-    if answer is None:
-        # a page of a proxy in front of Meta: its own trouble, not our call's
-        return by_status(response, now, _DEFAULT_WAIT).whole if response.status == 429 else _page(response)
+    if answer is None and response.status != 429:
+        # of a proxy in front of Meta: its own trouble, not our call's
+        return RetryLater(f"HTTP {response.status} with a page instead of an answer")
     return by_status(response, now, _DEFAULT_WAIT).whole
 
 
@@ -49,9 +48,7 @@ def _by_code(error: dict[str, Any], response: HttpResponse, now: datetime) -> Ou
     if code in _THROTTLES:
         default = (rest_until(response, now) or now + _DEFAULT_WAIT) - now
         return Throttled(retry_after(response, now, default), said)
-    if code in _DEAD_TOKEN:
-        return Unauthorized(said)
-    if code in _NO_PERMISSION:
+    if code in _UNAUTHORIZED:
         return Unauthorized(said)
     if code in _PASSING or error.get("is_transient") is True or response.status >= 500:
         return RetryLater(said)
@@ -62,10 +59,6 @@ def _by_code(error: dict[str, Any], response: HttpResponse, now: datetime) -> Ou
 
 def _message(error: dict[str, Any]) -> str:
     return str(error.get("error_user_msg") or error.get("message") or "no reason given")[:300]
-
-
-def _page(response: HttpResponse) -> Outcome:
-    return RetryLater(f"HTTP {response.status} with a page instead of an answer")
 
 
 def _usages(response: HttpResponse) -> list[dict[str, Any]]:
