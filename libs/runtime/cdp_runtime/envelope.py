@@ -1,7 +1,7 @@
 """Answers and errors of the HTTP API in one shape."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -42,6 +42,12 @@ class ErrorAnswer(BaseModel):
     error: Fault
     code: str
     message: str
+
+
+# what routes may answer besides success, as OpenAPI describes it
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": ErrorAnswer} for status in (401, 403, 404, 409, 422, 503)
+}
 
 
 class ApiError(Exception):

@@ -3,14 +3,14 @@
 import base64
 import binascii
 from collections.abc import Awaitable, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from cdp_clickhouse.errors import StoreUnavailable
 from cdp_runtime.auth import Principal, require
-from cdp_runtime.envelope import Answer, ApiError, Detail, ErrorAnswer, not_found, unavailable
+from cdp_runtime.envelope import ERRORS, Answer, ApiError, Detail, not_found, unavailable
 from cdp_runtime.postgres import retryable
 from cdp_schemas.profiles import parse_profile_ref, profile_ref
 from cdp_segmenter.api_models import (
@@ -43,9 +43,6 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="rows of a page")]
 Cursor = Annotated[str | None, Query(description="nextCursor of the page before", max_length=1100)]
 Offset = Annotated[int, Query(ge=0, le=100_000, description="rows to skip, for small lists")]
 Include = Annotated[str | None, Query(pattern="^profile$", description="profile: with each member's profile")]
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorAnswer} for status in (401, 403, 404, 409, 422, 503)
-}
 
 
 class SegmentsApi:
@@ -56,7 +53,7 @@ class SegmentsApi:
 
     def router(self) -> APIRouter:
         """Routes under ``/segments`` and ``/profiles/{ref}/segments``."""
-        routes = APIRouter(tags=["segments"], responses=_ERRORS)
+        routes = APIRouter(tags=["segments"], responses=ERRORS)
         for method, path, endpoint, status, summary in (
             ("POST", "/segments", self.create, 201, "Create a segment; every profile is looked at right away"),
             ("GET", "/segments", self.listed, 200, "List segments by name"),

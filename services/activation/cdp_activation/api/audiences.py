@@ -25,24 +25,16 @@ from cdp_activation.destinations.registry import destination_type
 from cdp_runtime.api import Facet
 from cdp_runtime.auth import Principal, require
 from cdp_runtime.clock import Clock
-from cdp_runtime.envelope import Answer, ApiError, Detail, ErrorAnswer, not_found
+from cdp_runtime.envelope import ERRORS, Answer, ApiError, Detail, not_found
 
 Reader = Annotated[Principal, Depends(require("audiences:read"))]
 Writer = Annotated[Principal, Depends(require("audiences:write"))]
 AudienceId = Annotated[str, Path(examples=["audience-5f0c1b2a"])]
-_ERRORS: dict[int | str, dict[str, type[ErrorAnswer]]] = {
-    401: {"model": ErrorAnswer},
-    403: {"model": ErrorAnswer},
-    404: {"model": ErrorAnswer},
-    409: {"model": ErrorAnswer},
-    422: {"model": ErrorAnswer},
-    503: {"model": ErrorAnswer},
-}
 
 
 def router(store: AudienceStore, drafts: AudienceDrafts, clock: Clock) -> APIRouter:
     """Routes under ``/audiences``."""
-    routes = APIRouter(prefix="/audiences", tags=["audiences"], responses=_ERRORS)
+    routes = APIRouter(prefix="/audiences", tags=["audiences"], responses=ERRORS)
     _crud(routes, store, drafts, clock)
     _reading(routes, store, clock)
     _acting(routes, store, clock)

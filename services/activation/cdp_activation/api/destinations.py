@@ -1,6 +1,6 @@
 """HTTP: the catalog, destinations and their test. Credentials go in and never come out."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -40,16 +40,13 @@ from cdp_activation.ports import CallFailed, Calls
 from cdp_activation.ssrf import TargetPolicy
 from cdp_runtime.auth import Principal, require
 from cdp_runtime.clock import Clock
-from cdp_runtime.envelope import Answer, ApiError, Detail, ErrorAnswer, not_found
+from cdp_runtime.envelope import ERRORS, Answer, ApiError, Detail, not_found
 from cdp_runtime.secrets import CannotOpen
 
 Reader = Annotated[Principal, Depends(require("destinations:read"))]
 Writer = Annotated[Principal, Depends(require("destinations:write"))]
 DestinationId = Annotated[str, Path(examples=["destination-9a1b2c3d"])]
 Told = Literal["ok", "unauthorized", "misconfigured", "throttled", "unavailable", "refused"]
-_ERRORS: Final[dict[int | str, dict[str, type[ErrorAnswer]]]] = {
-    status: {"model": ErrorAnswer} for status in (401, 403, 404, 409, 422, 503)
-}
 
 
 class DestinationParts:
@@ -71,7 +68,7 @@ class DestinationParts:
 
 def router(parts: DestinationParts) -> APIRouter:
     """Routes under ``/destinations``."""
-    routes = APIRouter(prefix="/destinations", tags=["destinations"], responses=_ERRORS)
+    routes = APIRouter(prefix="/destinations", tags=["destinations"], responses=ERRORS)
     _reading(routes, parts)
     _writing(routes, parts)
 

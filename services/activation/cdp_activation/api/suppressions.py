@@ -12,19 +12,16 @@ from cdp_activation.catalog import Page, Suppression, SuppressionStore
 from cdp_activation.keys import Keyring
 from cdp_runtime.auth import Principal, require
 from cdp_runtime.clock import Clock
-from cdp_runtime.envelope import Answer, ApiError, Detail, ErrorAnswer, not_found
+from cdp_runtime.envelope import ERRORS, Answer, ApiError, Detail, not_found
 from cdp_schemas.profiles import parse_profile_ref
 
 Reader = Annotated[Principal, Depends(require("audiences:read"))]
 Writer = Annotated[Principal, Depends(require("audiences:write"))]
-_ERRORS: dict[int | str, dict[str, type[ErrorAnswer]]] = {
-    status: {"model": ErrorAnswer} for status in (401, 403, 404, 409, 422, 503)
-}
 
 
 def router(store: SuppressionStore, keyring: Keyring, clock: Clock) -> APIRouter:
     """Routes under ``/suppressions``."""
-    routes = APIRouter(prefix="/suppressions", tags=["suppressions"], responses=_ERRORS)
+    routes = APIRouter(prefix="/suppressions", tags=["suppressions"], responses=ERRORS)
 
     @routes.post("", status_code=201, summary="Never send somebody again, and take them off where they are")
     async def add(body: SuppressionBody, principal: Writer) -> Answer[SuppressionView]:
