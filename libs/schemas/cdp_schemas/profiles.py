@@ -1,10 +1,14 @@
 """The messages about profiles: golden records, node reassignments, and what the column store now shows."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from msgspec import Struct, field
+
+# traits that are in an address when they have no place of their own: Segment's reserved traits keep them there, and
+# profiles are shown, searched, segmented and sent so
+IN_ADDRESS: Final = ("country", "city")
 
 
 class Revenue(Struct, rename="camel", frozen=True):

@@ -15,6 +15,7 @@ from cdp_identity.identifiers import EMAIL, Spelling, normalise
 from cdp_runtime.envelope import Wire
 from cdp_schemas.money import to_minor
 from cdp_schemas.nodes import node_id
+from cdp_schemas.profiles import IN_ADDRESS
 
 Query = tuple[str, list[Any]]
 TOTAL_BOUND: Final = 10_000  # counted one by one no further
@@ -251,7 +252,7 @@ def _places(trait: str, value: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{trait: value}]
     if "." in trait and len(trait) <= _LONGEST_PATH:
         found.append(reduce(lambda inner, key: {key: inner}, reversed(trait.split(".")), value))
-    if trait in ("country", "city"):
+    if trait in IN_ADDRESS:
         found.append({"address": {trait: value}})
     return found
 

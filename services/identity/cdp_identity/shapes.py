@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from cdp_runtime.envelope import Wire
 from cdp_schemas.consent import PURPOSES_KEPT
 from cdp_schemas.money import exponent, to_major
-from cdp_schemas.profiles import ProfileUpdated, Revenue, profile_ref
+from cdp_schemas.profiles import IN_ADDRESS, ProfileUpdated, Revenue, profile_ref
 
 NAMED_ATTRIBUTES: Final = ("firstName", "lastName", "email", "phone", "country", "city", "tags")
 _LISTED: Final = {"anonymous_id": "anonymousIds", "device_id": "deviceIds", "email": "emails", "phone": "phones"}
@@ -138,8 +138,7 @@ def attributes(record: ProfileUpdated) -> dict[str, Any]:
     known: dict[str, Any] = {
         "email": next(iter(record.identifiers.get("email", ())), None),
         "phone": next(iter(record.identifiers.get("phone", ())), None),
-        "country": place.get("country"),
-        "city": place.get("city"),
+        **{trait: place.get(trait) for trait in IN_ADDRESS},
     }
     known |= {name: record.traits[name] for name in NAMED_ATTRIBUTES if name in record.traits}
     tags = known.get("tags", [])

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-# trait -> where it is when it has no place of its own: Segment's reserved traits keep both in an address, and profiles
-# are shown, searched and sent so
-ELSEWHERE: Final = {"country": "address.country", "city": "address.city"}
+from cdp_schemas.profiles import IN_ADDRESS
+
+ELSEWHERE: Final = {trait: f"address.{trait}" for trait in IN_ADDRESS}
 
 
 @dataclass(frozen=True, slots=True)
