@@ -69,7 +69,7 @@ class Application:
         result.moved = changes.moves(locked.nodes, found, self._now, because)
         await self._tx.save_orders(orders)
         await self._fold(locked, found, result, ordered, regrouped)
-        await self._save(locked, regrouped, result)
+        await self._save(regrouped, result)
         await self._tx.add_nodes([one.row for one in fresh.values()])
         number = msgspec.structs.replace
         result.updated += [number(one.record, version=versions[key]) for key, one in fresh.items()]
@@ -81,7 +81,7 @@ class Application:
         found = changes.groups(locked.nodes, regrouped, {})
         result = Changes(moved=changes.moves(locked.nodes, found, self._now, {}))
         await self._fold(locked, found, result, {}, regrouped)
-        await self._save(locked, regrouped, result)
+        await self._save(regrouped, result)
         return result
 
     async def _new_links(self, said: Mapping[Pair, tuple[str, Link, str]]) -> list[LinkRow]:
@@ -238,7 +238,7 @@ class Application:
                 into = homes.get(key[1])
                 result.gone.append(ProfileUpdated(*key, 0, self._now, deleted=True, merged_into=into))
 
-    async def _save(self, locked: Locked, regrouped: Regrouping, result: Changes) -> None:
+    async def _save(self, regrouped: Regrouping, result: Changes) -> None:
         await self._number(result)
         written = [row._replace(profile_id=regrouped.profile_of[row.node_id]) for row in result.nodes]
         rest = {row.node_id for row in written}

@@ -3,7 +3,7 @@
 Money is integer minor units of the order's currency. An order counts once, however many events and nodes speak of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -114,13 +114,6 @@ class OrderEvent(NamedTuple):
     order_id: str
     order: Order
     is_unread: bool = False
-
-
-def join_all(orders: Iterable[Order]) -> Order:
-    first, *rest = orders
-    for order in rest:
-        first = first.join(order)
-    return first
 
 
 def is_about_an_order(event: str | None) -> bool:

@@ -72,11 +72,6 @@ class Statement(msgspec.Struct, frozen=True, gc=False):
     def node(self) -> UUID:
         return self.identifiers[0].node_id
 
-    @property
-    def is_reference(self) -> bool:
-        """Whether the event names a profile by its id, which must exist already."""
-        return self.identifiers[0].kind == PROFILE_ID
-
 
 class _Context(msgspec.Struct, rename="camel"):
     """What of ``context`` says who it is; the rest is not even decoded."""

@@ -1,6 +1,8 @@
 """An order counts once, to the last cent, in whatever order its events come."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -27,8 +29,12 @@ def fact(event: str, moment: int, *, node: UUID = NODE, rank: int = 0, **propert
     return found.order
 
 
+def joined(facts: Sequence[Order]) -> Order:
+    return reduce(Order.join, facts)
+
+
 def total(*facts: Order) -> Total | None:
-    return orders.join_all(facts).total()
+    return joined(facts).total()
 
 
 facts = st.lists(
@@ -56,8 +62,8 @@ def test_joining_is_commutative_associative_and_idempotent(given_facts: list[Ord
     shuffled = [*given_facts, *given_facts]
     random.shuffle(shuffled)
     cut = random.randint(1, len(shuffled) - 1)
-    halves = orders.join_all(shuffled[:cut]).join(orders.join_all(shuffled[cut:]))
-    assert orders.join_all(given_facts) == halves
+    halves = joined(shuffled[:cut]).join(joined(shuffled[cut:]))
+    assert joined(given_facts) == halves
     assert orders.decode(orders.encode(halves)) == halves
 
 
@@ -198,5 +204,5 @@ def test_a_cancelled_order_brings_nothing_until_it_is_placed_again() -> None:
 def test_the_strongest_node_owns_the_order() -> None:
     at_browser = fact("Order Completed", 1, revenue=10, node=OTHER, rank=4)
     at_server = fact("Order Completed", 2, revenue=10, node=NODE, rank=0)
-    assert orders.join_all([at_browser, at_server]).owner.node == NODE
-    assert orders.join_all([at_browser, fact("Order Refunded", 0, node=NODE)]).owner.node == OTHER
+    assert joined([at_browser, at_server]).owner.node == NODE
+    assert joined([at_browser, fact("Order Refunded", 0, node=NODE)]).owner.node == OTHER

@@ -60,7 +60,7 @@ def test_a_groups_email_is_nobodys() -> None:
 def test_a_profile_id_addresses_its_node() -> None:
     node = stated(user_id="ada").node
     said = stated(profile_id=profile_ref(node), anonymous_id="a1")
-    assert said.node == node and said.is_reference
+    assert said.node == node
 
 
 def test_what_the_api_says_of_a_profile_stays_with_that_profile() -> None:
