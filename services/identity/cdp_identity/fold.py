@@ -9,6 +9,7 @@ from cdp_identity.traits import Register, Span
 
 _VERSION: Final = 1
 Registers = dict[str, Register]
+_Packed = tuple[list[Any], list[tuple[int, int, int, int, int]]]  # values, holds
 
 
 @dataclass(slots=True)
@@ -38,8 +39,8 @@ class _Stored(msgspec.Struct, array_like=True):
     version: int
     moments: list[int]
     emitters: list[tuple[int, str]]
-    traits: dict[str, tuple[list[Any], list[tuple[int, int, int, int, int]]]]
-    consent: dict[str, tuple[list[Any], list[tuple[int, int, int, int, int]]]]
+    traits: dict[str, _Packed]
+    consent: dict[str, _Packed]
 
 
 _decoder = msgspec.msgpack.Decoder(_Stored)
@@ -80,9 +81,7 @@ def decode(data: bytes) -> NodeState:
     )
 
 
-def _pack(
-    register: Register, positions: dict[int, int], numbers: dict[int, int]
-) -> tuple[list[Any], list[tuple[int, int, int, int, int]]]:
+def _pack(register: Register, positions: dict[int, int], numbers: dict[int, int]) -> _Packed:
     held = sorted(register.values)
     place = {key: at for at, key in enumerate(held)}
     holds = [
@@ -93,9 +92,7 @@ def _pack(
     return [register.values[key] for key in held], holds
 
 
-def _unpack(
-    packed: tuple[list[Any], list[tuple[int, int, int, int, int]]], moments: list[int], emitters: list[int]
-) -> Register:
+def _unpack(packed: _Packed, moments: list[int], emitters: list[int]) -> Register:
     values, holds = packed
     said: dict[int, dict[int, Span]] = {}
     kept: dict[int, Any] = {}

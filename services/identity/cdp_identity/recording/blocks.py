@@ -21,7 +21,6 @@ from cdp_schemas.tables import EVENT_OUTCOMES, EVENTS
 _CODEC: Final = Codec(IdentifiedEvent)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-_MINUTE_S: Final = 60
 Arrivals = dict[str, dict[UUID, datetime]]  # workspace -> node -> arrival
 # beside what readers use: the place in events-received up to which a partition was counted
 OUTCOME_COLUMNS: Final = (*EVENT_OUTCOMES.columns, "received_partition", "last_offset")
@@ -144,7 +143,7 @@ def _outcomes(events: Sequence[IdentifiedEvent], intents: Sequence[Intent]) -> B
     last: dict[tuple[str, str, int, str, int], int] = {}
     for event in events:
         who = (event.workspace_id, event.source_id)
-        group = (*who, _minute(event.received_at), event.outcome, event.received_partition)
+        group = (*who, minute_of(milliseconds(event.received_at)), event.outcome, event.received_partition)
         counts[group] += 1
         last[group] = event.received_offset
     rows = [(*group[:4], count, group[4], last[group]) for group, count in sorted(counts.items())]
@@ -162,9 +161,9 @@ def milliseconds(at: datetime) -> int:
     return (at - _EPOCH) // _MS
 
 
-def _minute(at: datetime) -> int:
-    seconds = milliseconds(at) // 1000
-    return seconds - seconds % _MINUTE_S
+def minute_of(arrived_ms: int) -> int:
+    """The minute in which an event arrived, in seconds."""
+    return arrived_ms // 60_000 * 60
 
 
 def nodes_of(events: Sequence[IdentifiedEvent]) -> Arrivals:

@@ -9,7 +9,7 @@ from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.errors import StoreRefused
 from cdp_clickhouse.statement import Statement
 from cdp_identity.recording.adapters import repair
-from cdp_identity.recording.blocks import Block, milliseconds
+from cdp_identity.recording.blocks import Block, milliseconds, minute_of
 from cdp_identity.recording.protocol import Presence
 from cdp_runtime.parts import in_parts
 from cdp_schemas.tables import EVENT_OUTCOMES, EVENTS, PROFILES
@@ -123,7 +123,7 @@ class ClickHouseColumns:
 
     async def _viewed(self, places: Mapping[str, Any]) -> set[str]:
         """Parts of the outcomes that may hold what the view made of a block."""
-        since = {"firsts": places["firsts"], "oldest": repair.minute_of(places["oldest"])}
+        since = {"firsts": places["firsts"], "oldest": minute_of(places["oldest"])}
         found = await self._store.columns(Statement(_VIEWED, {"numbers": places["numbers"], **since}))
         return set(found["_part"])
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_identity.recording.blocks import OUTCOME_COLUMNS, Block
+from cdp_identity.recording.blocks import OUTCOME_COLUMNS, Block, minute_of
 from cdp_runtime.parts import in_parts
 from cdp_schemas.tables import EVENT_OUTCOMES, EVENTS
 
@@ -96,11 +96,6 @@ async def _count_stored(store: ClickHouse, block: Block, number: int, token: str
             last[group] = offset
     made = [(*group, "stored", count, number, last[group]) for group, count in sorted(counts.items())]
     await store.insert(EVENT_OUTCOMES.name, OUTCOME_COLUMNS, list(zip(*made, strict=True)), token=token)
-
-
-def minute_of(arrived_ms: int) -> int:
-    """The minute in which an event arrived, in seconds."""
-    return arrived_ms // 60_000 * 60
 
 
 async def _differing(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -> list[UUID]:
