@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 if TYPE_CHECKING:
     from fastapi import APIRouter  # the services' own processes have no routes and must not pay for it
 
 # (workspace_id, ids or references) -> answers; what it means is the facet's own docstring
 Facet = Callable[[str, Sequence[Any]], Awaitable[Mapping[Any, Any]]]
-ProfileId = UUID
 
 
 async def _nothing() -> None:

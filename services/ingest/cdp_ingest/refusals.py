@@ -54,7 +54,6 @@ SOURCE_BUFFER_FULL: Final = Refusal("source_buffer_full", 429, "Too many bytes o
 BUFFER_FULL: Final = Refusal("buffer_full", 503, "Too many bytes are in flight in this gateway.", 1)
 SOURCES_UNAVAILABLE: Final = Refusal("sources_unavailable", 503, "The write key cannot be looked up now.", 5)
 LOG_UNAVAILABLE: Final = Refusal("log_unavailable", 503, "The event log does not take events now.", 5)
-DRAINING: Final = Refusal("draining", 503, "This gateway is stopping.", 1)
 
 # The event: answered with success, kept in the dead-letter topic with its bytes.
 EVENT_MALFORMED: Final = Refusal("event_malformed", 200, "The event is not a JSON object that can be read.")

@@ -11,12 +11,11 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from cdp_ingest import envelope
 from cdp_ingest.accept import CALLS, Accepted, Arrival, NewId, Refused, accept_fields, bytes_fault
 from cdp_ingest.clocks import DeviceClocks
-from cdp_ingest.fields import FaultyField, Fields, Scalar, field_fault
+from cdp_ingest.fields import ABSENT, FaultyField, Fields, Scalar, field_fault
 from cdp_ingest.refusals import EVENT_MALFORMED, FIELD_INVALID, TYPE_UNKNOWN, Fault
 from cdp_schemas.event_names import TYPE_NAMES
 from cdp_schemas.profiles import parse_profile_ref, profile_ref
 
-_ABSENT: Final = Raw(b"")
 _SCREENS: Final = frozenset({"app", "mobile"})
 
 
@@ -36,9 +35,9 @@ class _PlainEvent(Struct, rename="camel", frozen=True, gc=False, kw_only=True, f
     timestamp: Scalar = None
     source: str | None = None
     write_key: str | UnsetType = UNSET
-    properties: Raw = _ABSENT
-    traits: Raw = _ABSENT
-    context: Raw = _ABSENT
+    properties: Raw = ABSENT
+    traits: Raw = ABSENT
+    context: Raw = ABSENT
 
 
 _decoder: Final = msgspec.json.Decoder(_PlainEvent)
