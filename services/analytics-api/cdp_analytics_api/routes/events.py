@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cdp_analytics_api.door.faults import invalid
 from cdp_analytics_api.event_view import EventView, TimelineEntry, timeline_entry
-from cdp_analytics_api.pages import MOST_ROWS, EventPages
+from cdp_analytics_api.pages import MOST_ROWS, EventPages, Page
 from cdp_analytics_api.periods import period
 from cdp_analytics_api.ports import Directory
 from cdp_analytics_api.queries.events import EVENT_TYPES, EventFilter
@@ -69,6 +69,14 @@ def may_see_personal(principal: Principal) -> bool:
 def events_router(pages: EventPages, directory: Directory, clock: Clock) -> APIRouter:
     router = APIRouter(tags=["events"])
 
+    async def page(principal: Principal, asked: EventQuery, chosen: EventFilter) -> Page:
+        pii = may_see_personal(principal)
+        return await pages.page(principal.workspace_id, chosen, limit=asked.limit, cursor=asked.cursor, pii=pii)
+
+    async def page_of(request: Request, ref: str, principal: Principal, asked: EventQuery) -> Page:
+        profile_id = await resolve(principal.workspace_id, ref, request.app.state.facets, directory)
+        return await page(principal, asked, asked.filter(clock).of(profile_id))
+
     @router.get("/events", summary="List events, newest first", responses={404: {"description": "No such profile."}})
     async def events(
         request: Request,
@@ -77,31 +85,22 @@ def events_router(pages: EventPages, directory: Directory, clock: Clock) -> APIR
         profile: Annotated[str | None, Query(alias="profileId", max_length=500)] = None,
     ) -> Answer[EventList]:
         """Of one type, name, profile or period. Personal values are hidden without the scope `profiles:pii`."""
-        workspace, chosen = principal.workspace_id, asked.filter(clock)
+        chosen = asked.filter(clock)
         if profile:
-            chosen = chosen.of(await resolve(workspace, profile, request.app.state.facets, directory))
-        pii = may_see_personal(principal)
-        page = await pages.page(workspace, chosen, limit=asked.limit, cursor=asked.cursor, pii=pii)
-        return Answer(data=EventList(items=page.events, next_cursor=page.next_cursor))
+            chosen = chosen.of(await resolve(principal.workspace_id, profile, request.app.state.facets, directory))
+        found = await page(principal, asked, chosen)
+        return Answer(data=EventList(items=found.events, next_cursor=found.next_cursor))
 
     @router.get("/profiles/{ref}/events", summary="List the events of a profile, newest first")
     async def profile_events(request: Request, ref: str, principal: ProfilesReader, asked: Asked) -> Answer[EventList]:
         """`ref` is a profile id or `kind:value` (`email:ada@example.com`); all nodes of the profile count."""
-        workspace = principal.workspace_id
-        profile_id = await resolve(workspace, ref, request.app.state.facets, directory)
-        pii = may_see_personal(principal)
-        chosen = asked.filter(clock).of(profile_id)
-        page = await pages.page(workspace, chosen, limit=asked.limit, cursor=asked.cursor, pii=pii)
-        return Answer(data=EventList(items=page.events, next_cursor=page.next_cursor))
+        found = await page_of(request, ref, principal, asked)
+        return Answer(data=EventList(items=found.events, next_cursor=found.next_cursor))
 
     @router.get("/profiles/{ref}/timeline", summary="Tell what a profile did, newest first")
     async def timeline(request: Request, ref: str, principal: ProfilesReader, asked: Asked) -> Answer[Timeline]:
         """The events of a profile, each with a readable `summary`."""
-        workspace = principal.workspace_id
-        profile_id = await resolve(workspace, ref, request.app.state.facets, directory)
-        pii = may_see_personal(principal)
-        chosen = asked.filter(clock).of(profile_id)
-        page = await pages.page(workspace, chosen, limit=asked.limit, cursor=asked.cursor, pii=pii)
-        return Answer(data=Timeline(items=list(map(timeline_entry, page.events)), next_cursor=page.next_cursor))
+        found = await page_of(request, ref, principal, asked)
+        return Answer(data=Timeline(items=list(map(timeline_entry, found.events)), next_cursor=found.next_cursor))
 
     return router
