@@ -1,12 +1,11 @@
 """Conditions on an event's properties -> SQL over the stored JSON."""
 
-from typing import Final
+from typing import Any, Final
 
 from cdp_analytics_api.questions import PropertyFilter, Scalar
 from cdp_clickhouse.statement import Statement, join, value
 
 _NUMBERS: Final = "('Int64', 'UInt64', 'Double')"
-_NEVER: Final = Statement("0")
 
 
 def condition(chosen: PropertyFilter, prefix: str) -> Statement:
@@ -45,21 +44,16 @@ def _kind(path: Statement) -> Statement:
 
 def _any_equal(path: Statement, operands: list[Scalar], prefix: str) -> Statement:
     texts = [operand for operand in operands if isinstance(operand, str)]
-    truths = {operand for operand in operands if isinstance(operand, bool)}
+    truths = sorted({int(operand) for operand in operands if isinstance(operand, bool)})
     # True == 1; -0 and 0 are two numbers to IN
     numbers = [float(operand) + 0.0 for operand in operands if not isinstance(operand, str | bool)]
-    kinds = [
-        _typed(path, "= 'String'", "JSONExtractString", value(f"{prefix}_texts", "Array(String)", texts))
-        if texts
-        else _NEVER,
-        _typed(path, f"IN {_NUMBERS}", "0 + JSONExtractFloat", value(f"{prefix}_numbers", "Array(Float64)", numbers))
-        if numbers
-        else _NEVER,
-        _typed(path, "= 'Bool'", "JSONExtractBool", value(f"{prefix}_truths", "Array(UInt8)", sorted(map(int, truths))))
-        if truths
-        else _NEVER,
+    readings: list[tuple[str, str, Statement, list[Any]]] = [
+        ("= 'String'", "JSONExtractString", value(f"{prefix}_texts", "Array(String)", texts), texts),
+        (f"IN {_NUMBERS}", "0 + JSONExtractFloat", value(f"{prefix}_numbers", "Array(Float64)", numbers), numbers),
+        ("= 'Bool'", "JSONExtractBool", value(f"{prefix}_truths", "Array(UInt8)", truths), truths),
     ]
-    return "(" + join(" OR ", [kind for kind in kinds if kind is not _NEVER] or [_NEVER]) + ")"
+    kinds = [_typed(path, test, extract, allowed) for test, extract, allowed, chosen in readings if chosen]
+    return "(" + join(" OR ", kinds or ["0"]) + ")"
 
 
 def _typed(path: Statement, type_test: str, extract: str, allowed: Statement) -> Statement:
