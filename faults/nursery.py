@@ -114,7 +114,7 @@ def _serve() -> None:
 
 def _preload() -> None:
     """Everything that a service imports when it is built; nothing of it may start a thread."""
-    for module in ("cdp_runtime.cli", "uvloop", "cdp_eventlog.kafka"):
+    for module in ("cdp_runtime.cli", "uvloop", "cdp_eventlog.consumer", "cdp_eventlog.producer"):
         import_module(module)
     for group in ("cdp.services", "cdp.api"):
         for entry in entry_points(group=group):

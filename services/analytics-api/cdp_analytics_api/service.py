@@ -34,7 +34,7 @@ from cdp_analytics_api.settings import AnalyticsApiSettings
 from cdp_analytics_api.stream import LiveStream
 from cdp_analytics_api.tokens import TokenAuthenticator
 from cdp_clickhouse.client import ClickHouse
-from cdp_eventlog.kafka import KafkaConsumer
+from cdp_eventlog.consumer import KafkaConsumer
 from cdp_runtime.api import ApiPart
 from cdp_runtime.auth import SCOPES
 from cdp_runtime.clients import networks

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
-from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
+from cdp_eventlog.consumer import KafkaConsumer
+from cdp_eventlog.producer import KafkaProducer
 from cdp_identity.adapters.postgres import PostgresStore
 from cdp_identity.adapters.postgres_messages import keep_message_partitions
 from cdp_identity.adapters.postgres_reads import ProfileReads

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import psycopg
 
-from cdp_eventlog.kafka import KafkaProducer
+from cdp_eventlog.producer import KafkaProducer
 from cdp_ingest.adapters.postgres import PostgresAccepted, PostgresSources
 from cdp_ingest.adapters.postgres_sources import NewSource, create_source
 from cdp_ingest.answers import Cors

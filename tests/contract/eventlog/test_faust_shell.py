@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.faust_shell import FaustShell
-from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
 from cdp_eventlog.log import LogUnavailable, Outgoing, Record
+from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
 
 from .test_log import PARTITIONS, Collecting, card, until

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
+from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.log import Outgoing, Partition, Record
+from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
 from tests.contract.eventlog.test_log import Collecting, card, until
 

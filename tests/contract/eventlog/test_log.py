@@ -11,9 +11,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import NodeNotReadyError
 
-from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer, KafkaRangeReader
+from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.log import MessageTooLarge, Outgoing, Partition, Producer, RangeReader, Record
 from cdp_eventlog.memory import MemoryConsumer, MemoryLog
+from cdp_eventlog.producer import KafkaProducer
+from cdp_eventlog.reader import KafkaRangeReader
 from cdp_eventlog.topics import TopicMismatch, create_topics
 from cdp_schemas.topics import Topic
 

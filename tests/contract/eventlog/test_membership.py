@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from cdp_eventlog import membership
+from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.faust_shell import FaustShell
-from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
 from cdp_eventlog.log import Outgoing, Partition
 from cdp_eventlog.membership import client_id, is_dead
+from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
 
 from .test_log import Collecting, card, until

@@ -16,9 +16,10 @@ from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part
 from cdp_eventlog import consumer as consumers
 from cdp_eventlog import hearing
+from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.faust_shell import FaustShell
-from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
 from cdp_eventlog.log import Outgoing, Partition, Record
+from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
 
 from .test_log import PARTITIONS, Collecting, card, until

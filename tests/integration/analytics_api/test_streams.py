@@ -15,8 +15,8 @@ import websockets
 from msgspec import Raw
 
 from cdp_clickhouse.client import ClickHouse
-from cdp_eventlog.kafka import KafkaProducer
 from cdp_eventlog.log import Outgoing
+from cdp_eventlog.producer import KafkaProducer
 from cdp_schemas.codec import encode
 from cdp_schemas.events import IdentifiedEvent, Outcome, RefusedEvent
 from cdp_schemas.profiles import profile_ref

@@ -14,8 +14,8 @@ from tests.processes import CdpProcess, environment
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_eventlog.kafka import KafkaProducer
 from cdp_eventlog.log import Outgoing
+from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
 from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
 from cdp_runtime.postgres import open_pool

@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.processes import CdpProcess, environment
 
-from cdp_eventlog.kafka import KafkaProducer
+from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
 from cdp_runtime.postgres import Pool
 from cdp_schemas.codec import Codec

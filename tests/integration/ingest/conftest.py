@@ -15,8 +15,8 @@ from tests.processes import CdpProcess, environment
 
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part, free_ports
-from cdp_eventlog.kafka import KafkaRangeReader
 from cdp_eventlog.log import Partition
+from cdp_eventlog.reader import KafkaRangeReader
 from cdp_eventlog.topics import create_topics
 from cdp_ingest.service import IngestService
 from cdp_ingest.settings import IngestSettings

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from cdp_clickhouse.client import ClickHouse
-from cdp_eventlog.kafka import KafkaConsumer, KafkaProducer
+from cdp_eventlog.consumer import KafkaConsumer
+from cdp_eventlog.producer import KafkaProducer
 from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
 from cdp_identity.recording.adapters.postgres import PostgresLedger
 from cdp_identity.recording.flush import Flush, Stores
