@@ -43,9 +43,6 @@ class State:
         for audience, account, name in _DEMO_AUDIENCES:
             self._db.execute("INSERT OR IGNORE INTO audiences VALUES (?, ?, ?, '')", (audience, account, name))
 
-    def close(self) -> None:
-        self._db.close()
-
     # audiences and their members
 
     def audience(self, audience: str) -> dict[str, Any] | None:
@@ -81,9 +78,6 @@ class State:
                             f"DELETE FROM members WHERE audience = ? AND {column} = ?",  # noqa: S608 a constant name
                             (audience, value),
                         )
-
-    def clear(self, audience: str) -> None:
-        self._db.execute("DELETE FROM members WHERE audience = ?", (audience,))
 
     def members(self, audience: str) -> list[dict[str, str]]:
         found = self._rows("SELECT cells FROM members WHERE audience = ? ORDER BY row_key", audience)
@@ -131,9 +125,6 @@ class State:
         self._db.execute("INSERT INTO messages VALUES (?, ?, ?)", (message, digest, time.time()))
         self._db.execute("DELETE FROM messages WHERE rowid <= (SELECT max(rowid) FROM messages) - ?", (_MESSAGES_KEPT,))
         return None
-
-    def forget(self, message: str) -> None:
-        self._db.execute("DELETE FROM messages WHERE id = ?", (message,))
 
     def hook(self, audience: str, members: Sequence[Mapping[str, Any]], *, remove: bool) -> None:
         with _Transaction(self._db):
