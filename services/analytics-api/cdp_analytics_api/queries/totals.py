@@ -18,19 +18,18 @@ def event_count(workspace_id: str) -> Statement:
 
 def event_totals(workspace_id: str, today: datetime) -> Statement:
     """One row: ``total`` events, and those that arrived since ``today``."""
-    ending = ") AS today FROM events WHERE"
-    return _totals("SELECT count() AS total, countIf(received_at >=", today, ending, workspace_id)
+    return _totals("events", "received_at", today, workspace_id)
 
 
 def profile_totals(workspace_id: str, today: datetime) -> Statement:
     """One row: ``total`` profiles, and those created since ``today``."""
-    ending = ") AS today FROM profiles FINAL WHERE"
-    return _totals("SELECT count() AS total, countIf(created_at >=", today, ending, workspace_id)
+    return _totals("profiles FINAL", "created_at", today, workspace_id)
 
 
-def _totals(beginning: str, today: datetime, ending: str, workspace_id: str) -> Statement:
+def _totals(table: str, column: str, today: datetime, workspace_id: str) -> Statement:
+    beginning = f"SELECT count() AS total, countIf({column} >="
     midnight = join("", ["fromUnixTimestamp64Milli(", value("today_ms", "Int64", to_millis(today)), ")"])
-    return join(" ", [beginning, midnight, ending, workspace(workspace_id)])
+    return join(" ", [beginning, midnight, f") AS today FROM {table} WHERE", workspace(workspace_id)])
 
 
 def revenue_totals(workspace_id: str) -> Statement:
