@@ -7,9 +7,8 @@ from cdp_segmenter.rules.ast import Condition, InSegment, Not, Rule, TraitIs
 from cdp_segmenter.rules.check import Fault, InvalidRule, check
 from cdp_segmenter.rules.fields import OPERATORS, UnknownField, field_named, is_never_kept
 from cdp_segmenter.rules.parse_event import event_condition
-from cdp_segmenter.rules.reader import Reader, group
+from cdp_segmenter.rules.reader import GROUPS, Reader, group
 
-_GROUPS: Final = ("AND", "OR", "NOT")
 _MAX_NESTING: Final = 40
 
 
@@ -49,7 +48,7 @@ def _condition(reader: Reader, given: Any, path: str) -> Condition | None:
         return _membership(reader, given, path)
     if "field" in given:
         return _trait(reader, given, path)
-    if given.get("operator") in _GROUPS:
+    if given.get("operator") in GROUPS:
         return reader.fault(f"{path}.conditions", "give the list of conditions of this group")
     return reader.fault(path, "give field, event, segment, or operator and conditions")
 

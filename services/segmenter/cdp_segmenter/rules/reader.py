@@ -9,6 +9,7 @@ from cdp_segmenter.rules.check import Fault
 from cdp_segmenter.rules.values import MISSING, BadValue, comparison
 
 _OPERATORS = get_args(Operator)
+GROUPS = ("AND", "OR", "NOT")
 _LONGEST_GROUP = 200
 
 
@@ -62,8 +63,8 @@ def group(
     """An AND, OR or NOT over ``conditions``; NOT over several means that none of them holds."""
     reader.only(given, path, "operator", "conditions")
     operator, items = given.get("operator", "AND"), given["conditions"]
-    if operator not in ("AND", "OR", "NOT"):
-        reader.fault(f"{path}.operator", f"there is no group {operator!r}: there are AND, OR, NOT")
+    if operator not in GROUPS:
+        reader.fault(f"{path}.operator", f"there is no group {operator!r}: there are {', '.join(GROUPS)}")
     if not isinstance(items, list) or not 1 <= len(items) <= _LONGEST_GROUP:
         reader.fault(f"{path}.conditions", f"give a list of 1 to {_LONGEST_GROUP} conditions")
         return None
