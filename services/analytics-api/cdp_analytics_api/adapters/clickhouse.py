@@ -1,15 +1,12 @@
 """Statements -> rows, read-only and within limits; nodes -> profiles."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from cdp_analytics_api.queries.nodes import profiles_of
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_runtime.parts import in_parts
-
-_NODES_PER_QUESTION: Final = 2000
 
 
 class ClickHouseEventStore:
@@ -38,8 +35,5 @@ class ClickHouseDirectory:
 
     async def profiles_of(self, workspace_id: str, nodes: Sequence[UUID]) -> Mapping[UUID, UUID]:
         distinct = sorted(set(nodes))
-        found = dict(zip(distinct, distinct, strict=True))
-        for some in in_parts(distinct, _NODES_PER_QUESTION):
-            rows = await self._events.rows(profiles_of(workspace_id, some))
-            found.update({row["node_id"]: row["profile_id"] for row in rows})
-        return found
+        rows = await self._events.rows(profiles_of(workspace_id, distinct)) if distinct else []
+        return dict(zip(distinct, distinct, strict=True)) | {row["node_id"]: row["profile_id"] for row in rows}

@@ -29,7 +29,7 @@ def profile_of(node: str, alias: str) -> str:
 
 
 def profiles_of(workspace_id: str, nodes: Sequence[UUID]) -> Statement:
-    """Rows (node_id, profile_id) of those among ``nodes`` (at most 3,000) that moved; the others are their own."""
+    """Rows (node_id, profile_id) of those among ``nodes`` that moved; the others are their own."""
     return join(" ", [aliases(workspace_id), "AND node_id IN", value("nodes", "Array(UUID)", list(nodes))])
 
 

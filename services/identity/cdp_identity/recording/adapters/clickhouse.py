@@ -27,7 +27,6 @@ _INSERT_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     }
 }
 _JSON_TYPE: Final = "JSON(max_dynamic_paths = 256)"
-_IDS_PER_COMMAND: Final = 50  # a command's parameters travel in the URL
 _FORGOTTEN: Final = 1 << 62
 _OF_ANOTHER_TOKEN: Final = ""  # the part of what was rewritten
 
@@ -101,13 +100,13 @@ class ClickHouseColumns:
             await repair.counters(self._store, block)
 
     async def erase(self, workspace_id: str, nodes: Sequence[UUID], until: datetime) -> None:
-        for some in in_parts(nodes, _IDS_PER_COMMAND):
+        for some in in_parts(nodes, repair.IDS_PER_COMMAND):
             values = {"workspace": workspace_id, "nodes": some, "until": milliseconds(until)}
             await self._store.command(Statement(_ERASE_EVENTS, values))
             await repair.recount(self._store, workspace_id, some)
 
     async def forget(self, workspace_id: str, versions: Mapping[UUID, int]) -> None:
-        for some in in_parts(versions, _IDS_PER_COMMAND):
+        for some in in_parts(versions, repair.IDS_PER_COMMAND):
             values = {"workspace": workspace_id, "profiles": some, "versions": [versions[one] for one in some]}
             await self._store.command(Statement(_FORGET_PROFILES, values))
 

@@ -13,8 +13,7 @@ from cdp_identity.recording.blocks import OUTCOME_COLUMNS, Block, minute_of
 from cdp_runtime.parts import in_parts
 from cdp_schemas.tables import EVENT_OUTCOMES, EVENTS
 
-_NODES_PER_COMMAND: Final = 50
-_NODES_PER_QUESTION: Final = 2000
+IDS_PER_COMMAND: Final = 50  # a command's parameters travel in the URL
 _SETTLE_S: Final = 1.0
 _DIFFERING: Final = """
 SELECT node_id FROM (
@@ -68,7 +67,7 @@ async def counters(store: ClickHouse, block: Block) -> None:
 
 async def recount(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -> None:
     """Make the counters of these nodes from their events anew; repeating it changes nothing."""
-    for some in in_parts(nodes, _NODES_PER_COMMAND):
+    for some in in_parts(nodes, IDS_PER_COMMAND):
         values = {"workspace": workspace_id, "nodes": some}
         await store.command(Statement(_FORGET, values))
         await store.command(Statement(_RECOUNT, values))
@@ -99,8 +98,5 @@ async def _count_stored(store: ClickHouse, block: Block, number: int, token: str
 
 
 async def _differing(store: ClickHouse, workspace_id: str, nodes: Sequence[UUID]) -> list[UUID]:
-    differing: list[UUID] = []
-    for some in in_parts(nodes, _NODES_PER_QUESTION):
-        values = {"workspace": workspace_id, "nodes": some}
-        differing.extend((await store.columns(Statement(_DIFFERING, values)))["node_id"])
-    return differing
+    found = await store.columns(Statement(_DIFFERING, {"workspace": workspace_id, "nodes": nodes}))
+    return list(found["node_id"])
