@@ -28,6 +28,7 @@ from cdp_identity.adapters.postgres_reads import ProfileReads
 from cdp_identity.identifiers import Spelling
 from cdp_identity.search import ProfileSearch, Query, conditions
 from cdp_ingest.adapters.postgres import PostgresAccepted
+from cdp_runtime import postgres
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.postgres import Pool, front_door_pool, front_door_statements, lazy_pool
 from cdp_runtime.row_security import FRONT_DOOR_ROLE
@@ -143,7 +144,7 @@ def test_the_front_door_has_three_pools_that_see_all_and_the_decision_names_what
     before = all_pools()
     door = AnalyticsApi(AnalyticsApiSettings(), installed_parts())
     pools = [pool for pool in all_pools() if not any(pool is known for known in before)]
-    confined = {pool.name for pool in pools if pool._configure is not None}
+    confined = {pool.name for pool in pools if pool._configure is postgres._confine}
     assert door.name in confined and len(confined) == 6
     owners = {"analytics-api-owner", "analytics-api-audit", "cdp-api-events-owner"}
     assert {pool.name for pool in pools} - confined == owners
