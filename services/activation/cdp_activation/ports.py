@@ -71,7 +71,7 @@ class Directory(Protocol):
 
 
 class Ledger(Protocol):
-    """The rows. Every method is one transaction; only the holder of the destination calls these."""
+    """The rows. Every method but ``reconcile`` is one transaction; only the holder of the destination calls these."""
 
     async def claim(
         self, key: ConnectionKey, claim: UUID, now: datetime, *, priorities: Sequence[int], limit: int
@@ -109,7 +109,9 @@ class Ledger(Protocol):
         """Which profiles, given with the keys of all their identifiers, are on the suppression list."""
 
     async def reconcile(self, key: ConnectionKey, *, limit: int) -> int:
-        """Brings desired in step with the segments; returns how many rows changed, ``limit`` at most.
+        """Brings desired in step with the segments; returns how many were out of step, ``limit`` at most.
+
+        In small turns, between which deliveries go on.
 
         Nothing changes while members of one of the segments are not loaded: they would be taken for gone.
         """

@@ -31,7 +31,7 @@ from cdp_schemas.deliveries import DeliveryReported
 
 _log = structlog.get_logger(__name__)
 _PAUSE: Final = timedelta(seconds=5)
-_RECONCILE_ROWS: Final = 5000
+_RECONCILE_ROWS: Final = 25_000
 # between two looks at whether the replacement is still wanted, and at who must go for privacy's sake
 _LOOK_SECONDS: Final = 5.0
 _Sending = tuple[Member, Claimed, Sequence[int]]

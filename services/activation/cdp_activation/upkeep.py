@@ -19,6 +19,7 @@ from cdp_runtime.postgres import retryable
 
 _log = structlog.get_logger(__name__)
 _ROWS: Final = 5000
+_OUT_OF_STEP: Final = 25_000  # each look for them reads all members
 # reports of this process go out at once; this is for those that a process left when it died
 _LEFT_SECONDS: Final = 5.0
 
@@ -64,10 +65,10 @@ class Upkeep:
         for key in await self._store.connections(flagged=flagged):
             changed = 0
             while not self._stopping.is_set():
-                found = await self._ledger.reconcile(key, limit=_ROWS)
+                found = await self._ledger.reconcile(key, limit=_OUT_OF_STEP)
                 changed += found
                 self._wake_if(found)
-                if found < _ROWS:
+                if found < _OUT_OF_STEP:
                     break
             while not self._stopping.is_set() and await self._ledger.recheck(key, limit=_ROWS):
                 self._wake()

@@ -358,12 +358,13 @@ async def test_who_becomes_a_member_while_a_destination_is_forgotten_is_forgotte
     await world.enter(world.person("ada"))
     assert (await door.delete(f"/destinations/{destination}")).status_code == 200
     async with world.pool.connection() as entering:
+        bob = world.person("bob").profile_id
         await entering.execute(
             "INSERT INTO activation.memberships (workspace_id, segment_id, profile_id, sequence, member) "
             "VALUES (%s, 'segment-a', %s, 1, true)",
-            [world.workspace, world.person("bob").profile_id],
+            [world.workspace, bob],
         )
-        assert await reconcile_in(entering, key, limit=10) == 1
+        assert await reconcile_in(entering, key, [bob]) == 1
         forgetting = asyncio.create_task(PostgresSweep(world.pool).forget(key, 10))
         await until(lambda: _one_waits(world))
     assert await forgetting == 2

@@ -1,6 +1,7 @@
 """Segments become used while members come and go: whatever the order of the steps, nobody is lost or left over."""
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from cdp_activation.adapters import postgres_following
+from cdp_activation.adapters import postgres_following, postgres_ledger
 from cdp_activation.adapters.postgres_following import PostgresFollowing
 from cdp_activation.adapters.postgres_projection import PostgresProjection
 from cdp_activation.adapters.postgres_sweep import PostgresSweep
@@ -120,6 +121,22 @@ async def _waits(world: World, profile_id: UUID) -> bool:
     await world.upkeep().reconcile(flagged=True)
     row = (await world.deliveries()).get(profile_id)
     return row is not None and row["error_class"] == "profile_pending"
+
+
+async def test_deliveries_get_their_turn_while_a_large_audience_is_reconciled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_ledger, "_FIRST_ROWS", 3)
+    monkeypatch.setattr(postgres_ledger, "_TURN_ROWS", 2)
+    names = [f"person-{number}" for number in range(9)]
+    await world.commit(*[change(world, name, 1) for name in names])
+    destination = await world.destination()
+    await world.audience(destination)
+    key = next(iter(await world.connections(destination))).key
+    assert [await world.ledger.reconcile(key, limit=8) for _ in range(3)] == [8, 1, 0]
+    assert await wanted(world) == set(names)
+    turns = Counter(row["changed_at"] for row in (await world.deliveries()).values())
+    assert [turns[at] for at in sorted(turns)] == [3, 2, 2, 1, 1]
 
 
 async def test_members_stay_until_those_of_the_segment_that_takes_over_are_known(world: World) -> None:

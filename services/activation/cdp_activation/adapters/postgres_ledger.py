@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -16,11 +16,17 @@ from cdp_activation.ledger import Claimed, ConnectionKey, DestinationKey, Result
 from cdp_activation.plan import Entry
 from cdp_activation.retry import Progress
 from cdp_runtime.faultpoints import reach
+from cdp_runtime.parts import in_parts
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, uuids
 from cdp_schemas.codec import encode
 from cdp_schemas.deliveries import DeliveryReported
 from cdp_schemas.events import routing_key
+
+# reconciled at first: nothing can be sent before, and the largest call is to be full
+_FIRST_ROWS: Final = 10_000
+# then at a time: each call waits twice for so many
+_TURN_ROWS: Final = 500
 
 
 class PostgresLedger:
@@ -118,7 +124,12 @@ class PostgresLedger:
 
     async def reconcile(self, key: ConnectionKey, *, limit: int) -> int:
         async with self._pool.connection() as connection:
-            return await reconcile_in(connection, key, limit=limit)
+            rows = await connection.execute(sql.OUT_OF_STEP, {**names_of(key), "limit": limit})
+            found = [row[0] for row in await rows.fetchall()]
+        for some in filter(None, (found[:_FIRST_ROWS], *in_parts(found[_FIRST_ROWS:], _TURN_ROWS))):
+            async with self._pool.connection() as connection:
+                await reconcile_in(connection, key, some)
+        return len(found)
 
     async def recheck(self, key: ConnectionKey, *, limit: int) -> int:
         async with self._pool.connection() as connection:
@@ -155,18 +166,13 @@ class PostgresLedger:
 
 
 async def reconcile_in(
-    connection: AsyncConnection[Any], key: ConnectionKey, *, limit: int, only: Sequence[UUID] | None = None
+    connection: AsyncConnection[Any], key: ConnectionKey, only: Sequence[UUID], *, live: bool = False
 ) -> int:
-    """Desired := what the segments say, for all profiles or for those given, about whom there is news.
-
-    Returns how many rows changed. Lock connections in the order of their keys.
-    """
+    """Desired := what the segments say, for these profiles, within the caller's transaction; returns how many rows
+    changed. Lock connections in the order of their keys."""
     await take_turn(connection, key)
-    parameters = {**names_of(key), "limit": limit}
-    if only is None:
-        return (await connection.execute(sql.RECONCILE_ALL, {**parameters, "priority": 3})).rowcount
-    some = {**parameters, "only": array(only, uuids), "priority": 2}
-    return (await connection.execute(sql.RECONCILE_SOME, some)).rowcount
+    parameters = {**names_of(key), "only": array(only, uuids), "priority": 2 if live else 3}
+    return (await connection.execute(sql.RECONCILE, parameters)).rowcount
 
 
 async def take_turn(connection: AsyncConnection[Any], key: ConnectionKey) -> None:

@@ -155,8 +155,7 @@ async def _connections_of(
 
 
 async def _reconcile(connection: AsyncConnection[Any], key: ConnectionKey, profiles: Iterable[UUID]) -> int:
-    only = sorted(profiles)
-    return await reconcile_in(connection, key, limit=len(only), only=only)
+    return await reconcile_in(connection, key, sorted(profiles), live=True)
 
 
 async def _make_pending(connection: AsyncConnection[Any], facts: Sequence[ProfileFact]) -> int:

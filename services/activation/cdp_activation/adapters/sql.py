@@ -153,17 +153,18 @@ _WANTED: Final = """
     SELECT m.profile_id, max(m.received_at) AS received_at
     FROM activation.connections c
     JOIN activation.audiences a USING (workspace_id, audience_id)
-    JOIN activation.memberships m ON m.workspace_id = c.workspace_id AND m.segment_id = ANY(a.segment_ids)
-    LEFT JOIN activation.profile_floors f ON f.workspace_id = m.workspace_id AND f.profile_id = m.profile_id
+    {members}
+    LEFT JOIN activation.profile_floors f ON f.workspace_id = c.workspace_id AND f.profile_id = m.profile_id
     WHERE c.workspace_id = %(workspace)s AND c.audience_id = %(audience)s AND c.destination_id = %(destination)s
-      AND c.active AND a.deleted_at IS NULL AND m.member AND f.deleted IS NOT TRUE {only}
+      AND c.active AND a.deleted_at IS NULL AND m.member AND f.deleted IS NOT TRUE
     GROUP BY m.profile_id
 """
-_RECONCILE: Final = """
+# who is desired and should not be, or the reverse; nobody while members of one of the segments are not loaded
+_OUT_OF_STEP: Final = """
 WITH wanted AS ({wanted}),
 present AS (
-    SELECT profile_id, desired, NOT desired AND sent IS NOT NULL AND priority > 0 AS leaving
-    FROM activation.deliveries d WHERE {row} {only_present}
+    SELECT d.profile_id, d.desired, NOT d.desired AND d.sent IS NOT NULL AND d.priority > 0 AS leaving
+    FROM {ledger}
 ),
 changed AS (
     SELECT coalesce(w.profile_id, p.profile_id) AS profile_id, w.profile_id IS NOT NULL AS desired, w.received_at
@@ -173,9 +174,10 @@ changed AS (
         WHERE f.workspace_id = %(workspace)s AND f.profile_id = p.profile_id AND f.deleted)) AND NOT EXISTS (
         SELECT FROM activation.connections c JOIN activation.audiences_loading l USING (workspace_id, audience_id)
         WHERE {c_row} AND c.active)
-    LIMIT %(limit)s
-),
-explained AS (
+)
+"""
+_RECONCILE: Final = """
+{out_of_step}, explained AS (
     SELECT ch.*, CASE WHEN f.deleted AND f.merged THEN 'merged' WHEN f.deleted THEN 'erased'
                       WHEN NOT c.active THEN 'requested' ELSE 'membership' END AS cause
     FROM changed ch
@@ -197,13 +199,25 @@ ON CONFLICT (workspace_id, destination_id, audience_id, profile_id) DO UPDATE SE
 # who was about to be removed for privacy's sake, and leaves now, goes no later for that
 _HURRIED: Final = "(NOT excluded.desired AND d.pending AND d.priority = 0)"
 _C_ROW: Final = _D_ROW.replace("d.", "c.")
-RECONCILE_ALL: Final = _RECONCILE.format(
-    wanted=_WANTED.format(only=""), row=_D_ROW, only_present="", c_row=_C_ROW, hurried=_HURRIED
+_ALL_MEMBERS: Final = (
+    "JOIN activation.memberships m ON m.workspace_id = c.workspace_id AND m.segment_id = ANY(a.segment_ids)"
 )
-RECONCILE_SOME: Final = _RECONCILE.format(
-    wanted=_WANTED.format(only="AND m.profile_id = ANY(%(only)s::uuid[])"),
-    row=_D_ROW,
-    only_present="AND d.profile_id = ANY(%(only)s::uuid[])",
-    c_row=_C_ROW,
-    hurried=_HURRIED,
+# row by row through the primary keys, as above
+_ONLY: Final = "(SELECT DISTINCT profile_id FROM unnest(%(only)s::uuid[]) AS o(profile_id)) AS u"
+_SOME_MEMBERS: Final = f"""CROSS JOIN {_ONLY} CROSS JOIN LATERAL (
+        SELECT x.profile_id, x.member, x.received_at FROM activation.memberships x
+        WHERE x.workspace_id = %(workspace)s AND x.segment_id = ANY(a.segment_ids) AND x.profile_id = u.profile_id
+        OFFSET 0) AS m"""  # noqa: S608
+_SOME_ROWS: Final = f"""{_ONLY} CROSS JOIN LATERAL (
+        SELECT x.profile_id, x.desired, x.sent, x.priority FROM activation.deliveries x
+        WHERE {_D_ROW.replace("d.", "x.")} AND x.profile_id = u.profile_id OFFSET 0) AS d"""  # noqa: S608
+_SOME: Final = _OUT_OF_STEP.format(wanted=_WANTED.format(members=_SOME_MEMBERS), ledger=_SOME_ROWS, c_row=_C_ROW)
+_ALL: Final = _OUT_OF_STEP.format(
+    wanted=_WANTED.format(members=_ALL_MEMBERS), ledger=f"activation.deliveries d WHERE {_D_ROW}", c_row=_C_ROW
 )
+RECONCILE: Final = _RECONCILE.format(out_of_step=_SOME, c_row=_C_ROW, hurried=_HURRIED)
+# in the order in which the column store keeps profiles: what is claimed together lies together there
+OUT_OF_STEP: Final = f"""
+{_ALL}
+SELECT profile_id FROM changed ORDER BY get_byte(uuid_send(profile_id), 8), profile_id LIMIT %(limit)s
+"""  # noqa: S608
