@@ -66,6 +66,14 @@ class Line:
         largest = self.destination.entry.max_rows
         return min(int(self.state.settings.get("batchSize") or largest), largest)
 
+    def rows_at_once(self, most: int) -> int:
+        """Rows of the calls that may be made at once after a rest, as whole calls of ``most`` rows together.
+
+        Preparing more takes longer than calls are saved up for.
+        """
+        calls = max(1, int(self._bucket.capacity))
+        return min(calls * self.batch_size, most - most % self.batch_size or most)
+
     def config(self, audience: Mapping[str, object]) -> Config:
         """What the destination needs to build a call for one audience."""
         return Config(self.state.settings, self.state.credentials, audience, self._region)

@@ -47,9 +47,8 @@ class Rounds:
         """Rows worked on; 0 when none was due."""
         now = self._ports.clock.now()
         priorities = PRIORITIES[:1] if connection.paused_class == "guard" else PRIORITIES
-        claimed = await self._ports.ledger.claim(
-            connection.key, uuid4(), now, priorities=priorities, limit=self._policies.rows_per_round
-        )
+        limit = line.rows_at_once(self._policies.rows_per_round)
+        claimed = await self._ports.ledger.claim(connection.key, uuid4(), now, priorities=priorities, limit=limit)
         if not claimed or await self._alarmed(connection, claimed, now):
             return len(claimed)
         config = line.config(connection.settings)
