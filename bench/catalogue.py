@@ -1,6 +1,7 @@
 """Every row of ``make bench``: what it is, what it has to reach, how it is measured, and what measures it."""
 
 from bench import (
+    audience,
     catchup,
     expiry,
     fairness,
@@ -60,6 +61,7 @@ REGISTRY = Registry(
         Benchmark([recovery.P23], running, recovery.recovered, is_profiled=False),
         # a million more profiles are not what the rows before it are about
         Benchmark(list(reads.TARGETS.values()), running, reads.answered),
+        Benchmark([audience.P19, audience.P19_CALLS], running, audience.loaded),
         # last on their stack: they suspend what is behind the gateway
         Benchmark([P1, P1_CPU, P2, P2_CPU], running, lambda whole: gateway.rows(whole.stack)),
         Benchmark([latency.P3], running, latency.acknowledged),
