@@ -10,6 +10,7 @@ from bench import (
     hotkey,
     incremental,
     latency,
+    merges,
     pipeline,
     questions,
     reads,
@@ -59,6 +60,7 @@ REGISTRY = Registry(
         Benchmark([catchup.P22], running, catchup.drained),
         Benchmark([storage.P25_EVENT, storage.P25_PROFILE], running, storage.stored),
         Benchmark([recovery.P23], running, recovery.recovered, is_profiled=False),
+        Benchmark([merges.P8, merges.P8_HOT], running, merges.merged, merges.again),
         # a million more profiles are not what the rows before it are about
         Benchmark(list(reads.TARGETS.values()), running, reads.answered),
         Benchmark([audience.P19, audience.P19_CALLS], running, audience.loaded),

@@ -69,9 +69,9 @@ class Spent:
         return sums
 
 
-def table(seconds: Mapping[str, float], events: int) -> str:
-    """Microseconds per event and stage, the dearest first."""
-    lines = ["| stage | CPU-µs per event | share |", "|---|---|---|"]
+def table(seconds: Mapping[str, float], events: int, of: str = "event") -> str:
+    """Microseconds per event and stage, the dearest first. ``of``: what is counted instead of events."""
+    lines = [f"| stage | CPU-µs per {of} | share |", "|---|---|---|"]
     total = sum(seconds.values()) or 1.0
     for name, spent in sorted(seconds.items(), key=lambda item: -item[1]):
         lines.append(f"| {name} | {spent / events * 1e6:.1f} | {spent / total:.0%} |")
