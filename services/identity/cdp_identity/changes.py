@@ -104,14 +104,17 @@ def groups(nodes: Mapping[UUID, NodeRow], regrouped: Regrouping, mentions: Mappi
     found: dict[Key, Group] = {}
     for node, row in nodes.items():
         key = (row.workspace_id, regrouped.profile_of[node])
-        group = found.setdefault(key, Group(key))
+        group = found.get(key)
+        if group is None:
+            group = found[key] = Group(key)
         group.nodes.append(row)
         mention = mentions.get(node)
         if mention is not None:
             group.arrived = mention.arrived if group.arrived is None else min(group.arrived, mention.arrived)
     for link in regrouped.held:
-        if link.a in nodes:
-            found[nodes[link.a].workspace_id, regrouped.profile_of[link.a]].links.append(link)
+        end = nodes.get(link.a)
+        if end is not None:
+            found[end.workspace_id, regrouped.profile_of[link.a]].links.append(link)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -40,7 +40,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What a profile may hold: identifiers per kind, of any other kind, and in all."""
+    """What a profile may hold: identifiers per kind, of any other kind, and in all; at least one each."""
 
     limits: Mapping[str, int]
     other_limit: int = 5
@@ -83,17 +83,24 @@ def components(kinds: Mapping[UUID, str], links: Iterable[Link], guards: Guards)
 
     ``kinds`` has every node; links to nodes that are not in it are left out.
     """
-    forest = _Forest(kinds, guards)
+    group_of = {node: _Group([node], {kind: 1}) for node, kind in kinds.items()}
     refused: dict[Pair, Refusal] = {}
     for candidate in sorted(links, key=lambda one: one.order):
-        if candidate.a in kinds and candidate.b in kinds:
-            reason = forest.join(candidate.a, candidate.b)
-            if reason is not None:
-                refused[candidate.pair] = reason
+        one, other = group_of.get(candidate.a), group_of.get(candidate.b)
+        if one is None or other is None or one is other:
+            continue
+        large, small = (one, other) if len(one.members) >= len(other.members) else (other, one)
+        reason = _forbidden(large, small, guards)
+        if reason is None:
+            large.take(small)
+            group_of.update(dict.fromkeys(small.members, large))
+        else:
+            refused[candidate.pair] = reason
     profile_of = {}
-    for members in forest.members.values():
-        head = canonical(members, kinds)
-        profile_of.update(dict.fromkeys(members, head))
+    for node, group in group_of.items():
+        if group.head is None:
+            group.head = canonical(group.members, kinds)
+        profile_of[node] = group.head
     return Components(profile_of, refused)
 
 
@@ -133,37 +140,25 @@ def _way_up(parents: Mapping[UUID, tuple[UUID, int]], node: UUID) -> Iterable[tu
 
 
 @dataclass(slots=True)
-class _Forest:
-    kinds: Mapping[UUID, str]
-    guards: Guards
-    members: dict[UUID, list[UUID]] = field(init=False)
-    counts: dict[UUID, Counter[str]] = field(init=False)
-    root_of: dict[UUID, UUID] = field(init=False)
+class _Group:
+    """Nodes that are one by now, and how many of each kind: within the limits, as each node is by itself."""
 
-    def __post_init__(self) -> None:
-        self.root_of = {node: node for node in self.kinds}
-        self.members = {node: [node] for node in self.kinds}
-        self.counts = {node: Counter((kind,)) for node, kind in self.kinds.items()}
+    members: list[UUID]
+    counts: dict[str, int]
+    head: UUID | None = None
 
-    def join(self, a: UUID, b: UUID) -> Refusal | None:
-        """Makes two components one, or says why not; nothing to do when they are one already."""
-        one, other = self.root_of[a], self.root_of[b]
-        if one == other:
-            return None
-        reason = self._forbidden(one, other)
-        if reason is None:
-            large, small = (one, other) if len(self.members[one]) >= len(self.members[other]) else (other, one)
-            moved = self.members.pop(small)
-            self.members[large] += moved
-            self.root_of.update(dict.fromkeys(moved, large))
-            self.counts[large] += self.counts.pop(small)
-        return reason
+    def take(self, other: "_Group") -> None:
+        """Takes in all nodes of the other one."""
+        self.members += other.members
+        for kind, count in other.counts.items():
+            self.counts[kind] = self.counts.get(kind, 0) + count
 
-    def _forbidden(self, one: UUID, other: UUID) -> Refusal | None:
-        counts = self.counts[one] + self.counts[other]
-        if counts["user_id"] > self.guards.limit("user_id"):
-            return "two_user_ids"
-        if len(self.members[one]) + len(self.members[other]) > self.guards.profile_limit:
-            return "profile_limit"
-        over = any(count > self.guards.limit(kind) for kind, count in counts.items())
-        return "kind_limit" if over else None
+
+def _forbidden(large: _Group, small: _Group, guards: Guards) -> Refusal | None:
+    """Why two groups cannot be one: only kinds that both have can be too many."""
+    over = {kind for kind, count in small.counts.items() if large.counts.get(kind, 0) + count > guards.limit(kind)}
+    if "user_id" in over:
+        return "two_user_ids"
+    if len(large.members) + len(small.members) > guards.profile_limit:
+        return "profile_limit"
+    return "kind_limit" if over else None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from cdp_identity.graph import Components, Guards, Link, Pair, components
+from cdp_identity.graph import Components, Guards, Link, Pair, Refusal, components
 from cdp_identity.rows import Key, LinkRow, NodeRow
 
 
@@ -48,9 +48,9 @@ def reach(nodes: Mapping[UUID, NodeRow], new: Iterable[LinkRow], turned: Iterabl
         since[into] = min([row.link.moment, *(since[end] for end in ends if end in since)])
         heads.update({end: into for end in ends[1:] if end != into})
     return {
-        (row.workspace_id, node): since[head(row.profile_id)]
+        (row.workspace_id, node): at
         for node, row in nodes.items()
-        if head(row.profile_id) in since
+        if (at := since.get(head(row.profile_id))) is not None
     }
 
 
@@ -67,26 +67,25 @@ def regroup(
     new row replaces a loaded one of the same nodes. Other profiles stay as they are.
     """
     profile_of = {node: row.profile_id for node, row in nodes.items()}
-    rows = {row.link.pair: row for row in loaded} | {row.link.pair: row for row in new}
-    turned = [row for row in rows.values() if row.status != "h"]
+    known = {row.link.pair: row for row in loaded}
+    for row in new:
+        known.pop(row.link.pair, None)
+    rows = [*known.values(), *new]
+    turned = [row for row in rows if row.status != "h"]
     touched = {profile_of[end] for row in (*new, *turned, *revoked) for end in row.link.pair if end in profile_of}
     kinds = {node: row.kind for node, row in nodes.items() if row.profile_id in touched}
-    found = components(kinds, (row.link for row in rows.values()), guards)
+    found = components(kinds, (row.link for row in rows), guards)
     profile_of.update(found.profile_of)
-    fresh = {row.link.pair for row in new}
-    return Regrouping(
-        profile_of,
-        [_judged(row, found) for row in rows.values() if _is_news(row, found, fresh)],
-        [row.link for row in rows.values() if row.link.pair not in found.refused],
-    )
+    changed = [*new, *(row for row in known.values() if row.reason != _reason(row, found))]
+    held = [row.link for row in rows if _reason(row, found) is None]
+    return Regrouping(profile_of, [_judged(row, found) for row in changed], held)
 
 
-def _is_news(row: LinkRow, found: Components, fresh: set[Pair]) -> bool:
-    if row.link.pair in fresh:
-        return True
-    return row.reason != found.refused.get(row.link.pair)
+def _reason(row: LinkRow, found: Components) -> Refusal | None:
+    # mostly nothing is refused, and to ask for a pair is to hash two ids
+    return found.refused.get(row.link.pair) if found.refused else None
 
 
 def _judged(row: LinkRow, found: Components) -> LinkRow:
-    reason = found.refused.get(row.link.pair)
+    reason = _reason(row, found)
     return row._replace(status="h" if reason is None else "r", reason=reason)

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp_identity.graph import Guards, Link, canonical, components, joined_at, link
+from cdp_identity.graph import Components, Guards, Link, canonical, components, joined_at, link
 
 GUARDS = Guards({"user_id": 1, "email": 2, "device_id": 3, "anonymous_id": 4}, other_limit=2, profile_limit=8)
 KINDS = ["user_id", "email", "device_id", "anonymous_id", "crm"]
@@ -80,6 +80,32 @@ def test_what_was_decided_before_the_earliest_new_link_stands(old: list[Link], n
     for one in old:
         if one.moment < earliest:
             assert (one.pair in before.refused) == (one.pair in after.refused)
+
+
+@given(links)
+def test_each_link_is_judged_by_all_nodes_that_it_would_join(given_links: list[Link]) -> None:
+    """Counted anew each time, which is slower and plain to see."""
+    groups = {one: {one} for one in NODES}
+    refused: dict[tuple[UUID, UUID], str] = {}
+    for one in sorted(given_links, key=lambda one: one.order):
+        together = groups[one.a] | groups[one.b]
+        kinds = [NODES[member] for member in together]
+        if kinds.count("user_id") > 1:
+            refused[one.pair] = "two_user_ids"
+        elif len(together) > GUARDS.profile_limit:
+            refused[one.pair] = "profile_limit"
+        elif any(kinds.count(kind) > GUARDS.limit(kind) for kind in kinds):
+            refused[one.pair] = "kind_limit"
+        else:
+            groups |= dict.fromkeys(together, together)
+    found = components(NODES, given_links, GUARDS)
+    assert found.refused == refused
+    assert found.profile_of == {one: canonical(group, NODES) for one, group in groups.items()}
+
+
+def test_links_to_nodes_that_are_not_there_are_left_out() -> None:
+    nobody = link(node(0), UUID(int=99), 1, "a")
+    assert components({node(0): "user_id"}, [nobody], GUARDS) == Components({node(0): node(0)}, {})
 
 
 def test_two_known_people_are_never_joined_through_a_device() -> None:
