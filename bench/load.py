@@ -10,10 +10,12 @@ import random
 import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 SEED = 20261120
 _LONGEST_ANSWER = 64 * 1024
 
@@ -129,8 +131,16 @@ def _total(data: bytes) -> int:
 
 def run(port: int, made: Sequence[bytes], seconds: float | None, connections: int) -> Result:
     """Offers as much as is answered for ``seconds`` (None: each request once), from a process of its own."""
+    return in_a_process(_run, port, made, seconds, connections)
+
+
+def in_a_process(function: Callable[..., T], *arguments: Any) -> T:
+    """What the function returns in a process of its own."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(_run, (port, made, seconds, connections))
+        answer = pool.apply(function, arguments)
+        pool.close()  # by itself it would be sent SIGTERM, for which whoever asks may have a handler that it inherits
+        pool.join()
+    return answer
 
 
 def _run(port: int, made: Sequence[bytes], seconds: float | None, connections: int) -> Result:

@@ -19,7 +19,7 @@ from typing import Any
 import uvloop
 
 from bench.generator import Traffic, request
-from bench.load import KeptConnection
+from bench.load import KeptConnection, in_a_process
 
 _fork = multiprocessing.get_context("fork")
 _RETRY_S = 0.1
@@ -95,8 +95,7 @@ def latencies(port: int, requests: Sequence[bytes], rate: float, lines: int) -> 
 
     The latencies are in the order of the requests.
     """
-    with _fork.Pool(1) as pool:
-        return pool.apply(_latencies, (port, requests, rate, lines))
+    return in_a_process(_latencies, port, requests, rate, lines)
 
 
 def _latencies(port: int, requests: Sequence[bytes], rate: float, lines: int) -> Offered:
