@@ -9,9 +9,9 @@ from bench.openloop import Steady, percentile
 from bench.pipeline import rate
 from bench.report import Row
 from bench.target import Target, times_bare
-from bench.whole import TENANTS, Whole
+from bench.whole import BATCH, TENANTS, Whole
 
-FLOOD, BATCH = 20, 10
+FLOOD, FEW = 20, 10
 P20 = Target(
     "P20", "a quiet workspace beside one that sends 20 times as much: acknowledged → entered visible, p99", "s",
     release=times_bare(1.3), floor=times_bare(5), how="60 single events of a workspace that sends a thirtieth of P5's "
@@ -24,15 +24,15 @@ def fair(whole: Whole) -> Iterable[Row]:
     quiet = rate(whole) * SHARE / (1 + FLOOD)
 
     def waits(*others: Steady) -> Sequence[float]:
-        return entrances(asyncio.run(probed(whole, _steady(whole, DEMO, quiet), *others)))
+        return entrances(asyncio.run(probed(whole, _steady(whole, DEMO, quiet, FEW), *others)))
 
     alone = waits()
     whole.rest()
-    flooded = waits(_steady(whole, TENANTS[1], quiet * FLOOD))
+    flooded = waits(_steady(whole, TENANTS[1], quiet * FLOOD, BATCH))
     for name, found in (("alone", alone), ("flooded", flooded)):
         print(f"  {name}: p50 {percentile(found, 0.5):.2f} s, p99 {percentile(found, 0.99):.2f} s", flush=True)
     yield P20.row(percentile(flooded, 0.99), percentile(alone, 0.99))
 
 
-def _steady(whole: Whole, tenant: Tenant, events_per_second: float) -> Steady:
-    return Steady(whole.stack.ports["INGEST"], whole.traffic(tenants=[tenant]), events_per_second, BATCH)
+def _steady(whole: Whole, tenant: Tenant, events_per_second: float, batch: int) -> Steady:
+    return Steady(whole.stack.ports["INGEST"], whole.traffic(tenants=[tenant]), events_per_second, batch)

@@ -21,6 +21,7 @@ P21 = Target(
 
 def hot(whole: Whole) -> Iterable[Row]:
     rate(whole)  # by which the commonest people are known
+    whole.rest()  # what others sent is not counted with these
     rates: dict[Mix, list[float]] = {RULES: [], HOT: []}
     for _ in range(ROUNDS):
         for mix, found in rates.items():
