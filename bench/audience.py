@@ -13,14 +13,11 @@ from faults.stack import HTTP
 from bench.generator import Tenant
 from bench.report import Row
 from bench.stages import Spent
-from bench.target import Goal, Target
-from bench.whole import Whole, api
+from bench.target import Target, share_of_bare, times_bare
+from bench.whole import Whole, api, open_workspace
 from cdp_activation.standin.app import WEBHOOK_SECRET
-from cdp_analytics_api.adapters.postgres.tokens import NewToken, create_token
-from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_runtime.auth import SCOPES
 
 MEMBERS, PER_CALL, PER_SECOND = 100_000, 100, 10
 LIMIT: Final = PER_CALL * PER_SECOND  # members a second
@@ -29,24 +26,17 @@ KEPT: Final = 5_000  # calls that the stand-in remembers
 TENANT: Final = Tenant("bench-audience", "bench-audience-write-key", "bench-audience-api-token")
 
 
-def _of_limit(least: float) -> Goal:
-    return Goal(f"≥ {least:g} of the limit", lambda value, baseline, ratio: ratio is not None and ratio >= least)
-
-
-def _of_fewest(most: float) -> Goal:
-    return Goal(f"≤ {most:g} × the fewest", lambda value, baseline, ratio: ratio is not None and ratio <= most)
-
-
 P19 = Target(
     "P19", "first load of an audience; the baseline is the destination's own limit", "members/s",
-    release=_of_limit(0.98), floor=_of_limit(0.9),
+    release=share_of_bare(0.98, "of the limit"), floor=share_of_bare(0.9, "of the limit"),
     how=f"{MEMBERS:,} members of a segment, a tenth of the goal's million, to a webhook of the stand-in that takes "
     f"{PER_SECOND} calls a second of {PER_CALL} members each; from the request that activates the new audience until "
     "its last member is acknowledged, without the members of the calls that a rested destination takes at once",
 )  # fmt: skip
 P19_CALLS = Target(
-    "P19 calls", "calls for it; the baseline is the fewest that hold its members", "calls", release=_of_fewest(1.05),
-    floor=_of_fewest(1.2), how="calls that the stand-in got meanwhile, whatever it answered",
+    "P19 calls", "calls for it; the baseline is the fewest that hold its members", "calls",
+    release=times_bare(1.05, "× the fewest"), floor=times_bare(1.2, "× the fewest"),
+    how="calls that the stand-in got meanwhile, whatever it answered",
 )  # fmt: skip
 
 # both stores compute the same ids
@@ -107,8 +97,7 @@ async def _populate(whole: Whole) -> None:
     store = ClickHouse(whole.stack.clickhouse_url, timeout_s=600)
     people = {"workspace": TENANT.workspace, "count": MEMBERS}
     async with await psycopg.AsyncConnection.connect(whole.stack.postgres_url) as connection:
-        await create_workspace(connection, TENANT.workspace, TENANT.workspace)
-        await create_token(connection, NewToken(TENANT.workspace, "bench", TENANT.token, sorted(SCOPES)))
+        await open_workspace(connection, TENANT)
         await connection.execute(_PEOPLE, people)
     await store.command(Statement(_SHOWN, people))
     await store.stop()

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from bench.freshness import SHARE, entrances, probed
-from bench.generator import DEMO, Tenant
+from bench.generator import DEMO
 from bench.openloop import Steady, percentile
 from bench.pipeline import rate
 from bench.report import Row
 from bench.target import Target, times_bare
-from bench.whole import BATCH, TENANTS, Whole
+from bench.whole import TENANTS, Whole
 
 FLOOD, FEW = 20, 10
 P20 = Target(
@@ -24,15 +24,11 @@ def fair(whole: Whole) -> Iterable[Row]:
     quiet = rate(whole) * SHARE / (1 + FLOOD)
 
     def waits(*others: Steady) -> Sequence[float]:
-        return entrances(asyncio.run(probed(whole, _steady(whole, DEMO, quiet, FEW), *others)))
+        return entrances(asyncio.run(probed(whole, whole.steady(quiet, [DEMO], FEW), *others)))
 
     alone = waits()
     whole.rest()
-    flooded = waits(_steady(whole, TENANTS[1], quiet * FLOOD, BATCH))
+    flooded = waits(whole.steady(quiet * FLOOD, [TENANTS[1]]))
     for name, found in (("alone", alone), ("flooded", flooded)):
         print(f"  {name}: p50 {percentile(found, 0.5):.2f} s, p99 {percentile(found, 0.99):.2f} s", flush=True)
     yield P20.row(percentile(flooded, 0.99), percentile(alone, 0.99))
-
-
-def _steady(whole: Whole, tenant: Tenant, events_per_second: float, batch: int) -> Steady:
-    return Steady(whole.stack.ports["INGEST"], whole.traffic(tenants=[tenant]), events_per_second, batch)

@@ -25,7 +25,7 @@ PROBES, EVERY, SHARE = 60, 0.3, 0.7
 
 def freshness(whole: Whole) -> Iterable[Row]:
     load = rate(whole) * SHARE
-    probes = asyncio.run(probed(whole, Steady(whole.stack.ports["INGEST"], whole.traffic(), load)))
+    probes = asyncio.run(probed(whole, whole.steady(load)))
     counted, entered = ([probe.counted - probe.acknowledged for probe in probes], entrances(probes))
     for target, waits in ((P11, counted), (P14, entered)):
         print(

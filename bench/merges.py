@@ -17,7 +17,7 @@ from bench.generator import SEED, Event, Load, request
 from bench.machine import Series
 from bench.report import Row
 from bench.stages import Spent
-from bench.target import Goal, Target, at_least
+from bench.target import Target, at_least, share_of_bare
 from bench.whole import BATCH, Whole
 from cdp_identity.settings import IdentitySettings
 from cdp_runtime.parts import in_parts
@@ -27,10 +27,6 @@ OWN: Final = 2
 MOST: Final[int] = IdentitySettings.model_fields["identity_device_limit"].default - OWN
 ROUNDS, PROFILES = 3, 40
 MERGES: Final = PROFILES * MOST
-
-
-def _share_of_pairs(least: float) -> Goal:
-    return Goal(f"≥ {least:g} of pairs", lambda value, baseline, ratio: ratio is not None and ratio >= least)
 
 
 _HOW: Final = (
@@ -45,7 +41,8 @@ P8 = Target(
 )  # fmt: skip
 P8_HOT = Target(
     "P8 hot", "the same merges into one growing profile, then the next; the baseline is P8", "merges/s",
-    release=_share_of_pairs(0.5), floor=_share_of_pairs(0.5), how=f"{MOST} apps each, which with their own are as many "
+    release=share_of_bare(0.5, "of pairs"), floor=share_of_bare(0.5, "of pairs"),
+    how=f"{MOST} apps each, which with their own are as many "
     "as a profile may have: " + _HOW.format(f"{PROFILES} such profiles, one after the other,"),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import psycopg
 
 from bench.crowd import PROFILES, insert_profiles
 from bench.generator import DEMO, SEED
-from bench.openloop import Offered, Steady, latencies, percentile
+from bench.openloop import Offered, latencies, percentile
 from bench.pipeline import rate
 from bench.population import COUNTRIES, KNOWN_EVERY, PLANS, populate
 from bench.report import Row
@@ -53,7 +53,7 @@ def answered(whole: Whole) -> Iterable[Row]:
         _peopled(whole)
     asked = list(_asked(random.Random(SEED), PER_SECOND * (WARM_S + SECONDS)))
     first = PER_SECOND * WARM_S
-    with Steady(whole.stack.ports["INGEST"], whole.traffic(), load) as steady:
+    with whole.steady(load) as steady:
         time.sleep(2)  # the load's own start is no steady state
         _offered(whole, asked[:first])
         offered = _offered(whole, asked[first:])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from bench.openloop import Steady, percentile
+from bench.openloop import percentile
 from bench.pipeline import rate
 from bench.probes import Probe, probing
 from bench.report import Row
@@ -86,7 +86,7 @@ def recovered(whole: Whole) -> Iterable[Row]:
 
 async def _killed(whole: Whole, name: str, load: float, latency: Latency) -> float:
     async with probing(whole) as probes:
-        with Steady(whole.stack.ports["INGEST"], whole.traffic(), load):
+        with whole.steady(load):
             await asyncio.sleep(1)
             sending = asyncio.create_task(probes.send(round((BEFORE_S + AFTER_S) / EVERY), EVERY))
             await asyncio.sleep(BEFORE_S)

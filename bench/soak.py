@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.processes import CDP, environment
 
 from bench import generator, history, verdict
-from bench.openloop import Offered, Steady, percentile
+from bench.openloop import Offered, percentile
 from bench.pipeline import rate
 from bench.samples import Sample, Sampler
 from bench.whole import TENANTS, Whole, running
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         offered = given.rate or rate(whole) * given.share
         print(f"{offered:,.0f} events/s for {given.minutes:g} minutes, data set {generator.dataset()}", flush=True)
         sampler, there = Sampler(whole), whole.stored()
-        with Steady(whole.stack.ports["INGEST"], whole.traffic(), offered) as steady:
+        with whole.steady(offered) as steady:
             samples = list(_kept(sampler, given.minutes * 60))
         drained = _drain(sampler)
         whole.rest()

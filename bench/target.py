@@ -58,14 +58,14 @@ def at_least(limit: float, unit: str) -> Goal:
     return Goal(f"≥ {limit:,g} {unit}", lambda value, baseline, ratio: value >= limit, lambda value: value / limit)
 
 
-def share_of_bare(least: float) -> Goal:
-    """The ratio is so good or better, where more is better."""
-    return Goal(f"≥ {least:g} of bare", lambda value, baseline, ratio: ratio is not None and ratio >= least)
+def share_of_bare(least: float, of: str = "of bare") -> Goal:
+    """The ratio is so good or better, where more is better. ``of``: what another baseline is called."""
+    return Goal(f"≥ {least:g} {of}", lambda value, baseline, ratio: ratio is not None and ratio >= least)
 
 
-def times_bare(most: float) -> Goal:
-    """The ratio is so good or better, where less is better."""
-    return Goal(f"≤ {most:g} × bare", lambda value, baseline, ratio: ratio is not None and ratio <= most)
+def times_bare(most: float, of: str = "× bare") -> Goal:
+    """The ratio is so good or better, where less is better. ``of``: what another baseline is called."""
+    return Goal(f"≤ {most:g} {of}", lambda value, baseline, ratio: ratio is not None and ratio <= most)
 
 
 def above_bare(most: float, unit: str) -> Goal:

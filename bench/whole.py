@@ -20,6 +20,7 @@ from tests.millrace import Millrace
 from bench import load
 from bench.generator import ALONE, DEMO, RULES, SHARES, Load, Mix, Tenant, Traffic, made
 from bench.machine import family, usage
+from bench.openloop import Steady
 from cdp_analytics_api.adapters.postgres.tokens import NewToken, create_token
 from cdp_analytics_api.adapters.postgres.workspaces import create_workspace
 from cdp_ingest.adapters.postgres_sources import NewSource, create_source
@@ -58,6 +59,10 @@ class Whole:
         """A stream of events that no other stream of this stack repeats."""
         self._runs += 1
         return Traffic(tenants, self._runs, mix)
+
+    def steady(self, rate: float, tenants: Sequence[Tenant] = TENANTS, batch: int = BATCH) -> Steady:
+        """A context in which so many events a second of these workspaces come in."""
+        return Steady(self.stack.ports["INGEST"], self.traffic(tenants=tenants), rate, batch)
 
     def fill(self) -> None:
         """Workspaces, segments and a first load, which also warms everything up; once."""
@@ -146,9 +151,14 @@ async def _open(postgres_url: str) -> None:
     """The workspaces beside the demo's, with a source and a token each."""
     async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
         for tenant in TENANTS[1:]:
-            await create_workspace(connection, tenant.workspace, tenant.workspace)
-            await create_token(connection, NewToken(tenant.workspace, "bench", tenant.token, sorted(SCOPES)))
+            await open_workspace(connection, tenant)
             await create_source(connection, NewSource(tenant.workspace, "web", "Web", tenant.write_key))
+
+
+async def open_workspace(connection: psycopg.AsyncConnection[Any], tenant: Tenant) -> None:
+    """A workspace and the token that may do everything in it."""
+    await create_workspace(connection, tenant.workspace, tenant.workspace)
+    await create_token(connection, NewToken(tenant.workspace, "bench", tenant.token, sorted(SCOPES)))
 
 
 def _segment(stack: Millrace, tenant: Tenant, number: int) -> None:
