@@ -62,12 +62,11 @@ def be_nice(niceness: int) -> None:
         try:
             with open("/proc/self/autogroup", "w") as autogroup:
                 autogroup.write(str(niceness))
+            return
         except BlockingIOError:
             time.sleep(random.uniform(0.02, 0.1))
         except OSError:
-            break
-        else:
-            break
+            return
 
 
 def main(arguments: list[str]) -> None:

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -15,6 +14,7 @@ from alembic.script import ScriptDirectory
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.errors import StoreUnavailable
 from cdp_clickhouse.statement import Statement
+from cdp_runtime.postgres import lone_session
 
 _LOCK = 7_310_002  # the one after that of Alembic's environment
 
@@ -60,7 +60,7 @@ def alembic_config(url: str) -> Config:
 async def migrate(postgres_url: str, clickhouse_url: str) -> tuple[list[str], list[str]]:
     """Both, as below. Safe to run from several processes at once: Postgres has the lock that ClickHouse has not."""
     heads = await migrate_postgres(postgres_url)
-    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+    async with await lone_session(postgres_url, name="migrate") as connection:
         await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
         return heads, await migrate_clickhouse(clickhouse_url)
 

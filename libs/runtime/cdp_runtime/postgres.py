@@ -67,6 +67,11 @@ def retryable(error: BaseException) -> bool:
     return error.sqlstate.startswith(_TRANSIENT_CLASSES) or error.sqlstate in _TRANSIENT_STATES
 
 
+def silence(error: BaseException) -> str:
+    """For the reader, that Postgres cannot be asked and why."""
+    return f"Postgres does not answer: {str(error).strip() or type(error).__name__}"
+
+
 async def open_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8) -> Pool:
     """An open pool; while the server is down this waits with backoff."""
     attempt = 0
@@ -209,5 +214,5 @@ async def pool_fault(pool: Pool) -> str | None:
     except TimeoutError:
         return f"Postgres does not answer: nothing came within {_HANGS_AFTER:.0f} seconds"
     except (psycopg.Error, PoolTimeout) as error:
-        return f"Postgres does not answer: {str(error).strip() or type(error).__name__}"
+        return silence(error)
     return None

@@ -19,7 +19,7 @@ from cdp_clickhouse.errors import StoreRefused, StoreUnavailable
 from cdp_eventlog.log import LogUnavailable
 from cdp_runtime.envelope import ApiError, Detail, unavailable
 from cdp_runtime.logs import get_logger
-from cdp_runtime.postgres import retryable
+from cdp_runtime.postgres import retryable, silence
 
 _log = get_logger(__name__)
 _CODES: Final = {
@@ -82,7 +82,7 @@ def dependency_error(error: Exception) -> ApiError | None:
         case RedisError():
             return unavailable("redis", f"Redis does not answer: {error}")
     if retryable(error):
-        return unavailable("postgres", f"Postgres does not answer: {str(error).strip() or type(error).__name__}")
+        return unavailable("postgres", silence(error))
     return None
 
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from cdp_ingest.ports import AcceptedRow, LookupImpossible, Source
-from cdp_runtime.postgres import Pool, retryable
+from cdp_runtime.postgres import Pool, retryable, silence
 
 _SOURCE = """
 SELECT workspace_id, source_id, name, enabled, settings, required_consent
@@ -38,7 +38,7 @@ class PostgresSources:
                 cursor = await connection.execute(_SOURCE, (write_key_hash,))
                 row = await cursor.fetchone()
         except (psycopg.Error, PoolTimeout, OSError) as error:
-            raise LookupImpossible(f"Postgres does not answer: {str(error).strip() or type(error).__name__}") from error
+            raise LookupImpossible(silence(error)) from error
         if row is None:
             return None
         workspace_id, source_id, name, enabled, settings, required_consent = row

@@ -5,7 +5,7 @@ from typing import Any, Final
 import psycopg
 import structlog
 
-from cdp_runtime.postgres import lone_session
+from cdp_runtime.postgres import lone_session, silence
 
 _log = structlog.get_logger(__name__)
 _LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended('segmenter-leader', 0))"
@@ -31,7 +31,7 @@ class PostgresLeader:
             self._fault = None
             return leads
         except psycopg.Error as error:
-            self._fault = f"Postgres does not answer: {str(error).strip() or type(error).__name__}"
+            self._fault = silence(error)
             await self.stop()
             raise
 
