@@ -1,5 +1,6 @@
 """Segments become used while members come and go: whatever the order of the steps, nobody is lost or left over."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,16 @@ from .conftest import World, told_of, until
 
 pytestmark = pytest.mark.postgres
 SEGMENTS = ("segment-a", "segment-b")
+_MEMBERS = """
+WITH segment AS (
+    INSERT INTO segmenter.segments (workspace_id, segment_id, name, type, status)
+    VALUES (%(workspace)s, %(segment)s, %(segment)s, 'manual', 'ready')
+    ON CONFLICT (workspace_id, segment_id) DO UPDATE SET status = 'ready' RETURNING number
+)
+INSERT INTO segmenter.profile_segments (workspace_id, profile_id, bucket, revision, segments, sequences, changed_ms)
+SELECT %(workspace)s, gen_random_uuid(), n %% 256, 1, ARRAY[number], ARRAY[1], ARRAY[0]
+FROM segment, generate_series(1, {count}) AS n
+"""
 
 
 def change(world: World, name: str, sequence: int, segment: str = "segment-a") -> MembershipChanged:
@@ -189,6 +200,19 @@ async def test_what_no_message_told_is_found_within_a_day(world: World) -> None:
     await world.upkeep().reconcile(flagged=True)
     assert await wanted(world) == {"bob", "cyd"}
     assert world.workspace not in {one.workspace_id for one in await PostgresFollowing(world.pool).follow()}
+
+
+async def test_a_workspace_that_statistics_do_not_know_is_loaded_row_by_row(world: World) -> None:
+    """Each of its members compared with each other would take minutes."""
+    members = _MEMBERS.format(count=5_000)
+    await world.execute(members, {"workspace": f"{world.workspace}-before", "segment": "segment-a"})
+    await world.execute("ANALYZE segmenter.profile_segments", {})
+    await world.execute(members, {"workspace": world.workspace, "segment": "segment-a"})
+    destination = await world.destination()
+    async with asyncio.timeout(10):
+        await world.audience(destination, segment="segment-a")
+        await world.upkeep().reconcile(flagged=True)
+    assert len([row for row in (await world.deliveries()).values() if row["desired"]]) == 5_000
 
 
 async def test_a_segment_that_was_deleted_meanwhile_has_no_members(world: World) -> None:

@@ -59,12 +59,13 @@ WITH page AS MATERIALIZED (
 )
 SELECT bucket, profile_id FROM page ORDER BY bucket DESC, profile_id DESC LIMIT 1
 """
-# the segmenter forgets the members of a segment that was deleted, once their exits are told
+# The segmenter forgets the members of a segment that was deleted, once their exits are told. OFFSET 0 has each looked
+# up by its key: of a workspace that statistics do not know yet, the planner would compare all rows with one another
 _FORGOTTEN: Final = """
 UPDATE activation.memberships m SET member = false
 WHERE m.workspace_id = %(workspace)s AND m.segment_id = %(segment)s AND m.member AND NOT EXISTS (
     SELECT FROM segmenter.memberships s
-    WHERE s.workspace_id = m.workspace_id AND s.segment_id = m.segment_id AND s.profile_id = m.profile_id)
+    WHERE s.workspace_id = m.workspace_id AND s.segment_id = m.segment_id AND s.profile_id = m.profile_id OFFSET 0)
 """
 _LOADED: Final = """
 WITH loaded AS (
