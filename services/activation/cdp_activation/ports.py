@@ -1,6 +1,6 @@
 """What the loop of deliveries needs from outside, named by need."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -108,10 +108,10 @@ class Ledger(Protocol):
     async def suppressed(self, key: DestinationKey, keys: Mapping[UUID, Sequence[int]]) -> frozenset[UUID]:
         """Which profiles, given with the keys of all their identifiers, are on the suppression list."""
 
-    async def reconcile(self, key: ConnectionKey, *, limit: int) -> int:
-        """Brings desired in step with the segments; returns how many were out of step, ``limit`` at most.
+    async def reconcile(self, key: ConnectionKey, *, stopping: Callable[[], bool] = ...) -> int:
+        """Brings desired in step with the segments; returns how many were out of step.
 
-        In small turns, between which deliveries go on.
+        In small turns, between which deliveries go on, and none is begun once ``stopping``.
 
         Nothing changes while members of one of the segments are not loaded: they would be taken for gone.
         """

@@ -31,7 +31,6 @@ from cdp_schemas.deliveries import DeliveryReported
 
 _log = structlog.get_logger(__name__)
 _PAUSE: Final = timedelta(seconds=5)
-_RECONCILE_ROWS: Final = 25_000
 # between two looks at whether the replacement is still wanted, and at who must go for privacy's sake
 _LOOK_SECONDS: Final = 5.0
 _Sending = tuple[Member, Claimed, Sequence[int]]
@@ -87,8 +86,7 @@ class Replacement:
         key, now = connection.key, self._ports.clock.now()
         if now < self._not_before.get(key, now):
             return 0
-        while await self._ports.ledger.reconcile(key, limit=_RECONCILE_ROWS) == _RECONCILE_ROWS:
-            pass
+        await self._ports.ledger.reconcile(key, stopping=self._stopping.is_set)
         counts = await self._ports.ledger.counts(key, now)
         # sessions are ours to number; milliseconds never repeat within an ad account
         run = _Run(line, connection, line.config(connection.settings), int(now.timestamp() * 1000), counts.wanted, now)

@@ -19,7 +19,6 @@ from cdp_runtime.postgres import retryable
 
 _log = structlog.get_logger(__name__)
 _ROWS: Final = 5000
-_OUT_OF_STEP: Final = 25_000  # each look for them reads all members
 # reports of this process go out at once; this is for those that a process left when it died
 _LEFT_SECONDS: Final = 5.0
 
@@ -63,15 +62,12 @@ class Upkeep:
         for followed in await self._following.follow():
             await self._following.load(followed)
         for key in await self._store.connections(flagged=flagged):
-            changed = 0
-            while not self._stopping.is_set():
-                found = await self._ledger.reconcile(key, limit=_OUT_OF_STEP)
-                changed += found
-                self._wake_if(found)
-                if found < _OUT_OF_STEP:
-                    break
+            changed = await self._ledger.reconcile(key, stopping=self._stopping.is_set)
+            self._wake_if(changed)
             while not self._stopping.is_set() and await self._ledger.recheck(key, limit=_ROWS):
                 self._wake()
+            if self._stopping.is_set():
+                return
             if flagged:
                 await self._store.unflag(key)
             else:

@@ -96,13 +96,13 @@ async def test_a_change_told_while_members_are_loaded_stays(world: World, monkey
     await world.tell(*(change(world, name, 1) for name in ("ada", "bob", "cyd")))
     # behind the page that is to be read, and before it
     turns = iter([[], [change(world, "ada", 2), change(world, "aaa", 1)], [change(world, "cyd", 2)]])
-    page = postgres_following._load_page
+    page = postgres_following._keep
 
     async def change_and_page(*arguments: Any) -> Any:
         await world.tell(*next(turns, []))
         return await page(*arguments)
 
-    monkeypatch.setattr(postgres_following, "_load_page", change_and_page)
+    monkeypatch.setattr(postgres_following, "_keep", change_and_page)
     await world.audience(await world.destination())
     await world.upkeep().reconcile(flagged=True)
     assert await wanted(world) == {"aaa", "bob"}
@@ -144,10 +144,10 @@ async def test_deliveries_get_their_turn_while_a_large_audience_is_reconciled(
     destination = await world.destination()
     await world.audience(destination)
     key = next(iter(await world.connections(destination))).key
-    assert [await world.ledger.reconcile(key, limit=8) for _ in range(3)] == [8, 1, 0]
+    assert [await world.ledger.reconcile(key) for _ in range(2)] == [9, 0]
     assert await wanted(world) == set(names)
     turns = Counter(row["changed_at"] for row in (await world.deliveries()).values())
-    assert [turns[at] for at in sorted(turns)] == [3, 2, 2, 1, 1]
+    assert [turns[at] for at in sorted(turns)] == [3, 2, 2, 2]
 
 
 async def test_members_stay_until_those_of_the_segment_that_takes_over_are_known(world: World) -> None:
@@ -158,7 +158,7 @@ async def test_members_stay_until_those_of_the_segment_that_takes_over_are_known
     await points_at(world, audience, "segment-b")
     await world.exit(world.person("bob"))
     key = next(iter(await world.connections(destination))).key
-    assert await world.ledger.reconcile(key, limit=100) == 0
+    assert await world.ledger.reconcile(key) == 0
     assert await wanted(world) == {"ada", "bob"}
     await world.upkeep().reconcile(flagged=True)
     assert await wanted(world) == {"bob", "cyd"}
@@ -235,7 +235,7 @@ async def test_in_any_order_of_steps_the_ledger_ends_at_the_truth(
     """Changes are committed, told late and repeatedly; audiences change their segments; loads stop half-way."""
     monkeypatch.setattr(postgres_following, "_PAGE", 2)
     chance = random.Random(seed)
-    following, page = PostgresFollowing(world.pool), postgres_following._load_page
+    following, page = PostgresFollowing(world.pool), postgres_following._keep
     sequences: dict[tuple[str, str], int] = {}
     committed: list[MembershipChanged] = []
     told = 0
@@ -274,10 +274,10 @@ async def test_in_any_order_of_steps_the_ledger_ends_at_the_truth(
             raise ConnectionError
         return await page(*arguments)
 
-    monkeypatch.setattr(postgres_following, "_load_page", page_or_end)
+    monkeypatch.setattr(postgres_following, "_keep", page_or_end)
     for _ in range(60):
         await chance.choice((commit, commit, commit, tell, tell, load, point, reconcile(world)))()
-    monkeypatch.setattr(postgres_following, "_load_page", page)
+    monkeypatch.setattr(postgres_following, "_keep", page)
     segments = chance.sample(SEGMENTS, chance.randint(1, 2))
     await points_at(world, audience, *segments)
     await world.upkeep().reconcile(flagged=True)
@@ -296,6 +296,6 @@ def reconcile(world: World) -> Callable[[], Awaitable[None]]:
             "SELECT destination_id FROM activation.connections WHERE workspace_id = %s", [world.workspace]
         ):
             for connection in await world.connections(row["destination_id"]):
-                await world.ledger.reconcile(connection.key, limit=100)
+                await world.ledger.reconcile(connection.key)
 
     return run

@@ -1,5 +1,6 @@
 """Audiences, the segmenter's memberships and versions of profiles -> which segments are followed, and by whom now."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -8,10 +9,10 @@ from psycopg import AsyncConnection
 
 from cdp_activation.ledger import Followed
 from cdp_runtime.postgres import Pool
+from cdp_runtime.postgres_arrays import arrays, numbers, uuids
 
 _PAGE: Final = 10_000
 _LOAD_AGAIN: Final = timedelta(days=1)  # longer than any version takes to the column store
-_Place = tuple[int, UUID]  # bucket and profile
 _WANTED: Final = """
 SELECT DISTINCT a.workspace_id, s.segment_id
 FROM activation.audiences a CROSS JOIN LATERAL unnest(a.segment_ids) AS s(segment_id) WHERE a.deleted_at IS NULL
@@ -34,30 +35,32 @@ UNION ALL
 (SELECT follow_id, workspace_id, segment_id FROM activation.followed_segments
  WHERE loaded AND coalesce(loaded_at, '-infinity') < now() - %s ORDER BY loaded_at NULLS FIRST LIMIT 1)
 """
-# in the order of an index of the segmenter's; written in the order in which the stream locks rows. What was told of a
-# member while nobody here listened must not be sent as it was before: the column store may not show it yet
-_LOAD: Final = """
+_MEMBERS: Final = """
+SELECT profile_id, sequence FROM segmenter.memberships WHERE workspace_id = %(workspace)s AND segment_id = %(segment)s
+"""
+# written in the order in which the stream locks rows. What was told of a member while nobody here listened must not be
+# sent as it was before: the column store may not show it yet
+_KEEP: Final = """
 WITH page AS MATERIALIZED (
-    SELECT bucket, profile_id, sequence FROM segmenter.memberships
-    WHERE workspace_id = %(workspace)s AND segment_id = %(segment)s AND (bucket, profile_id) > (%(bucket)s, %(profile)s)
-    ORDER BY bucket, profile_id LIMIT %(limit)s
-), written AS (
+    SELECT * FROM unnest(%(profiles)s::uuid[], %(sequences)s::bigint[]) AS u(profile_id, sequence)
+), kept AS (
     INSERT INTO activation.memberships AS m (workspace_id, segment_id, profile_id, sequence, member)
     SELECT %(workspace)s, %(segment)s, profile_id, sequence, sequence %% 2 = 1 FROM page ORDER BY profile_id
     ON CONFLICT (workspace_id, segment_id, profile_id) DO UPDATE
         SET sequence = excluded.sequence, member = excluded.member, received_at = NULL
         WHERE m.sequence < excluded.sequence
-), told AS (
-    INSERT INTO activation.told_versions AS t (workspace_id, profile_id, version)
-    SELECT %(workspace)s, profile_id, changed.version FROM page CROSS JOIN LATERAL (
-        SELECT p.version FROM identity.profiles p
-        WHERE p.workspace_id = %(workspace)s AND p.profile_id = page.profile_id AND p.updated_at > now() - %(recent)s
-        OFFSET 0) AS changed
-    WHERE sequence %% 2 = 1 ORDER BY profile_id
-    ON CONFLICT (workspace_id, profile_id) DO UPDATE SET version = excluded.version, told_on = excluded.told_on
-        WHERE t.version < excluded.version
 )
-SELECT bucket, profile_id FROM page ORDER BY bucket DESC, profile_id DESC LIMIT 1
+INSERT INTO activation.told_versions AS t (workspace_id, profile_id, version)
+SELECT %(workspace)s, profile_id, changed.version FROM page CROSS JOIN LATERAL (
+    SELECT p.version FROM identity.profiles p
+    WHERE p.workspace_id = %(workspace)s AND p.profile_id = page.profile_id AND p.updated_at > now() - %(recent)s
+    OFFSET 0) AS changed
+WHERE sequence %% 2 = 1 ORDER BY profile_id
+ON CONFLICT (workspace_id, profile_id) DO UPDATE SET version = excluded.version, told_on = excluded.told_on
+    WHERE t.version < excluded.version
+"""
+_KNOWN: Final = """
+SELECT EXISTS (SELECT FROM activation.memberships WHERE workspace_id = %(workspace)s AND segment_id = %(segment)s)
 """
 # The segmenter forgets the members of a segment that was deleted, once their exits are told. OFFSET 0 has each looked
 # up by its key: of a workspace that statistics do not know yet, the planner would compare all rows with one another
@@ -97,17 +100,20 @@ class PostgresFollowing:
             return [Followed(*row) for row in await (await connection.execute(_TO_LOAD, [_LOAD_AGAIN])).fetchall()]
 
     async def load(self, followed: Followed) -> None:
+        """In one look, which nobody waits for, and pages that are committed one by one: the stream may need a row."""
         names = {"workspace": followed.workspace_id, "segment": followed.segment_id}
-        after: _Place | None = (-1, UUID(int=0))
-        while after is not None:
-            async with self._pool.connection() as connection:
-                place = {"bucket": after[0], "profile": after[1], "limit": _PAGE, "recent": _LOAD_AGAIN}
-                after = await _load_page(connection, {**names, **place})
+        async with self._pool.connection() as reading, reading.cursor(name="members") as members:
+            (known,) = await (await reading.execute(_KNOWN, names)).fetchone() or (True,)
+            await members.execute(_MEMBERS, names)
+            while page := await members.fetchmany(_PAGE):
+                async with self._pool.connection() as connection:
+                    await _keep(connection, names, page)
         async with self._pool.connection() as connection:
-            await connection.execute(_FORGOTTEN, names)
+            if known:
+                await connection.execute(_FORGOTTEN, names)
             await connection.execute(_LOADED, {"follow": followed.follow_id})
 
 
-async def _load_page(connection: AsyncConnection[Any], parameters: dict[str, Any]) -> _Place | None:
-    """Where the page ended; None after the last."""
-    return await (await connection.execute(_LOAD, parameters)).fetchone()
+async def _keep(connection: AsyncConnection[Any], names: Mapping[str, str], page: Sequence[tuple[UUID, int]]) -> None:
+    profiles, sequences = arrays(page, uuids, numbers)
+    await connection.execute(_KEEP, {**names, "profiles": profiles, "sequences": sequences, "recent": _LOAD_AGAIN})

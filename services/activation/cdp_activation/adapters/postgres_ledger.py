@@ -16,7 +16,6 @@ from cdp_activation.ledger import Claimed, ConnectionKey, DestinationKey, Result
 from cdp_activation.plan import Entry
 from cdp_activation.retry import Progress
 from cdp_runtime.faultpoints import reach
-from cdp_runtime.parts import in_parts
 from cdp_runtime.postgres import Pool
 from cdp_runtime.postgres_arrays import array, uuids
 from cdp_schemas.codec import encode
@@ -122,14 +121,15 @@ class PostgresLedger:
         found = {row["value_key"] for row in rows}
         return frozenset(profile for profile, numbers in keys.items() if found.intersection(numbers))
 
-    async def reconcile(self, key: ConnectionKey, *, limit: int) -> int:
-        async with self._pool.connection() as connection:
-            rows = await connection.execute(sql.OUT_OF_STEP, {**names_of(key), "limit": limit})
-            found = [row[0] for row in await rows.fetchall()]
-        for some in filter(None, (found[:_FIRST_ROWS], *in_parts(found[_FIRST_ROWS:], _TURN_ROWS))):
-            async with self._pool.connection() as connection:
-                await reconcile_in(connection, key, some)
-        return len(found)
+    async def reconcile(self, key: ConnectionKey, *, stopping: Callable[[], bool] = lambda: False) -> int:
+        changed, rows = 0, _FIRST_ROWS
+        async with self._pool.connection() as reading, reading.cursor(name="out_of_step") as out_of_step:
+            await out_of_step.execute(sql.OUT_OF_STEP, names_of(key))
+            while not stopping() and (found := await out_of_step.fetchmany(rows)):
+                async with self._pool.connection() as connection:
+                    await reconcile_in(connection, key, [profile_id for (profile_id,) in found])
+                changed, rows = changed + len(found), _TURN_ROWS
+        return changed
 
     async def recheck(self, key: ConnectionKey, *, limit: int) -> int:
         async with self._pool.connection() as connection:

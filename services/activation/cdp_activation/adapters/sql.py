@@ -219,5 +219,5 @@ RECONCILE: Final = _RECONCILE.format(out_of_step=_SOME, c_row=_C_ROW, hurried=_H
 # in the order in which the column store keeps profiles: what is claimed together lies together there
 OUT_OF_STEP: Final = f"""
 {_ALL}
-SELECT profile_id FROM changed ORDER BY get_byte(uuid_send(profile_id), 8), profile_id LIMIT %(limit)s
+SELECT profile_id FROM changed ORDER BY get_byte(uuid_send(profile_id), 8), profile_id
 """  # noqa: S608
