@@ -127,6 +127,7 @@ async def test_what_has_no_workspaces_is_out_of_reach_but_for_what_is_named(owne
         {"role": FRONT_DOOR_ROLE},
     )
     assert {row[0] for row in reached} == {
+        "select activation.key_fingerprint",
         "select identity.messages",
         "insert segmenter.outbox",
         "insert segmenter.outbox_batches",

@@ -108,6 +108,8 @@ async def _lifetime(service: Service, settings: ServiceSettings) -> int:
     await admin.stop()
     stopped.cancel()
     _log.info("process_stopped", name=service.name, code=code)
+    if isinstance(failure := _failure(work), BadSettings):
+        raise failure
     return code
 
 
@@ -135,7 +137,11 @@ async def _end(service: Service, work: asyncio.Task[None]) -> int:
 
 
 def _has_failed(service: Service, work: asyncio.Task[None]) -> bool:
-    if not work.done() or work.cancelled() or work.exception() is None:
-        return False
-    _log.error("process_failed", name=service.name, exc_info=work.exception())
-    return True
+    failure = _failure(work)
+    if failure is not None and not isinstance(failure, BadSettings):
+        _log.error("process_failed", name=service.name, exc_info=failure)
+    return failure is not None
+
+
+def _failure(work: asyncio.Task[None]) -> BaseException | None:
+    return work.exception() if work.done() and not work.cancelled() else None

@@ -1,4 +1,4 @@
-"""Credentials <-> sealed bytes: AES-256-GCM under a key derived from CDP_SECRET_KEY."""
+"""Credentials <-> sealed bytes: AES-256-GCM under a key derived from CDP_SECRET_KEY, which has a fingerprint too."""
 
 import json
 import os
@@ -17,12 +17,16 @@ class CannotOpen(ValueError):
     """The bytes were sealed under another CDP_SECRET_KEY, or were changed."""
 
 
+def fingerprint(secret_key: str) -> bytes:
+    """The same for the same key, and nothing by which anything could be opened."""
+    return _derived(secret_key, b"millrace fingerprint of the key")
+
+
 class SecretBox:
     """Seals small JSON objects; ``context`` (for example workspace and row id) must be the same to open them."""
 
     def __init__(self, secret_key: str) -> None:
-        key = HKDF(SHA256(), 32, salt=None, info=b"millrace sealed credentials").derive(secret_key.encode())
-        self._cipher = AESGCM(key)
+        self._cipher = AESGCM(_derived(secret_key, b"millrace sealed credentials"))
 
     def seal(self, value: Mapping[str, Any], context: str = "") -> bytes:
         nonce = os.urandom(12)
@@ -39,3 +43,7 @@ class SecretBox:
             ) from error
         value: dict[str, Any] = json.loads(plain)
         return value
+
+
+def _derived(secret_key: str, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=purpose).derive(secret_key.encode())

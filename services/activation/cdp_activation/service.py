@@ -12,6 +12,7 @@ from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.adapters.postgres_directory import PostgresDirectory
 from cdp_activation.adapters.postgres_following import PostgresFollowing
 from cdp_activation.adapters.postgres_holdings import PostgresHoldings
+from cdp_activation.adapters.postgres_key import keep_key, require_same_key
 from cdp_activation.adapters.postgres_ledger import PostgresLedger
 from cdp_activation.adapters.postgres_outbox import PostgresOutbox
 from cdp_activation.adapters.postgres_projection import PostgresProjection
@@ -35,7 +36,7 @@ from cdp_runtime.api import ApiPart
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.lag import show_lag
 from cdp_runtime.patience import Stopping
-from cdp_runtime.postgres import Pool, front_door_pool, open_pool
+from cdp_runtime.postgres import Pool, front_door_pool, open_pool, pool_fault
 from cdp_runtime.secrets import SecretBox
 from cdp_runtime.settings import load
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
@@ -91,6 +92,7 @@ class Activation:
     async def start(self) -> None:
         settings = self._settings
         pool = self._pool = await open_pool(settings.postgres_url, name="activation", max_size=12)
+        await keep_key(pool, settings.secret_key)
         await self._store.start()
         await self._producer.start()
         box = SecretBox(settings.secret_key)
@@ -176,7 +178,7 @@ def policies_of(settings: ActivationSettings) -> Policies:
 
 
 class ActivationApi:
-    """The part of the front door: stores that open lazily, so that the door starts while Postgres is away."""
+    """The part of the front door, which opens without it: it starts when Postgres answers, and under no other key."""
 
     def __init__(self, settings: ActivationSettings) -> None:
         # the process that delivers has no routes and does not load FastAPI
@@ -191,6 +193,7 @@ class ActivationApi:
         policy = TargetPolicy(settings.allowed_ports, settings.allowed_hosts)
         box, clock = SecretBox(settings.secret_key), SystemClock()
         region = settings.default_phone_region
+        self._secret_key = settings.secret_key
         self._pool = front_door_pool(settings.postgres_url, name="activation-api", max_size=6)
         self._calls = HttpCalls(policy)
         self._audiences = PostgresAudiences(self._pool)
@@ -205,7 +208,11 @@ class ActivationApi:
         )
 
     async def start(self) -> None:
+        """Raises BadSettings under another key than activation's, and ConnectionError while Postgres is away."""
         await self._pool.open(wait=False)
+        if fault := await pool_fault(self._pool):
+            raise ConnectionError(fault)
+        await require_same_key(self._pool, self._secret_key)
 
     async def stop(self) -> None:
         await self._pool.close()

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 
 from cdp_runtime import run
 from cdp_runtime.admin import AdminServer
-from cdp_runtime.settings import ServiceSettings
+from cdp_runtime.settings import BadSettings, ServiceSettings
 
 # `cdp run` alone lists the services; then one is imported with all that it needs
 IMPORTED = """
@@ -69,6 +70,14 @@ async def test_a_failure_ends_the_process_with_code_1() -> None:
     service = Working(fails=True)
     assert await run._lifetime(service, ServiceSettings()) == 1
     assert service.steps == ["start", "stop"]
+
+
+async def test_a_setting_that_shows_itself_wrong_at_the_start_is_one_sentence() -> None:
+    service = Working()
+    service.start = AsyncMock(side_effect=BadSettings("CDP_X is wrong."))  # type: ignore[method-assign]
+    with pytest.raises(BadSettings, match="CDP_X is wrong"):
+        await run._lifetime(service, ServiceSettings())
+    assert service.steps == ["stop"]
 
 
 async def test_a_failure_while_it_drains_does_too() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cdp_runtime.secrets import CannotOpen, SecretBox
+from cdp_runtime.secrets import CannotOpen, SecretBox, fingerprint
 
 BOX = SecretBox("k" * 32)
 
@@ -24,3 +24,9 @@ def test_another_key_place_or_byte_does_not_open() -> None:
     ):
         with pytest.raises(CannotOpen):
             box.open(data, place)
+
+
+def test_a_fingerprint_tells_keys_apart_and_opens_nothing() -> None:
+    assert fingerprint("k" * 32) == fingerprint("k" * 32) != fingerprint("x" * 32)
+    with pytest.raises(CannotOpen):
+        SecretBox(fingerprint("k" * 32).hex()).open(BOX.seal({"a": 1}))
