@@ -82,10 +82,10 @@ class FakeFollowing:
 class FakeSweep:
     """Nothing is ever out of step."""
 
-    async def connections(self, *, flagged: bool) -> Sequence[ConnectionKey]:
-        return []
+    async def connections(self, *, flagged: bool) -> Mapping[ConnectionKey, str]:
+        return {}
 
-    async def unflag(self, key: ConnectionKey) -> None:
+    async def unflag(self, key: ConnectionKey, version: str) -> None:
         return None
 
     async def remind(self, key: ConnectionKey) -> int:

@@ -151,10 +151,11 @@ class Following(Protocol):
 class SweepStore(Protocol):
     """What may be out of step."""
 
-    async def connections(self, *, flagged: bool) -> Sequence[ConnectionKey]:
-        """All connections, or those that somebody changed."""
+    async def connections(self, *, flagged: bool) -> Mapping[ConnectionKey, str]:
+        """All connections, or those that somebody changed, each with its version."""
 
-    async def unflag(self, key: ConnectionKey) -> None: ...
+    async def unflag(self, key: ConnectionKey, version: str) -> None:
+        """Nothing, when the connection has another version by now: somebody changed it again."""
 
     async def remind(self, key: ConnectionKey) -> int:
         """Makes rows pending that are not as desired and that nobody works on; returns how many."""

@@ -61,7 +61,7 @@ class Upkeep:
         """
         for followed in await self._following.follow():
             await self._following.load(followed)
-        for key in await self._store.connections(flagged=flagged):
+        for key, version in (await self._store.connections(flagged=flagged)).items():
             changed = await self._ledger.reconcile(key, stopping=self._stopping.is_set)
             self._wake_if(changed)
             while not self._stopping.is_set() and await self._ledger.recheck(key, limit=_ROWS):
@@ -69,7 +69,7 @@ class Upkeep:
             if self._stopping.is_set():
                 return
             if flagged:
-                await self._store.unflag(key)
+                await self._store.unflag(key, version)
             else:
                 ACTIVATION_RECONCILED.inc(changed)
             self._wake_if(await self._store.remind(key))

@@ -9,14 +9,17 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from tests.databases import front_door
 
 from cdp_activation.adapters import postgres_following, postgres_ledger
+from cdp_activation.adapters.postgres_audiences import PostgresAudiences
 from cdp_activation.adapters.postgres_following import PostgresFollowing
 from cdp_activation.adapters.postgres_projection import PostgresProjection
 from cdp_activation.adapters.postgres_sweep import PostgresSweep
 from cdp_activation.ledger import Followed
 from cdp_activation.profile import profile_of
 from cdp_activation.stream import Planner
+from cdp_runtime.tenancy import enter_workspace
 from cdp_schemas.segments import MembershipChanged
 
 from .conftest import World, told_of, until
@@ -71,11 +74,12 @@ async def test_an_audience_waits_in_view_until_its_segments_are_loaded(world: Wo
     audience = await world.audience(await world.destination())
     await points_at(world, audience, "segment-b")
     store = PostgresSweep(world.pool)
-    (key,) = await store.connections(flagged=True)
-    await store.unflag(key)
-    assert await store.connections(flagged=True) == [key]
+    flagged = await store.connections(flagged=True)
+    ((key, version),) = flagged.items()
+    await store.unflag(key, version)
+    assert await store.connections(flagged=True) == flagged
     await world.upkeep().reconcile(flagged=True)
-    assert await store.connections(flagged=True) == []
+    assert await store.connections(flagged=True) == {}
 
 
 async def test_a_batch_that_did_not_know_of_the_segment_yet_is_made_up_for_by_the_load(world: World) -> None:
@@ -299,3 +303,27 @@ def reconcile(world: World) -> Callable[[], Awaitable[None]]:
                 await world.ledger.reconcile(connection.key)
 
     return run
+
+
+async def test_what_is_asked_for_while_a_connection_is_reconciled_is_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = await world.destination()
+    audience = await world.audience(destination)
+    await world.enter(world.person("ada"))
+    recheck = postgres_ledger.PostgresLedger.recheck
+
+    async def removed_meanwhile(self: Any, key: Any, **options: Any) -> int:
+        """The last step before the flag is taken off, and a request that arrives after it."""
+        done = await recheck(self, key, **options)
+        async with front_door(world.postgres_url, name="following-door") as door:
+            enter_workspace(world.workspace)
+            await PostgresAudiences(door).operate(world.workspace, audience, [destination], "remove", waive=True)
+        return done
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(postgres_ledger.PostgresLedger, "recheck", removed_meanwhile)
+        await world.upkeep().reconcile(flagged=True)
+    assert await wanted(world) == {"ada"}
+    await world.upkeep().reconcile(flagged=True)
+    assert await wanted(world) == set()

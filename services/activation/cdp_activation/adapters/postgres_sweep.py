@@ -8,7 +8,7 @@ from cdp_activation.ledger import ConnectionKey
 from cdp_runtime.postgres import Pool
 
 _CONNECTIONS: Final = """
-SELECT workspace_id, audience_id, destination_id FROM activation.connections
+SELECT workspace_id, audience_id, destination_id, xmin::text AS version FROM activation.connections
 WHERE {which} ORDER BY workspace_id, audience_id, destination_id
 """
 # what a replacement that failed, or an older version of this program, left half done
@@ -19,11 +19,12 @@ WHERE workspace_id = %(workspace)s AND audience_id = %(audience)s AND destinatio
     OR (NOT desired AND sent IS NOT NULL AND coalesce(outcome, '') NOT IN ('rejected', 'gave_up')))
 """
 _TOLD_BEFORE: Final = "DELETE FROM activation.told_versions WHERE told_on < current_date - 1"
-# an audience with a segment that is not loaded yet was passed over: its turn comes once it is
+# what changed meanwhile is flagged anew. An audience with a segment that is not loaded yet was passed over: its turn
+# comes once it is
 _UNFLAG: Final = """
 UPDATE activation.connections c SET reconcile = false
 WHERE c.workspace_id = %(workspace)s AND c.audience_id = %(audience)s AND c.destination_id = %(destination)s
-  AND NOT EXISTS (
+  AND c.xmin::text = %(version)s AND NOT EXISTS (
     SELECT FROM activation.audiences a CROSS JOIN LATERAL unnest(a.segment_ids) AS s(segment_id)
     LEFT JOIN activation.followed_segments f ON f.workspace_id = a.workspace_id AND f.segment_id = s.segment_id
     WHERE a.workspace_id = c.workspace_id AND a.audience_id = c.audience_id AND a.deleted_at IS NULL
@@ -65,13 +66,13 @@ class PostgresSweep:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def connections(self, *, flagged: bool) -> list[ConnectionKey]:
+    async def connections(self, *, flagged: bool) -> dict[ConnectionKey, str]:
         rows = await rows_of(self._pool, _CONNECTIONS.format(which="reconcile" if flagged else "true"), {})
-        return [key_of(row) for row in rows]
+        return {key_of(row): row["version"] for row in rows}
 
-    async def unflag(self, key: ConnectionKey) -> None:
+    async def unflag(self, key: ConnectionKey, version: str) -> None:
         async with self._pool.connection() as connection:
-            await connection.execute(_UNFLAG, names_of(key))
+            await connection.execute(_UNFLAG, {**names_of(key), "version": version})
 
     async def remind(self, key: ConnectionKey) -> int:
         async with self._pool.connection() as connection:
