@@ -82,7 +82,8 @@ class FaustShell:
             if inner := self._inner():
                 self._hearing.silent(inner)  # its time counts whether somebody asks or not
             try:
-                await asyncio.wait_for(self._stopping.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._stopping.wait()
             except TimeoutError:
                 pass
 

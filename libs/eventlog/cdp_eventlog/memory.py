@@ -48,7 +48,8 @@ class MemoryLog:
         """Returns when something was published, or after ``timeout`` seconds."""
         async with self._grown:
             try:
-                await asyncio.wait_for(self._grown.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._grown.wait()
             except TimeoutError:
                 pass
 

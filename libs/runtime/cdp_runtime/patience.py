@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.logs import get_logger
+from cdp_runtime.waiting import is_set_within
 
 T = TypeVar("T")
 _log = get_logger(__name__)
@@ -65,8 +66,5 @@ class Patience:
             seconds=round(pause, 2),
             **({"exc_info": error} if kind is Exception else {}),
         )
-        try:
-            await asyncio.wait_for(self._stop.wait(), pause)
-        except TimeoutError:
-            return
-        raise Stopping(str(error))
+        if await is_set_within(self._stop, pause):
+            raise Stopping(str(error))

@@ -13,6 +13,7 @@ from cdp_activation.replacement import Replacement
 from cdp_activation.rounds import Rounds
 from cdp_clickhouse.errors import StoreUnavailable
 from cdp_runtime.postgres import retryable
+from cdp_runtime.waiting import is_set_within
 
 _log = structlog.get_logger(__name__)
 
@@ -51,10 +52,7 @@ class Deliverer:
                 if not retryable(error):
                     raise
                 self._fault = f"Postgres does not answer: {error}"
-            try:
-                await asyncio.wait_for(self._awake.wait(), self._policies.poll_seconds)
-            except TimeoutError:
-                pass
+            await is_set_within(self._awake, self._policies.poll_seconds)
 
     async def stop(self, patience_seconds: float = 15.0) -> None:
         """Lets open calls end; what is not recorded by then is sent again by the next worker."""

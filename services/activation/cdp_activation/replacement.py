@@ -27,6 +27,7 @@ from cdp_activation.outcome import (
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.retry import next_step
 from cdp_activation.rounds import Rounds, Turn, with_form
+from cdp_runtime.waiting import is_set_within
 from cdp_schemas.deliveries import DeliveryReported
 
 _log = structlog.get_logger(__name__)
@@ -87,6 +88,8 @@ class Replacement:
         if now < self._not_before.get(key, now):
             return 0
         await self._ports.ledger.reconcile(key, stopping=self._stopping.is_set)
+        if self._stopping.is_set():
+            return 0
         counts = await self._ports.ledger.counts(key, now)
         # sessions are ours to number; milliseconds never repeat within an ad account
         run = _Run(line, connection, line.config(connection.settings), int(now.timestamp() * 1000), counts.wanted, now)
@@ -179,11 +182,7 @@ class Replacement:
             reason = f"only {run.page} pages were taken within the {window} that a replacement may last: {asked.reason}"
             return asked if asked.until - now >= window else RejectedBatch(reason)
         while (left := (asked.until - self._ports.clock.now()).total_seconds()) > 0:
-            try:
-                await asyncio.wait_for(self._stopping.wait(), min(left, _LOOK_SECONDS))
-            except TimeoutError:
-                pass
-            if self._stopping.is_set() or not await self._goes_on(run):
+            if await is_set_within(self._stopping, min(left, _LOOK_SECONDS)) or not await self._goes_on(run):
                 return asked
         # in turn with the pages, so that both get on where one call is taken between two pauses
         run.others_had_theirs = not run.others_had_theirs and await self._privacy(run) > 0

@@ -16,6 +16,7 @@ from cdp_runtime.metrics import (
     ACTIVATION_RECONCILED,
 )
 from cdp_runtime.postgres import retryable
+from cdp_runtime.waiting import is_set_within
 
 _log = structlog.get_logger(__name__)
 _ROWS: Final = 5000
@@ -63,7 +64,8 @@ class Upkeep:
             await self._following.load(followed)
         for key, version in (await self._store.connections(flagged=flagged)).items():
             changed = await self._ledger.reconcile(key, stopping=self._stopping.is_set)
-            self._wake_if(changed)
+            if changed:
+                self._wake()
             while not self._stopping.is_set() and await self._ledger.recheck(key, limit=_ROWS):
                 self._wake()
             if self._stopping.is_set():
@@ -72,7 +74,8 @@ class Upkeep:
                 await self._store.unflag(key, version)
             else:
                 ACTIVATION_RECONCILED.inc(changed)
-            self._wake_if(await self._store.remind(key))
+            if await self._store.remind(key):
+                self._wake()
         if not flagged:
             await self._forget()
 
@@ -83,10 +86,6 @@ class Upkeep:
         for key in await self._store.over():
             while not self._stopping.is_set() and await self._store.forget(key, _ROWS) == _ROWS:
                 pass
-
-    def _wake_if(self, changed: int) -> None:
-        if changed:
-            self._wake()
 
     async def _report(self) -> None:
         self._told.clear()
@@ -114,7 +113,4 @@ class Upkeep:
                 if not (retryable(error) or isinstance(error, LogUnavailable)):
                     raise
                 _log.warning("upkeep_waits", reason=str(error))
-            try:
-                await asyncio.wait_for((sooner or self._stopping).wait(), seconds)
-            except TimeoutError:
-                pass
+            await is_set_within(sooner or self._stopping, seconds)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from cdp_analytics_api.event_view import EventView
 from cdp_runtime.metrics import API_STREAM_CLIENTS, API_STREAM_DROPPED, API_STREAMS_ENDED
+from cdp_runtime.waiting import is_set_within
 from cdp_schemas.profiles import profile_ref
 
 
@@ -83,9 +84,7 @@ class Listener:
 
     async def next(self, timeout: float) -> Delivery:
         """What has gathered; empty when nothing came for ``timeout`` seconds."""
-        try:
-            await asyncio.wait_for(self._filled.wait(), timeout)
-        except TimeoutError:
+        if not await is_set_within(self._filled, timeout):
             return Delivery([])
         self._filled.clear()
         events, dropped = list(self._buffer), self._dropped

@@ -13,6 +13,7 @@ from cdp_clickhouse.errors import StoreError
 from cdp_eventlog.log import LogUnavailable
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.logs import get_logger
+from cdp_runtime.waiting import is_set_within
 from cdp_schemas.events import IdentifiedEvent
 
 _log = get_logger(__name__)
@@ -29,11 +30,7 @@ class LiveStream:
 
     async def ready(self, timeout: float) -> bool:
         """True when events from now on will be seen."""
-        try:
-            await asyncio.wait_for(self._following.wait(), timeout)
-        except TimeoutError:
-            return False
-        return True
+        return await is_set_within(self._following, timeout)
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -12,6 +12,7 @@ from cdp_eventlog.log import LogUnavailable
 from cdp_runtime.clock import Clock
 from cdp_runtime.metrics import SEGMENTER_BUILDING, SEGMENTER_OUTBOX
 from cdp_runtime.postgres import retryable
+from cdp_runtime.waiting import is_set_within
 from cdp_segmenter.build import Builder
 from cdp_segmenter.ports import Agenda
 from cdp_segmenter.sweep import Sweep
@@ -111,7 +112,7 @@ class Chores:
             self.wake()
             # a sweep reads every event in a window's reach: it may cost 5 % of the time, and ends before its horizon
             taken = self._clock.monotonic() - started
-            await self._pause(min(19 * taken, _LONGEST_REST_SECONDS), self._built)
+            await is_set_within(self._built, min(19 * taken, _LONGEST_REST_SECONDS))
 
     async def _reconcile(self) -> None:
         if self._leads and await self._builder.reconcile_all(self._pace.reconcile):
@@ -133,11 +134,5 @@ class Chores:
                 if not (retryable(error) or isinstance(error, LogUnavailable | StoreUnavailable)):
                     raise
                 _log.warning("chore_waits", chore=work.__name__, reason=str(error))
-                await self._pause(1.0, self._stopping)
-            await self._pause(seconds, sooner or self._stopping)
-
-    async def _pause(self, seconds: float, until: asyncio.Event) -> None:
-        try:
-            await asyncio.wait_for(until.wait(), seconds)
-        except TimeoutError:
-            pass
+                await is_set_within(self._stopping, 1.0)
+            await is_set_within(sooner or self._stopping, seconds)
