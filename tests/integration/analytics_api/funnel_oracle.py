@@ -55,8 +55,8 @@ def ask(
             trails[profile_of.get(row.node_id, row.node_id)].append((row.at_ms, possible))
     taken: dict[int, list[int]] = defaultdict(list)
     for trail in trails.values():
-        # events of one millisecond count in the order of the steps
-        trail.sort(key=lambda event: (event[0], sum(1 << k for k in event[1])))
+        # events of one millisecond count in the order of the first step that each can be
+        trail.sort(key=lambda event: (event[0], [step not in event[1] for step in range(1, len(step_names) + 1)]))
         for step, time in longest_way(trail, len(step_names), window_ms, strict).items():
             taken[step].append(time)
     reached = [len(taken[k]) for k in range(1, len(step_names) + 1)]

@@ -58,3 +58,27 @@ async def test_funnels_agree_with_the_oracle(store: ClickHouse, seed: int) -> No
                 assert (seen, times) == (expected.reached, expected.times), (label, window_ms, order)
                 untimed = (await store.rows(funnel(workspace, replace(asked, times=False))))[0]
                 assert list(untimed.values()) == expected.reached, (label, window_ms, order)
+
+
+async def reached(store: ClickHouse, workspace: str, *names: str) -> list[int]:
+    period = Period(from_millis(BEGIN_MS), from_millis(BEGIN_MS) + timedelta(seconds=1))
+    asked = Funnel(tuple(FunnelStep(event=name) for name in names), period, 1000, times=False)
+    return list((await store.rows(funnel(workspace, asked)))[0].values())
+
+
+async def test_an_event_is_one_step_and_two_of_one_moment_are_two(store: ClickHouse) -> None:
+    one, two = (UUID(int=number) for number in (1, 2))
+    nodes = [one, two, two]
+    await insert_events(
+        store, [EventRow("repeats", "Paid", node, BEGIN_MS, offset=offset) for offset, node in enumerate(nodes)]
+    )
+    assert await reached(store, "repeats", "Paid", "Paid", "Paid") == [2, 1, 0]
+
+
+async def test_a_step_that_comes_again_at_the_end_takes_nobody_from_those_before_it(store: ClickHouse) -> None:
+    rows, _ = history(random.Random(7), "prefixes")
+    await insert_events(store, rows)
+    names = FUNNELS["back to the start"]
+    every = await reached(store, "prefixes", *names)
+    for steps in range(2, len(names)):
+        assert await reached(store, "prefixes", *names[:steps]) == every[:steps]

@@ -2,7 +2,8 @@
 
 A profile's events in order are its trail. For each step and event it is told when the latest way to that step began
 that ends there: a later start can only help, so it decides exactly whether the window is kept. A step goes on from what
-was before its event, so one event takes one step. Events of the same millisecond count in the order of the steps.
+was before its event, so one event takes one step. Events of the same millisecond count in the order of the first step
+that each can be: a step more at the end takes nobody from those before it.
 
 A step is computed for whole trails at once, and those that do not reach it are dropped before the next one.
 """
@@ -20,7 +21,7 @@ from cdp_clickhouse.statement import EMPTY, Statement, join, value
 from cdp_schemas.event_names import names_matching
 
 BREAKDOWN_VALUES: Final = 25
-# an event x in a trail: milliseconds above, one bit per step below
+# an event x in a trail: milliseconds above; below, from the first step down, one bit for each that it is not
 _STEP_BITS: Final = 16
 _AT: Final = f"bitShiftRight(x, {_STEP_BITS})"
 # the start of no way: longer ago than any window
@@ -89,8 +90,8 @@ def _trails(workspace_id: str, asked: Funnel) -> Statement:
         # strict steps are broken by any other event, so all of them are read
         EMPTY if asked.order == "strict" else "event IN " + value("names", "Array(String)", sorted(set(every))),
     ]
-    steps = join(" + ", (f"{1 << k} * " + test for k, test in enumerate(_tests(asked))))
-    packed = f"bitShiftLeft(toUnixTimestamp64Milli(timestamp), {_STEP_BITS}) + " + steps
+    others = join(" + ", (f"{1 << _bit(asked, k)} * (1 - " + test + ")" for k, test in enumerate(_tests(asked), 1)))
+    packed = f"bitShiftLeft(toUnixTimestamp64Milli(timestamp), {_STEP_BITS}) + " + others
     return join(
         " ",
         [
@@ -126,10 +127,10 @@ def _test(k: int, step: FunnelStep, names: tuple[str, ...]) -> Statement:
 
 def _hits(asked: Funnel, k: int) -> Statement:
     """Per event of a trail, the start of the way that it brings to step k."""
-    is_step = f"bitTest(x, {k - 1})"
+    is_other = f"bitTest(x, {_bit(asked, k)})"
     if k == 1:
-        return Statement(f"arrayMap(x -> if({is_step}, {_AT}, {_NEVER}), trail_0) AS hits_1")
-    start = f"if({is_step} AND {_AT} - start <= " + _window(asked) + f", start, {_NEVER})"
+        return Statement(f"arrayMap(x -> if({is_other}, {_NEVER}, {_AT}), trail_0) AS hits_1")
+    start = f"if({is_other} OR {_AT} - start > " + _window(asked) + f", {_NEVER}, start)"
     return "arrayMap((x, start) -> " + start + f", trail_{k - 1}, starts_{k - 1}) AS hits_{k}"
 
 
@@ -150,6 +151,10 @@ def _left(asked: Funnel, k: int) -> list[str]:
 
 def _is_timed(asked: Funnel, k: int) -> bool:
     return asked.times and k > 1
+
+
+def _bit(asked: Funnel, k: int) -> int:
+    return len(asked.steps) - k
 
 
 def _window(asked: Funnel) -> Statement:
