@@ -30,15 +30,10 @@ class Deliverer:
         self._again: set[DestinationKey] = set()
         self._awake = asyncio.Event()
         self._stopping = False
-        self._fault: str | None = "has not looked for work yet"
 
     def wake(self) -> None:
         """There may be work: look now instead of at the next poll."""
         self._awake.set()
-
-    def fault(self) -> str | None:
-        """Why deliveries do not flow; None when they do."""
-        return self._fault
 
     async def run(self) -> None:
         """Looks for due destinations until ``stop``; an outage of a store only makes it wait."""
@@ -47,11 +42,9 @@ class Deliverer:
             try:
                 for key in await self._ports.directory.due(self._ports.clock.now()):
                     self._begin(key)
-                self._fault = None
             except Exception as error:
                 if not retryable(error):
                     raise
-                self._fault = f"Postgres does not answer: {error}"
             await is_set_within(self._awake, self._policies.poll_seconds)
 
     async def stop(self, patience_seconds: float = 15.0) -> None:

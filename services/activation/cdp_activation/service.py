@@ -37,6 +37,7 @@ from cdp_runtime.clock import SystemClock
 from cdp_runtime.lag import show_lag
 from cdp_runtime.patience import Stopping
 from cdp_runtime.postgres import Pool, front_door_pool, open_pool, pool_fault
+from cdp_runtime.postgres_watch import PostgresWatch
 from cdp_runtime.secrets import SecretBox
 from cdp_runtime.settings import load
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED, PROFILES_UPDATED
@@ -84,6 +85,7 @@ class Activation:
         self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=_CLIENT)
         self._holdings = PostgresHoldings(settings.postgres_url)
         self._calls = HttpCalls(TargetPolicy(settings.allowed_ports, settings.allowed_hosts))
+        self._watch = PostgresWatch()
         self._pool: Pool | None = None
         self._deliverer: Deliverer | None = None
         self._upkeep: Upkeep | None = None
@@ -93,6 +95,7 @@ class Activation:
         settings = self._settings
         pool = self._pool = await open_pool(settings.postgres_url, name="activation", max_size=12)
         await keep_key(pool, settings.secret_key)
+        self._watch.start(pool)
         await self._store.start()
         await self._producer.start()
         box = SecretBox(settings.secret_key)
@@ -140,12 +143,13 @@ class Activation:
         await self._calls.stop()
         await self._producer.stop()
         await self._store.stop()
+        await self._watch.stop()
         if self._pool:
             await self._pool.close()
 
     def faults(self) -> Mapping[str, str]:
         found = {
-            "postgres": self._deliverer.fault() if self._deliverer else "not connected yet",
+            "postgres": self._watch.fault,
             "clickhouse": self._store.fault(),
             "kafka": self._producer.fault(),
             **{intake.topic: intake.fault() for intake in self._intakes},

@@ -22,6 +22,7 @@ from cdp_runtime.lag import show_lag
 from cdp_runtime.logs import get_logger
 from cdp_runtime.patience import Patience, Stopping
 from cdp_runtime.postgres import Pool, front_door_statements, open_pool
+from cdp_runtime.postgres_watch import PostgresWatch
 from cdp_runtime.service import Service
 from cdp_runtime.settings import load
 from cdp_schemas.topics import EVENTS_RECEIVED
@@ -60,6 +61,7 @@ class ResolverService:
         self._settings = settings
         self._clock = SystemClock()
         self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id="resolver")
+        self._watch = PostgresWatch()
         self._pool: Pool | None = None
         self._consumer: KafkaConsumer | None = None
         self._patience = Patience(self.name, WAITED_FOR)
@@ -68,6 +70,7 @@ class ResolverService:
     async def start(self) -> None:
         settings = self._settings
         self._pool = await open_pool(settings.postgres_url, name="resolver", min_size=1, max_size=4)
+        self._watch.start(self._pool)
         await keep_message_partitions(self._pool, self._clock.now(), settings.duplicate_window())
         await self._producer.start()
         store = PostgresStore(self._pool)
@@ -97,12 +100,13 @@ class ResolverService:
         if self._consumer is not None:
             await self._consumer.stop()
         await self._producer.stop()
+        await self._watch.stop()
         if self._pool is not None:
             await self._pool.close()
 
     def faults(self) -> Mapping[str, str]:
         faults = {
-            "postgres": None if self._pool else "not connected to Postgres yet",
+            "postgres": self._watch.fault,
             "kafka": self._producer.fault() or (self._consumer.fault() if self._consumer else None),
         }
         return {**{name: fault for name, fault in faults.items() if fault}, **self._patience.faults()}

@@ -11,6 +11,7 @@ from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.lag import show_lag
 from cdp_runtime.postgres import Pool, front_door_pool, front_door_statements, open_pool
+from cdp_runtime.postgres_watch import PostgresWatch
 from cdp_runtime.settings import load
 from cdp_schemas.topics import PROFILES_RECORDED
 from cdp_segmenter.adapters.clickhouse_crowd import ClickHouseCrowd
@@ -40,6 +41,7 @@ class Segmenter:
         self._store = ClickHouse(settings.clickhouse_url)
         self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=_GROUP)
         self._leader = PostgresLeader(settings.postgres_url)
+        self._watch = PostgresWatch()
         self._pool: Pool | None = None
         self._chores: Chores | None = None
         self._shell: FaustShell | None = None
@@ -47,6 +49,7 @@ class Segmenter:
     async def start(self) -> None:
         settings = self._settings
         pool = self._pool = await open_pool(settings.postgres_url, name=_GROUP, max_size=8)
+        self._watch.start(pool)
         await self._store.start()
         await self._producer.start()
         clock, crowd = SystemClock(), ClickHouseCrowd(self._store)
@@ -87,12 +90,13 @@ class Segmenter:
         await self._leader.stop()
         await self._producer.stop()
         await self._store.stop()
+        await self._watch.stop()
         if self._pool:
             await self._pool.close()
 
     def faults(self) -> Mapping[str, str]:
         found = {
-            "postgres": self._leader.fault() if self._pool else "not connected yet",
+            "postgres": self._watch.fault,
             "clickhouse": self._store.fault(),
             "kafka": self._producer.fault(),
             "profiles-recorded": self._shell.fault() if self._shell else "not connected yet",

@@ -21,6 +21,7 @@ from cdp_runtime.lag import show_lag
 from cdp_runtime.logs import get_logger
 from cdp_runtime.patience import Patience, Stopping
 from cdp_runtime.postgres import lazy_pool
+from cdp_runtime.postgres_watch import PostgresWatch
 from cdp_runtime.settings import load
 from cdp_schemas.topics import EVENTS_IDENTIFIED, PROFILES_MERGED, PROFILES_UPDATED
 
@@ -39,12 +40,14 @@ class RecorderService:
         self._patience = Patience(self.name, WAITED_FOR)
         self._columns = ClickHouse(settings.clickhouse_url)
         self._pool = lazy_pool(settings.postgres_url, name=self.name, max_size=4)
+        self._watch = PostgresWatch()
         self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=self.name)
         self._consumer: KafkaConsumer | None = None
         self._stopping = False
 
     async def start(self) -> None:
         await self._pool.open()
+        self._watch.start(self._pool)
         await self._producer.start()
         await self._columns.start()
 
@@ -65,10 +68,12 @@ class RecorderService:
             await self._consumer.stop()
         await self._producer.stop()
         await self._columns.stop()
+        await self._watch.stop()
         await self._pool.close()
 
     def faults(self) -> Mapping[str, str]:
         found = {
+            "postgres": self._watch.fault,
             "kafka": self._producer.fault() or (self._consumer.fault() if self._consumer else None),
             "clickhouse": self._columns.fault(),
         }

@@ -5,7 +5,7 @@ from typing import Any, Final
 import psycopg
 import structlog
 
-from cdp_runtime.postgres import lone_session, silence
+from cdp_runtime.postgres import lone_session
 
 _log = structlog.get_logger(__name__)
 _LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended('segmenter-leader', 0))"
@@ -18,20 +18,12 @@ class PostgresLeader:
         self._url = url
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._led = False
-        self._fault: str | None = None
-
-    def fault(self) -> str | None:
-        """Why Postgres could not be asked when it was asked last; it is several times a second, by every process."""
-        return self._fault
 
     async def leads(self) -> bool:
         """Whether this process leads now; tries to when nobody does. Raises psycopg.Error while Postgres is away."""
         try:
-            leads = await self._ask()
-            self._fault = None
-            return leads
-        except psycopg.Error as error:
-            self._fault = silence(error)
+            return await self._ask()
+        except psycopg.Error:
             await self.stop()
             raise
 
