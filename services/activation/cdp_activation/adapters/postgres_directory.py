@@ -16,7 +16,8 @@ from cdp_runtime.secrets import CannotOpen, SecretBox
 
 _log = structlog.get_logger(__name__)
 
-# a breaker that is open counts as throttled until its rest is over; a replacement waits until all members are known
+# a breaker that is open counts as throttled until its rest is over; a replacement waits until all members are known.
+# In order, the first of a priority comes from the index of what is due: for any one Postgres read the whole ledger
 _DUE: Final = """
 SELECT DISTINCT c.workspace_id, c.destination_id
 FROM activation.connections c JOIN activation.destinations t USING (workspace_id, destination_id)
@@ -32,7 +33,7 @@ WHERE t.enabled AND t.deleted_at IS NULL AND t.paused_class IS NULL
         WHERE d.workspace_id = c.workspace_id AND d.destination_id = c.destination_id
           AND d.audience_id = c.audience_id AND d.pending AND d.priority = p.priority
           AND d.next_attempt_at <= %(now)s AND (c.paused_class IS NULL OR p.priority = 0)
-        LIMIT 1) AS due))
+        ORDER BY d.next_attempt_at LIMIT 1) AS due))
 """
 _CONNECTIONS: Final = """
 SELECT c.audience_id, c.settings, c.active, c.paused_class, c.guard_waived_until,
