@@ -19,6 +19,7 @@ from bench.bare import TOPIC
 from bench.machine import Series, cpu_seconds, family, require_steady
 from bench.report import Row
 from cdp_devstack.parts import free_ports
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.topics import create_topics
 from cdp_schemas.topics import Topic
 
@@ -82,7 +83,7 @@ def sides(stack: Millrace, batch: int) -> Iterator[tuple[Side, Side]]:
     for name in ("ingest", "resolver", "recorder", "segmenter", "activation", "analytics-api"):
         stack.find(name).suspend()
     bootstrap = f"127.0.0.1:{stack.ports['KAFKA']}"
-    asyncio.run(create_topics(bootstrap, topics=[BARE]))
+    asyncio.run(create_topics(Brokers(bootstrap), topics=[BARE]))
     with _gateway(stack, bootstrap) as ours, _bare(bootstrap, batch) as bare:
         yield ours, bare
 

@@ -18,6 +18,7 @@ import httpx
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_devstack.parts import Part
+from cdp_eventlog.brokers import Brokers
 from cdp_runtime.parts import in_parts
 from cdp_schemas.codec import encode
 from cdp_verify.checks.texts import check_tenancy
@@ -218,7 +219,7 @@ class Proof:
 
         async def ask() -> T:
             columns = ClickHouse(self._urls[Part.CLICKHOUSE])
-            log, records = LogReads(self._urls[Part.KAFKA]), PostgresReads(self._urls[Part.POSTGRES])
+            log, records = LogReads(Brokers(self._urls[Part.KAFKA])), PostgresReads(self._urls[Part.POSTGRES])
             try:
                 redis = self._urls[Part.REDIS]
                 standin = self._stack.platforms_url if self._stack.is_running(PLATFORMS) else None

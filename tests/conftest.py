@@ -17,6 +17,7 @@ import structlog
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.errors import PartUnavailable
 from cdp_devstack.parts import Part, Ports
+from cdp_eventlog.brokers import Brokers
 from tests.millrace import millrace
 
 __all__ = ["millrace"]  # fixtures that live beside what they are about
@@ -81,6 +82,12 @@ def start(parts: BackgroundStack, part: Part) -> str:
 def kafka_url(local_parts: BackgroundStack) -> str:
     """Bootstrap servers of a real Apache Kafka."""
     return start(local_parts, Part.KAFKA)
+
+
+@pytest.fixture(scope="session")
+def brokers(kafka_url: str) -> Brokers:
+    """The same, as clients take them."""
+    return Brokers(kafka_url)
 
 
 @pytest.fixture(scope="session")

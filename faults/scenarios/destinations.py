@@ -11,6 +11,7 @@ import httpx
 
 from cdp_activation.standin.app import ACCESS_TOKEN
 from cdp_devstack.parts import Part
+from cdp_eventlog.brokers import Brokers
 from cdp_schemas.segments import MembershipChanged, read_memberships
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
 from cdp_verify.stores import LogReads
@@ -125,7 +126,7 @@ def too_early(calls: Sequence[Mapping[str, Any]], pause: float) -> int:
 
 async def memberships_told(stack: Stack) -> list[MembershipChanged]:
     """Every change of a membership that the log holds, in order for each."""
-    log = LogReads(stack.urls[Part.KAFKA])
+    log = LogReads(Brokers(stack.urls[Part.KAFKA]))
     messages = [read_memberships(record.value) async for record in log.records(MEMBERSHIPS_CHANGED) if record.value]
     return [change for message in messages for change in message.each()]
 

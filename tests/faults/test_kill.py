@@ -13,6 +13,7 @@ from tests.millrace import Millrace
 from tests.processes import CDP, environment
 
 from cdp_clickhouse.client import ClickHouse
+from cdp_eventlog.brokers import Brokers
 from cdp_verify.findings import Finding
 from cdp_verify.journal import Answer, Journal, JournalWriter, Run
 from cdp_verify.load import Client, Sum
@@ -76,7 +77,7 @@ async def test_kills_at_random_moments_lose_and_double_nothing(millrace: Millrac
     said = await loaded(millrace, tmp_path / "journal", seed, kills)
     journal = Journal(tmp_path / "journal")
     columns = ClickHouse(millrace.clickhouse_url)
-    log = LogReads(f"127.0.0.1:{millrace.ports['KAFKA']}")
+    log = LogReads(Brokers(f"127.0.0.1:{millrace.ports['KAFKA']}"))
     stores = Stores(columns, PostgresReads(millrace.postgres_url), log)
     try:
         await asyncio.to_thread(millrace.all_ready)

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from cdp_eventlog import membership
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.hearing import SILENCE_SECONDS, Hearing
 from cdp_eventlog.log import BatchHandler, Partition, Record
 from cdp_eventlog.reader import KafkaRangeReader, to_record
@@ -27,7 +28,7 @@ class KafkaConsumer:
 
     def __init__(
         self,
-        bootstrap: str,
+        brokers: Brokers,
         group: str,
         topics: Sequence[str],
         handler: BatchHandler,
@@ -43,7 +44,7 @@ class KafkaConsumer:
         ``gather`` tells from a batch's records and seconds how many seconds the next batch is gathered for, at most.
         One or the other: with both, the last fetch before a batch is due would still be waiting for its bytes.
         """
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._group = group
         self._topics = list(topics)
         self._handler = handler
@@ -68,7 +69,7 @@ class KafkaConsumer:
         self._busy = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._fault: str | None = "not connected to Kafka yet"
-        self._hearing = Hearing(bootstrap)
+        self._hearing = Hearing(brokers)
         self._lag: dict[Partition, int] = {}
 
     async def run(self) -> None:
@@ -77,7 +78,7 @@ class KafkaConsumer:
             try:
                 await self._session()
             except (KafkaError, OSError) as error:
-                self._fault = f"Kafka at {self._bootstrap} does not answer: {error or type(error).__name__}"
+                self._fault = f"Kafka at {self._brokers} does not answer: {error or type(error).__name__}"
                 _log.warning("%s", self._fault)
                 await self._pause(1.0)
 
@@ -97,12 +98,12 @@ class KafkaConsumer:
         return {partition: records for partition, records in self._lag.items() if partition not in silent}
 
     async def _session(self) -> None:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, **self._options)
-        reader = KafkaRangeReader(self._bootstrap)
+        consumer = AIOKafkaConsumer(**self._brokers.options(), **self._options)
+        reader = KafkaRangeReader(self._brokers)
         listener = _Listener(self, consumer, reader)
         consumer.subscribe(self._topics, listener=listener)
         self._consumer = consumer
-        succession = asyncio.create_task(membership.remove_dead(self._bootstrap, self._group))
+        succession = asyncio.create_task(membership.remove_dead(self._brokers, self._group))
         try:
             await consumer.start()
             self._fault = None
@@ -170,7 +171,7 @@ class KafkaConsumer:
             async with asyncio.timeout(SILENCE_SECONDS):  # without a coordinator it would wait for ever
                 await consumer.commit(positions)
         except TimeoutError:
-            _log.warning("the position was not committed, Kafka at %s does not answer", self._bootstrap)
+            _log.warning("the position was not committed, Kafka at %s does not answer", self._brokers)
         except (CommitFailedError, IllegalStateError) as error:
             _log.info("the position was not committed, a rebalance is under way: %s", error)
 

@@ -18,6 +18,7 @@ import faust
 from faust.exceptions import ConsumerNotStarted
 
 from cdp_eventlog import membership
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.hearing import Hearing
 from cdp_eventlog.lanes import Lanes
 from cdp_eventlog.log import LogUnavailable, Partition, Record
@@ -43,7 +44,7 @@ class FaustShell:
     def __init__(
         self,
         name: str,
-        bootstrap: str,
+        brokers: Brokers,
         topics: Sequence[str],
         handle: Handle,
         *,
@@ -58,18 +59,18 @@ class FaustShell:
         self._next: dict[Partition, int] = {}
         self._taken: defaultdict[Partition, deque[_Taken]] = defaultdict(deque)
         self._room = asyncio.Semaphore(_ROOM)
-        self._name, self._bootstrap = name, bootstrap
-        self._hearing = Hearing(bootstrap)
+        self._name, self._brokers = name, brokers
+        self._hearing = Hearing(brokers)
         self._succession: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self._app = _app(name, bootstrap, data_dir)
+        self._app = _app(name, brokers, data_dir)
         topic = self._app.topic(*topics, value_type=bytes, value_serializer="raw", key_type=bytes, internal=False)
         self._app.agent(topic, name=f"{name}-agent", concurrency=1)(self._agent)
 
     async def start(self) -> None:
         """Joins the group, waiting with a pause while the broker is down."""
         self._app.finalize()
-        self._succession = asyncio.create_task(membership.remove_dead(self._bootstrap, self._name))
+        self._succession = asyncio.create_task(membership.remove_dead(self._brokers, self._name))
         await self._app.start()
         self._faults.clear()
 
@@ -174,8 +175,8 @@ def _record(event: Any) -> Record:
     )
 
 
-def _app(name: str, bootstrap: str, data_dir: Path) -> faust.App:
-    servers = ";".join(f"kafka://{server}" for server in bootstrap.split(","))
+def _app(name: str, brokers: Brokers, data_dir: Path) -> faust.App:
+    servers = ";".join(f"kafka://{server}" for server in brokers.servers.split(","))
     return faust.App(
         name,
         broker=servers,

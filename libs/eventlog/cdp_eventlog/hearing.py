@@ -6,6 +6,7 @@ Its polls never say so: from a broker that is away they come back empty, as at t
 import time
 from typing import Any
 
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import Partition
 
 SILENCE_SECONDS = 10.0  # a fetch is answered within two seconds, also where there is nothing to read
@@ -14,8 +15,8 @@ SILENCE_SECONDS = 10.0  # a fetch is answered within two seconds, also where the
 class Hearing:
     """When each assigned partition was last heard of, as far as whoever asks has seen it."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
         self._heard: dict[Partition, tuple[int | None, float]] = {}
 
     def silent(self, consumer: Any) -> set[Partition]:
@@ -35,4 +36,4 @@ class Hearing:
     def fault(self, consumer: Any) -> str | None:
         """One sentence about what is silent."""
         silent = [f"{topic}/{number}" for topic, number in sorted(self.silent(consumer))]
-        return f"Kafka at {self._bootstrap} no longer answers for {', '.join(silent)}" if silent else None
+        return f"Kafka at {self._brokers} no longer answers for {', '.join(silent)}" if silent else None

@@ -21,6 +21,8 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 
+from cdp_eventlog.brokers import Brokers
+
 _log = logging.getLogger(__name__)
 SESSION_SECONDS = 6.0  # the shortest that brokers allow by default; for it a silent member keeps its partitions
 HEARTBEAT_SECONDS: Final = 1.5
@@ -50,14 +52,14 @@ def is_dead(member: str, group: str) -> bool:
     return False
 
 
-async def remove_dead(bootstrap: str, group: str) -> None:
+async def remove_dead(brokers: Brokers, group: str) -> None:
     """Runs beside joining the group; returns when no dead process of this host is in it.
 
     It waits for a rebalance to begin, normally with our own join: if the last member left before that, the broker would
     make us wait for others to come (`group.initial.rebalance.delay.ms`). Never raises Kafka's errors: without it, the
     end of the session is waited for.
     """
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id=client_id(group))
+    client = AIOKafkaClient(**brokers.options(), client_id=client_id(group))
     try:
         await client.bootstrap()
         coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)

@@ -13,6 +13,7 @@ from aiokafka.errors import (
     UnsupportedVersionError,
 )
 
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import LogUnavailable, MessageTooLarge, Outgoing
 from cdp_eventlog.rounds import Rounds
 
@@ -30,7 +31,7 @@ class KafkaProducer:
 
     def __init__(
         self,
-        bootstrap: str,
+        brokers: Brokers,
         *,
         client_id: str,
         max_batch_size: int = 512 * 1024,
@@ -38,7 +39,7 @@ class KafkaProducer:
         compression: str | None = "zstd",
         max_request_size: int = 8 * 1024 * 1024,
     ) -> None:
-        self._bootstrap = bootstrap
+        self._brokers = brokers
         self._timeout = timeout
         self._options: dict[str, Any] = {
             "client_id": client_id,
@@ -116,14 +117,14 @@ class KafkaProducer:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await self._connect()
         except (KafkaError, OSError, TimeoutError) as error:
-            self._fault = f"Kafka at {self._bootstrap} does not answer: {error or type(error).__name__}"
+            self._fault = f"Kafka at {self._brokers} does not answer: {error or type(error).__name__}"
         finally:
             self._connecting = None
 
     def _suspect(self, rounds: Rounds, error: BaseException) -> None:
         if self._rounds is not rounds:
             return  # another caller of the same round has done it
-        self._fault = f"Kafka at {self._bootstrap} did not acknowledge: {error or type(error).__name__}"
+        self._fault = f"Kafka at {self._brokers} did not acknowledge: {error or type(error).__name__}"
         producer, self._producer, self._rounds = self._producer, None, None
         if producer is not None:
             task = asyncio.ensure_future(_discard(producer))
@@ -131,9 +132,7 @@ class KafkaProducer:
             task.add_done_callback(_discarding.discard)
 
     async def _connect(self) -> None:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap, enable_idempotence=self._idempotent, **self._options
-        )
+        producer = AIOKafkaProducer(**self._brokers.options(), enable_idempotence=self._idempotent, **self._options)
         try:
             await producer.start()
         except (UnsupportedVersionError, IncompatibleBrokerVersion):

@@ -4,14 +4,15 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import Partition, Record
 
 
 class KafkaRangeReader:
     """The RangeReader port; connects at the first read."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
         self._consumer: AIOKafkaConsumer | None = None
 
     async def read(self, partition: Partition, first: int, last: int) -> list[Record]:
@@ -40,7 +41,7 @@ class KafkaRangeReader:
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+                **self._brokers.options(), enable_auto_commit=False, auto_offset_reset="earliest"
             )
             await consumer.start()
             self._consumer = consumer

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
+from cdp_eventlog.brokers import Brokers
 from cdp_schemas.topics import Topic, all_topics
 
 
@@ -14,7 +15,7 @@ class TopicMismatch(ValueError):
 
 
 async def create_topics(
-    bootstrap: str,
+    brokers: Brokers,
     *,
     replication: int = 1,
     topics: Iterable[Topic] | None = None,
@@ -31,7 +32,7 @@ async def create_topics(
     end = asyncio.get_running_loop().time() + deadline
     while True:
         try:
-            return await _created(bootstrap, wanted, counts, replication)
+            return await _created(brokers, wanted, counts, replication)
         except (KafkaError, OSError):  # brokers that have just started answer before they know of one another
             if asyncio.get_running_loop().time() > end:
                 raise
@@ -39,9 +40,9 @@ async def create_topics(
 
 
 async def _created(
-    bootstrap: str, wanted: Mapping[str, Topic], counts: Mapping[str, int], replication: int
+    brokers: Brokers, wanted: Mapping[str, Topic], counts: Mapping[str, int], replication: int
 ) -> list[str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**brokers.options())
     try:
         await admin.start()
         existing = {

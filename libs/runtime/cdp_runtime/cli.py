@@ -101,9 +101,9 @@ def topics_create(
 
     # every failed try to connect is a line of its own there; the last one is told in full
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    bootstrap = load(ServiceSettings).kafka_bootstrap_servers
+    brokers = load(ServiceSettings).brokers
     try:
-        created = asyncio.run(create_topics(bootstrap, replication=replication))
+        created = asyncio.run(create_topics(brokers, replication=replication))
     except TopicMismatch as fault:
         raise BadSettings(str(fault)) from fault
     typer.echo(f"Created {', '.join(created)}." if created else "All topics are there.")

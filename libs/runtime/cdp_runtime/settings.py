@@ -10,6 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cdp_eventlog.brokers import Brokers
+
 S = TypeVar("S", bound="ServiceSettings")
 LOCAL_SECRET_KEY = "local-stack-only-secret-key-change-me-elsewhere"
 
@@ -62,6 +64,10 @@ class ServiceSettings(BaseSettings):
     fault: str = Field("", description="for fault tests only: point:n:action, see cdp_runtime.faultpoints")
     default_currency: str = Field("USD", pattern="^[A-Z]{3}$", description="currency of amounts that name none")
     default_phone_region: str = Field("US", pattern="^[A-Z]{2}$", description="region of phone numbers without +")
+
+    @property
+    def brokers(self) -> Brokers:
+        return Brokers(self.kafka_bootstrap_servers)
 
     @field_validator("postgres_url", "clickhouse_url", "redis_url", "kafka_bootstrap_servers")
     @classmethod

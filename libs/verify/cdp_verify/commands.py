@@ -107,7 +107,7 @@ async def _prove(
     settings: ServiceSettings, question: Question, others: tuple[list[str], str], scope: Scope
 ) -> tuple[list[Finding], int]:
     """The findings, and how many events arrived while they were made."""
-    columns, log = ClickHouse(settings.clickhouse_url), LogReads(settings.kafka_bootstrap_servers)
+    columns, log = ClickHouse(settings.clickhouse_url), LogReads(settings.brokers)
     admin, standin = others
     stores = Stores(
         columns,

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import Record
 from cdp_eventlog.reader import to_record
 from cdp_schemas.topics import all_topics
@@ -64,8 +65,8 @@ class PostgresReads:
 class LogReads:
     """Kafka, outside every consumer group."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
 
     async def ends(self, topic: str) -> dict[int, int]:
         """Partition -> the offset that the next record gets."""
@@ -90,9 +91,7 @@ class LogReads:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Any]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
+        consumer = AIOKafkaConsumer(**self._brokers.options(), enable_auto_commit=False, auto_offset_reset="earliest")
         await consumer.start()
         try:
             yield consumer

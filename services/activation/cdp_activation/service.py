@@ -30,6 +30,7 @@ from cdp_activation.ssrf import TargetPolicy
 from cdp_activation.stream import Handle, PatientStream, Planner
 from cdp_activation.upkeep import Upkeep
 from cdp_clickhouse.client import ClickHouse
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart
@@ -52,10 +53,10 @@ _GATHER_BYTES: Final = 64 * 1024
 class Intake:
     """One topic of the planner: its consumer group and its stream, run and asked together."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str, handle: Handle) -> None:
+    def __init__(self, brokers: Brokers, group: str, topic: str, handle: Handle) -> None:
         self.topic, self._group = topic, group
         self._stream = PatientStream(handle)
-        self._consumer = KafkaConsumer(bootstrap, group, [topic], self._stream, gather_bytes=_GATHER_BYTES)
+        self._consumer = KafkaConsumer(brokers, group, [topic], self._stream, gather_bytes=_GATHER_BYTES)
 
     async def run(self) -> None:
         try:
@@ -82,7 +83,7 @@ class Activation:
     def __init__(self, settings: ActivationSettings) -> None:
         self._settings = settings
         self._store = ClickHouse(settings.clickhouse_url)
-        self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=_CLIENT)
+        self._producer = KafkaProducer(settings.brokers, client_id=_CLIENT)
         self._holdings = PostgresHoldings(settings.postgres_url)
         self._calls = HttpCalls(TargetPolicy(settings.allowed_ports, settings.allowed_hosts))
         self._watch = PostgresWatch()
@@ -116,10 +117,10 @@ class Activation:
             PostgresSweep(pool), PostgresFollowing(pool), ledger, outbox, wake=deliverer.wake, told=told
         )
         planner = Planner(PostgresProjection(pool), deliverer.wake)
-        bootstrap = settings.kafka_bootstrap_servers
+        brokers = settings.brokers
         self._intakes = [
-            Intake(bootstrap, _MEMBERSHIPS_GROUP, MEMBERSHIPS_CHANGED, planner.memberships),
-            Intake(bootstrap, _PROFILES_GROUP, PROFILES_UPDATED, planner.profiles),
+            Intake(brokers, _MEMBERSHIPS_GROUP, MEMBERSHIPS_CHANGED, planner.memberships),
+            Intake(brokers, _PROFILES_GROUP, PROFILES_UPDATED, planner.profiles),
         ]
 
     async def run(self) -> None:

@@ -78,7 +78,7 @@ class _OwnPart:
     """This service's own routes, and what runs behind them."""
 
     def __init__(self, adapters: _Adapters, settings: AnalyticsApiSettings, authenticator: TokenAuthenticator) -> None:
-        clock, brokers = SystemClock(), settings.kafka_bootstrap_servers
+        clock, brokers = SystemClock(), settings.brokers
         self.listeners = Listeners(settings.api_stream_buffer)
         stream = LiveStream(KafkaEventTail(brokers), self.listeners, adapters.directory)
         self._consumer = KafkaConsumer(brokers, GROUP, [EVENTS_RECEIVED_DLQ], QuarantineTaker(adapters.quarantine))

@@ -60,7 +60,7 @@ class ResolverService:
     def __init__(self, settings: IdentitySettings) -> None:
         self._settings = settings
         self._clock = SystemClock()
-        self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id="resolver")
+        self._producer = KafkaProducer(settings.brokers, client_id="resolver")
         self._watch = PostgresWatch()
         self._pool: Pool | None = None
         self._consumer: KafkaConsumer | None = None
@@ -77,7 +77,7 @@ class ResolverService:
         resolver = Resolver(store, rules(settings), self._clock)
         stream = ReceivedStream(store, resolver, self._producer, self._clock, self._patience)
         self._consumer = KafkaConsumer(
-            settings.kafka_bootstrap_servers,
+            settings.brokers,
             _GROUP,
             [EVENTS_RECEIVED],
             stream,
@@ -140,7 +140,7 @@ def build_api() -> ApiPart:
     settings = load(IdentitySettings)
     clock = SystemClock()
     pool = front_door_statements(settings.postgres_url, name="identity-api")
-    producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id="identity-api")
+    producer = KafkaProducer(settings.brokers, client_id="identity-api")
     reads = ProfileReads(pool, clock)
     writes = ProfileWrites(producer, reads, clock, settings.identity_wait_seconds)
     api = IdentityApi(reads, writes, spelling(settings), settings.default_currency)

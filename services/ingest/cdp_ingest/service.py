@@ -207,7 +207,7 @@ async def seed_local(postgres_url: str) -> None:
 
 
 def _producer(settings: IngestSettings, client_id: str) -> KafkaProducer:
-    return KafkaProducer(settings.kafka_bootstrap_servers, client_id=client_id, timeout=settings.ingest_ack_seconds)
+    return KafkaProducer(settings.brokers, client_id=client_id, timeout=settings.ingest_ack_seconds)
 
 
 def _limits(settings: IngestSettings) -> Limits:

@@ -39,7 +39,7 @@ class Segmenter:
     def __init__(self, settings: SegmenterSettings) -> None:
         self._settings = settings
         self._store = ClickHouse(settings.clickhouse_url)
-        self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=_GROUP)
+        self._producer = KafkaProducer(settings.brokers, client_id=_GROUP)
         self._leader = PostgresLeader(settings.postgres_url)
         self._watch = PostgresWatch()
         self._pool: Pool | None = None
@@ -69,7 +69,7 @@ class Segmenter:
         )
         self._shell = FaustShell(
             _GROUP,
-            settings.kafka_bootstrap_servers,
+            settings.brokers,
             [PROFILES_RECORDED],
             RecordedStream(evaluator, chores.wake, clock).handle,
             data_dir=settings.data_dir,

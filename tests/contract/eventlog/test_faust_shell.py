@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.log import LogUnavailable, Outgoing, Record
@@ -19,22 +20,22 @@ pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture
-async def topic(kafka_url: str) -> str:
+async def topic(brokers: Brokers) -> str:
     name = f"test-{uuid.uuid4().hex[:8]}"
-    await create_topics(kafka_url, topics=[card(name)])
-    await publish(kafka_url, [Outgoing(name, b"k", b"%d" % n) for n in range(50)])
+    await create_topics(brokers, topics=[card(name)])
+    await publish(brokers, [Outgoing(name, b"k", b"%d" % n) for n in range(50)])
     return name
 
 
-async def publish(kafka_url: str, messages: Sequence[Outgoing]) -> None:
-    producer = KafkaProducer(kafka_url, client_id="test")
+async def publish(brokers: Brokers, messages: Sequence[Outgoing]) -> None:
+    producer = KafkaProducer(brokers, client_id="test")
     await producer.start()
     await producer.publish(messages)
     await producer.stop()
 
 
 async def test_every_message_reaches_the_handler_and_a_failed_batch_comes_again(
-    kafka_url: str, topic: str, tmp_path: Path
+    brokers: Brokers, topic: str, tmp_path: Path
 ) -> None:
     done: list[bytes] = []
     attempts = 0
@@ -46,7 +47,7 @@ async def test_every_message_reaches_the_handler_and_a_failed_batch_comes_again(
             raise LogUnavailable("the store is away", retry_after=0.05)
         done.extend(record.value for record in records)
 
-    shell = FaustShell(f"app-{topic}", kafka_url, [topic], handle, data_dir=tmp_path, max_batch=20)
+    shell = FaustShell(f"app-{topic}", brokers, [topic], handle, data_dir=tmp_path, max_batch=20)
     await shell.start()
     assert shell.lag() == {}  # its consumer is still on the way
     await until(lambda: len(done) >= 50, 30)
@@ -57,7 +58,7 @@ async def test_every_message_reaches_the_handler_and_a_failed_batch_comes_again(
 
 
 async def test_what_was_not_finished_is_read_again_by_the_next_process(
-    kafka_url: str, topic: str, tmp_path: Path
+    brokers: Brokers, topic: str, tmp_path: Path
 ) -> None:
     entered = asyncio.Event()
 
@@ -65,7 +66,7 @@ async def test_what_was_not_finished_is_read_again_by_the_next_process(
         entered.set()
         raise RuntimeError("down")
 
-    first = FaustShell(f"app-{topic}", kafka_url, [topic], never, data_dir=tmp_path, retry_seconds=0.05)
+    first = FaustShell(f"app-{topic}", brokers, [topic], never, data_dir=tmp_path, retry_seconds=0.05)
     await first.start()
     async with asyncio.timeout(20):
         await entered.wait()
@@ -77,7 +78,7 @@ async def test_what_was_not_finished_is_read_again_by_the_next_process(
     async def handle(records: Sequence[Record]) -> None:
         seen.extend(record.value for record in records)
 
-    second = FaustShell(f"app-{topic}", kafka_url, [topic], handle, data_dir=tmp_path)
+    second = FaustShell(f"app-{topic}", brokers, [topic], handle, data_dir=tmp_path)
     await second.start()
     await until(lambda: len(seen) >= 50, 30)
     assert seen == [b"%d" % n for n in range(50)]
@@ -85,7 +86,7 @@ async def test_what_was_not_finished_is_read_again_by_the_next_process(
 
 
 async def test_a_key_whose_batch_fails_holds_no_other_up_and_comes_again(
-    kafka_url: str, topic: str, tmp_path: Path
+    brokers: Brokers, topic: str, tmp_path: Path
 ) -> None:
     done: list[bytes] = []
     broken = True
@@ -96,22 +97,22 @@ async def test_a_key_whose_batch_fails_holds_no_other_up_and_comes_again(
         done.extend(record.value for record in records)
 
     group = f"app-{topic}"
-    shell = FaustShell(group, kafka_url, [topic], handle, data_dir=tmp_path, retry_seconds=0.05)
+    shell = FaustShell(group, brokers, [topic], handle, data_dir=tmp_path, retry_seconds=0.05)
     await shell.start()
     await until(lambda: shell.fault() is not None, 30)
-    await publish(kafka_url, [Outgoing(topic, b"%d" % n, b"other %d" % n) for n in range(20)])
+    await publish(brokers, [Outgoing(topic, b"%d" % n, b"other %d" % n) for n in range(20)])
     await until(lambda: len(done) == 20, 20)
     assert "this workspace alone" in (shell.fault() or "")
     assert sum(shell.lag().values()) == 50
     await shell.stop()
     broken = False
-    successor = FaustShell(group, kafka_url, [topic], handle, data_dir=tmp_path)
+    successor = FaustShell(group, brokers, [topic], handle, data_dir=tmp_path)
     await successor.start()
     await until(lambda: {b"%d" % n for n in range(50)} <= set(done), 30)
     await successor.stop()
 
 
-async def test_what_another_process_did_meanwhile_is_no_lag(kafka_url: str, topic: str, tmp_path: Path) -> None:
+async def test_what_another_process_did_meanwhile_is_no_lag(brokers: Brokers, topic: str, tmp_path: Path) -> None:
     done: list[bytes] = []
 
     async def handle(records: Sequence[Record]) -> None:
@@ -120,13 +121,13 @@ async def test_what_another_process_did_meanwhile_is_no_lag(kafka_url: str, topi
     def everywhere(value: bytes) -> list[Outgoing]:
         return [Outgoing(topic, b"k", value, partition) for partition in range(PARTITIONS)]
 
-    await publish(kafka_url, everywhere(b"first"))
-    first, second = (FaustShell(f"app-{topic}", kafka_url, [topic], handle, data_dir=tmp_path) for _ in range(2))
+    await publish(brokers, everywhere(b"first"))
+    first, second = (FaustShell(f"app-{topic}", brokers, [topic], handle, data_dir=tmp_path) for _ in range(2))
     await first.start()
     await until(lambda: done.count(b"first") == PARTITIONS and len(first.lag()) == PARTITIONS, 30)
     await second.start()
     await until(lambda: bool(second.lag()) and len(first.lag()) + len(second.lag()) == PARTITIONS, 30)
-    await publish(kafka_url, everywhere(b"second"))
+    await publish(brokers, everywhere(b"second"))
     await until(lambda: done.count(b"second") == PARTITIONS, 30)
     await second.stop()
     await until(lambda: len(first.lag()) == PARTITIONS and sum(first.lag().values()) == 0, 30)
@@ -134,7 +135,7 @@ async def test_what_another_process_did_meanwhile_is_no_lag(kafka_url: str, topi
 
 
 async def test_a_batch_consumer_of_the_same_group_goes_on_where_the_shell_ended(
-    kafka_url: str, topic: str, tmp_path: Path
+    brokers: Brokers, topic: str, tmp_path: Path
 ) -> None:
     """What an upgrade from a Faust agent to a BatchHandler finds."""
     done: list[bytes] = []
@@ -143,16 +144,16 @@ async def test_a_batch_consumer_of_the_same_group_goes_on_where_the_shell_ended(
         done.extend(record.value for record in records)
 
     group = f"app-{topic}"
-    shell = FaustShell(group, kafka_url, [topic], handle, data_dir=tmp_path)
+    shell = FaustShell(group, brokers, [topic], handle, data_dir=tmp_path)
     await shell.start()
     await until(lambda: len(done) == 50, 30)
     handler = Collecting()
-    consumer = KafkaConsumer(kafka_url, group, [topic], handler)
+    consumer = KafkaConsumer(brokers, group, [topic], handler)
     task = asyncio.create_task(consumer.run())
     # the broker refuses the newcomer while the shell is a member: it comes again until the group is free
     await until(lambda: "rotocol" in (consumer.fault() or ""), 20)
     await shell.stop()
-    await publish(kafka_url, [Outgoing(topic, b"k", b"new")])
+    await publish(brokers, [Outgoing(topic, b"k", b"new")])
     await until(lambda: b"new" in [record.value for record in handler.seen], 30)
     await consumer.stop()
     await task

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.log import Outgoing, Partition, Record
 from cdp_eventlog.producer import KafkaProducer
@@ -26,12 +27,12 @@ class Counting(Collecting):
 
 
 @pytest.mark.kafka
-async def test_what_comes_while_gathering_is_one_batch(kafka_url: str) -> None:
+async def test_what_comes_while_gathering_is_one_batch(brokers: Brokers) -> None:
     topic = f"test-{uuid.uuid4().hex[:8]}"
-    await create_topics(kafka_url, topics=[card(topic)])
-    producer, handler = KafkaProducer(kafka_url, client_id="test"), Counting()
+    await create_topics(brokers, topics=[card(topic)])
+    producer, handler = KafkaProducer(brokers, client_id="test"), Counting()
     await producer.start()
-    consumer = KafkaConsumer(kafka_url, topic, [topic], handler, gather=lambda records, seconds: 1.5)
+    consumer = KafkaConsumer(brokers, topic, [topic], handler, gather=lambda records, seconds: 1.5)
     running = asyncio.create_task(consumer.run())
     await producer.publish([Outgoing(topic, b"first", b"0")])
     await until(lambda: handler.sizes == [1])

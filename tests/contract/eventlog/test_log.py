@@ -11,6 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import NodeNotReadyError
 
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.log import MessageTooLarge, Outgoing, Partition, Producer, RangeReader, Record
 from cdp_eventlog.memory import MemoryConsumer, MemoryLog
@@ -63,12 +64,12 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
         memory = MemoryLog(PARTITIONS)
         yield Log(topic, memory, memory, lambda handler: MemoryConsumer(memory, "group", [topic], handler))
         return
-    url = request.getfixturevalue("kafka_url")
-    await create_topics(url, topics=[card(topic)])
-    producer, reader = KafkaProducer(url, client_id="test"), KafkaRangeReader(url)
+    brokers = request.getfixturevalue("brokers")
+    await create_topics(brokers, topics=[card(topic)])
+    producer, reader = KafkaProducer(brokers, client_id="test"), KafkaRangeReader(brokers)
     await producer.start()
     group = f"group-{topic}"
-    yield Log(topic, producer, reader, lambda handler: KafkaConsumer(url, group, [topic], handler))
+    yield Log(topic, producer, reader, lambda handler: KafkaConsumer(brokers, group, [topic], handler))
     await reader.close()
     await producer.stop()
 
@@ -147,8 +148,8 @@ async def test_a_range_can_be_read_again(log: Log) -> None:
 
 
 @pytest.mark.kafka
-async def test_a_message_over_the_limit_is_refused_before_anything_is_sent(kafka_url: str) -> None:
-    producer = KafkaProducer(kafka_url, client_id="test", max_request_size=64 * 1024)
+async def test_a_message_over_the_limit_is_refused_before_anything_is_sent(brokers: Brokers) -> None:
+    producer = KafkaProducer(brokers, client_id="test", max_request_size=64 * 1024)
     await producer.start()
     with pytest.raises(MessageTooLarge):
         await producer.publish([Outgoing("any", None, b"x" * 100_000)])
@@ -156,10 +157,10 @@ async def test_a_message_over_the_limit_is_refused_before_anything_is_sent(kafka
 
 
 @pytest.mark.kafka
-async def test_after_a_message_that_the_broker_refuses_the_next_ones_are_taken(kafka_url: str) -> None:
+async def test_after_a_message_that_the_broker_refuses_the_next_ones_are_taken(brokers: Brokers) -> None:
     name = f"test-{uuid.uuid4().hex[:8]}"
-    await create_topics(kafka_url, topics=[card(name, 1)])
-    producer, reader = KafkaProducer(kafka_url, client_id="test"), KafkaRangeReader(kafka_url)
+    await create_topics(brokers, topics=[card(name, 1)])
+    producer, reader = KafkaProducer(brokers, client_id="test"), KafkaRangeReader(brokers)
     await producer.start()
     with pytest.raises(MessageTooLarge):
         await producer.publish([Outgoing(name, None, random.randbytes(2_000_000), 0)])
@@ -172,17 +173,17 @@ async def test_after_a_message_that_the_broker_refuses_the_next_ones_are_taken(k
 
 
 @pytest.mark.kafka
-async def test_a_topic_with_another_number_of_partitions_is_refused_by_name(kafka_url: str) -> None:
+async def test_a_topic_with_another_number_of_partitions_is_refused_by_name(brokers: Brokers) -> None:
     name = f"test-{uuid.uuid4().hex[:8]}"
-    assert await create_topics(kafka_url, topics=[card(name, 2)]) == [name]
-    assert await create_topics(kafka_url, topics=[card(name, 2)]) == []
+    assert await create_topics(brokers, topics=[card(name, 2)]) == [name]
+    assert await create_topics(brokers, topics=[card(name, 2)]) == []
     with pytest.raises(TopicMismatch, match=f"{name} has 2 partitions and should have 3"):
-        await create_topics(kafka_url, topics=[card(name, 3)])
+        await create_topics(brokers, topics=[card(name, 3)])
 
 
 @pytest.mark.kafka
 async def test_a_broker_that_does_not_know_itself_yet_is_asked_again(
-    kafka_url: str, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, describe = f"test-{uuid.uuid4().hex[:8]}", AIOKafkaAdminClient.describe_topics
     answers = iter([NodeNotReadyError("no node")])
@@ -193,18 +194,18 @@ async def test_a_broker_that_does_not_know_itself_yet_is_asked_again(
         return await describe(admin, topics)
 
     monkeypatch.setattr(AIOKafkaAdminClient, "describe_topics", asked)
-    assert await create_topics(kafka_url, topics=[card(name)]) == [name]
+    assert await create_topics(brokers, topics=[card(name)]) == [name]
 
 
 @pytest.mark.kafka
-async def test_two_workers_share_the_partitions_and_lose_nothing_when_one_leaves(kafka_url: str) -> None:
+async def test_two_workers_share_the_partitions_and_lose_nothing_when_one_leaves(brokers: Brokers) -> None:
     topic = f"test-{uuid.uuid4().hex[:8]}"
-    await create_topics(kafka_url, topics=[card(topic)])
-    producer = KafkaProducer(kafka_url, client_id="test")
+    await create_topics(brokers, topics=[card(topic)])
+    producer = KafkaProducer(brokers, client_id="test")
     await producer.start()
     positions: dict[Partition, int] = {}
     handlers = [Collecting(positions), Collecting(positions)]
-    workers = [KafkaConsumer(kafka_url, f"group-{topic}", [topic], handler) for handler in handlers]
+    workers = [KafkaConsumer(brokers, f"group-{topic}", [topic], handler) for handler in handlers]
     tasks: list[Awaitable[None]] = [asyncio.create_task(worker.run()) for worker in workers]
     for n in range(60):
         await producer.publish([Outgoing(topic, b"%d" % n, b"%d" % n)])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cdp_eventlog import membership
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.log import Outgoing, Partition
@@ -29,33 +30,35 @@ MEMBER = """
 import asyncio, sys
 from pathlib import Path
 from cdp_eventlog import consumer, faust_shell, membership
+from cdp_eventlog.brokers import Brokers
 from tests.contract.eventlog.test_log import Collecting
 membership.SESSION_SECONDS = 80.0
-kind, url, topic, data_dir = sys.argv[1:]
+kind, servers, topic, data_dir = sys.argv[1:]
+brokers = Brokers(servers)
 class Telling(Collecting):
     async def handle(self, batch):
         print("consuming", flush=True)
 async def main():
     if kind == "batches":
-        await consumer.KafkaConsumer(url, topic, [topic], Telling()).run()
+        await consumer.KafkaConsumer(brokers, topic, [topic], Telling()).run()
     async def handle(records):
         print("consuming", flush=True)
-    await faust_shell.FaustShell(topic, url, [topic], handle, data_dir=Path(data_dir)).start()
+    await faust_shell.FaustShell(topic, brokers, [topic], handle, data_dir=Path(data_dir)).start()
     await asyncio.Event().wait()
 asyncio.run(main())
 """
 
 
 @pytest.fixture
-async def topic(kafka_url: str) -> str:
+async def topic(brokers: Brokers) -> str:
     name = f"test-{uuid.uuid4().hex[:8]}"
-    await create_topics(kafka_url, topics=[card(name)])
+    await create_topics(brokers, topics=[card(name)])
     return name
 
 
 @pytest.fixture
-async def publish(kafka_url: str, topic: str) -> AsyncIterator[Publish]:
-    producer = KafkaProducer(kafka_url, client_id="test")
+async def publish(brokers: Brokers, topic: str) -> AsyncIterator[Publish]:
+    producer = KafkaProducer(brokers, client_id="test")
     await producer.start()
 
     async def one(value: str) -> None:
@@ -66,11 +69,10 @@ async def publish(kafka_url: str, topic: str) -> AsyncIterator[Publish]:
 
 
 @contextmanager
-def member(kind: str, url: str, topic: str, data_dir: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def member(kind: str, brokers: Brokers, topic: str, data_dir: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A process that consumes the topic in a group of its name, whose session outlives the test."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", MEMBER, kind, url, topic, str(data_dir)], stdout=subprocess.PIPE, cwd=Path.cwd()
-    )
+    arguments = [kind, brokers.servers, topic, str(data_dir)]
+    process = subprocess.Popen([sys.executable, "-c", MEMBER, *arguments], stdout=subprocess.PIPE, cwd=Path.cwd())
     try:
         yield process
     finally:
@@ -78,8 +80,8 @@ def member(kind: str, url: str, topic: str, data_dir: Path) -> Iterator["subproc
         process.wait()
 
 
-async def killed_while_consuming(kind: str, url: str, topic: str, data_dir: Path) -> None:
-    with member(kind, url, topic, data_dir) as process:
+async def killed_while_consuming(kind: str, brokers: Brokers, topic: str, data_dir: Path) -> None:
+    with member(kind, brokers, topic, data_dir) as process:
         assert process.stdout is not None
         async with asyncio.timeout(60):
             assert await asyncio.to_thread(process.stdout.readline) == b"consuming\n"
@@ -87,12 +89,12 @@ async def killed_while_consuming(kind: str, url: str, topic: str, data_dir: Path
 
 @pytest.mark.kafka
 async def test_the_successor_of_a_killed_process_does_not_wait_for_its_session(
-    kafka_url: str, topic: str, publish: Publish, tmp_path: Path
+    brokers: Brokers, topic: str, publish: Publish, tmp_path: Path
 ) -> None:
     await publish("before")
-    await killed_while_consuming("batches", kafka_url, topic, tmp_path)
+    await killed_while_consuming("batches", brokers, topic, tmp_path)
     handler = Collecting()
-    successor = KafkaConsumer(kafka_url, topic, [topic], handler)
+    successor = KafkaConsumer(brokers, topic, [topic], handler)
     running = asyncio.create_task(successor.run())
     await publish("after")
     await until(lambda: b"after" in [record.value for record in handler.seen], 40)
@@ -102,16 +104,16 @@ async def test_the_successor_of_a_killed_process_does_not_wait_for_its_session(
 
 @pytest.mark.kafka
 async def test_nor_does_that_of_a_killed_faust_worker(
-    kafka_url: str, topic: str, publish: Publish, tmp_path: Path
+    brokers: Brokers, topic: str, publish: Publish, tmp_path: Path
 ) -> None:
     await publish("before")
-    await killed_while_consuming("faust", kafka_url, topic, tmp_path)
+    await killed_while_consuming("faust", brokers, topic, tmp_path)
     seen: list[bytes] = []
 
     async def handle(records: object) -> None:
         seen.extend(record.value for record in records)  # type: ignore[attr-defined]
 
-    successor = FaustShell(topic, kafka_url, [topic], handle, data_dir=tmp_path)
+    successor = FaustShell(topic, brokers, [topic], handle, data_dir=tmp_path)
     await successor.start()
     await publish("after")
     await until(lambda: b"after" in seen, 40)
@@ -120,16 +122,16 @@ async def test_nor_does_that_of_a_killed_faust_worker(
 
 @pytest.mark.kafka
 async def test_a_living_member_that_is_taken_for_dead_comes_back_and_nothing_is_lost(
-    kafka_url: str, topic: str, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, topic: str, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     positions: dict[Partition, int] = {}
     handlers = [Collecting(positions), Collecting(positions)]
-    first = KafkaConsumer(kafka_url, topic, [topic], handlers[0])
+    first = KafkaConsumer(brokers, topic, [topic], handlers[0])
     tasks = [asyncio.create_task(first.run())]
     await publish("0")
     await until(lambda: len(handlers[0].seen) == 1)
     monkeypatch.setattr(membership, "_START", "another")  # as if the first were an earlier process with our pid
-    second = KafkaConsumer(kafka_url, topic, [topic], handlers[1])
+    second = KafkaConsumer(brokers, topic, [topic], handlers[1])
     tasks.append(asyncio.create_task(second.run()))
     await until(lambda: bool(first.lag()) and bool(second.lag()) and not set(first.lag()) & set(second.lag()), 30)
     for number in range(1, 30):

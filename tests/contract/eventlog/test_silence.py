@@ -16,6 +16,7 @@ from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part
 from cdp_eventlog import consumer as consumers
 from cdp_eventlog import hearing
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.consumer import KafkaConsumer
 from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.log import Outgoing, Partition, Record
@@ -30,13 +31,13 @@ Pause = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
-async def topic(kafka_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+async def topic(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> str:
     """With one record, and consumers that are less patient than those of production."""
     for module in (hearing, consumers):
         monkeypatch.setattr(module, "SILENCE_SECONDS", SILENCE_SECONDS)
     name = f"test-{uuid.uuid4().hex[:8]}"
-    await create_topics(kafka_url, topics=[card(name)])
-    await publish(kafka_url, name, b"before")
+    await create_topics(brokers, topics=[card(name)])
+    await publish(brokers, name, b"before")
     return name
 
 
@@ -55,8 +56,8 @@ def pause(local_parts: BackgroundStack) -> Pause:
     return paused
 
 
-async def publish(kafka_url: str, topic: str, *values: bytes) -> None:
-    producer = KafkaProducer(kafka_url, client_id="test")
+async def publish(brokers: Brokers, topic: str, *values: bytes) -> None:
+    producer = KafkaProducer(brokers, client_id="test")
     await producer.start()
     await producer.publish([Outgoing(topic, b"k", value) for value in values])
     await producer.stop()
@@ -84,36 +85,38 @@ async def notices(member: KafkaConsumer | FaustShell, topic: str, pause: Pause) 
     await until(lambda: member.fault() is None and len(member.lag()) == PARTITIONS, 40)
 
 
-async def test_a_consumer_notices_that_its_broker_is_silent(kafka_url: str, topic: str, pause: Pause) -> None:
+async def test_a_consumer_notices_that_its_broker_is_silent(brokers: Brokers, topic: str, pause: Pause) -> None:
     handler = Collecting()
-    consumer = KafkaConsumer(kafka_url, f"group-{topic}", [topic], handler)
+    consumer = KafkaConsumer(brokers, f"group-{topic}", [topic], handler)
     running = asyncio.create_task(consumer.run())
     await until(lambda: len(handler.seen) == 1)
     await notices(consumer, topic, pause)
-    await publish(kafka_url, topic, b"after")
+    await publish(brokers, topic, b"after")
     await until(lambda: [record.value for record in handler.seen] == [b"before", b"after"])
     await consumer.stop()
     await running
 
 
-async def test_so_does_a_faust_worker(kafka_url: str, topic: str, pause: Pause, tmp_path: Path) -> None:
+async def test_so_does_a_faust_worker(brokers: Brokers, topic: str, pause: Pause, tmp_path: Path) -> None:
     seen: list[bytes] = []
 
     async def handle(records: Sequence[Record]) -> None:
         seen.extend(record.value for record in records)
 
-    shell = FaustShell(f"app-{topic}", kafka_url, [topic], handle, data_dir=tmp_path)
+    shell = FaustShell(f"app-{topic}", brokers, [topic], handle, data_dir=tmp_path)
     await shell.start()
     await until(lambda: seen == [b"before"], 30)
     await notices(shell, topic, pause)
-    await publish(kafka_url, topic, b"after")
+    await publish(brokers, topic, b"after")
     await until(lambda: b"after" in seen, 40)
     await shell.stop()
 
 
-async def test_a_consumer_that_cannot_commit_is_not_held_up_for_ever(kafka_url: str, topic: str, pause: Pause) -> None:
+async def test_a_consumer_that_cannot_commit_is_not_held_up_for_ever(
+    brokers: Brokers, topic: str, pause: Pause
+) -> None:
     handler = Deliberate()
-    consumer = KafkaConsumer(kafka_url, f"group-{topic}", [topic], handler)
+    consumer = KafkaConsumer(brokers, f"group-{topic}", [topic], handler)
     running = asyncio.create_task(consumer.run())
     await asyncio.wait_for(handler.entered.wait(), 20)
     with pause():
@@ -123,11 +126,11 @@ async def test_a_consumer_that_cannot_commit_is_not_held_up_for_ever(kafka_url: 
     await asyncio.wait_for(running, 40)
 
 
-async def test_a_handler_that_takes_its_time_is_no_silence(kafka_url: str, topic: str) -> None:
+async def test_a_handler_that_takes_its_time_is_no_silence(brokers: Brokers, topic: str) -> None:
     """The broker is not asked for more than what waits for the handler."""
-    await publish(kafka_url, topic, b"more", b"and more")
+    await publish(brokers, topic, b"more", b"and more")
     handler = Deliberate()
-    consumer = KafkaConsumer(kafka_url, f"group-{topic}", [topic], handler, max_records=1)
+    consumer = KafkaConsumer(brokers, f"group-{topic}", [topic], handler, max_records=1)
     running = asyncio.create_task(consumer.run())
     await asyncio.wait_for(handler.entered.wait(), 20)
     end = time.monotonic() + 1.5 * SILENCE_SECONDS

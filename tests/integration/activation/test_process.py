@@ -17,6 +17,7 @@ from tests.processes import CdpProcess, environment
 from cdp_activation.seed import seed_local
 from cdp_clickhouse.client import ClickHouse
 from cdp_devstack.parts import free_ports
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import Outgoing, Partition
 from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.reader import KafkaRangeReader
@@ -50,7 +51,7 @@ async def listens(port: int, seconds: float = 90) -> None:
 @pytest.fixture
 async def settings(kafka_url: str, migrated: str, clickhouse_url: str, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
     await migrate_clickhouse(clickhouse_url)
-    await create_topics(kafka_url)
+    await create_topics(Brokers(kafka_url))
     port, admin = (str(port) for port in free_ports(2))
     values = {
         "CDP_KAFKA_BOOTSTRAP_SERVERS": kafka_url,
@@ -129,7 +130,7 @@ async def test_a_process_killed_in_the_middle_loses_and_repeats_nothing(
     await store_profiles(settings["CDP_CLICKHOUSE_URL"], "demo", ids)
     await commit(pool, "demo", ids)
     process.start()
-    producer = KafkaProducer(settings["CDP_KAFKA_BOOTSTRAP_SERVERS"], client_id="test")
+    producer = KafkaProducer(Brokers(settings["CDP_KAFKA_BOOTSTRAP_SERVERS"]), client_id="test")
     await producer.start()
     base = f"http://127.0.0.1:{settings['CDP_STANDIN_PORT']}"
     async with httpx.AsyncClient(base_url=base, timeout=10) as client:
@@ -162,7 +163,7 @@ async def same(members: Any, wanted: set[str]) -> bool:
 
 
 async def reported(bootstrap: str, wanted: set[UUID]) -> bool:
-    reader = KafkaRangeReader(bootstrap)
+    reader = KafkaRangeReader(Brokers(bootstrap))
     found: set[UUID] = set()
     for number in range(all_topics()[DELIVERIES_REPORTED].partitions):
         for record in await reader.read(Partition(DELIVERIES_REPORTED, number), 0, 10_000):

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from cdp_analytics_api.service import AnalyticsApi
 from cdp_analytics_api.settings import AnalyticsApiSettings
 from cdp_clickhouse.client import ClickHouse
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.topics import create_topics
 from cdp_runtime.api import ApiPart
 from cdp_runtime.auth import SCOPES, Principal, hash_token, require
@@ -198,7 +199,7 @@ async def door(
     front_tables: None, store: ClickHouse, postgres_url: str, clickhouse_url: str, redis_url: str, kafka_url: str
 ) -> AsyncIterator[FrontDoor]:
     """The real front door over the real stores, with one tiny service behind it."""
-    await create_topics(kafka_url)
+    await create_topics(Brokers(kafka_url))
     tiny = TinyPart()
     api = AnalyticsApi(
         settings(

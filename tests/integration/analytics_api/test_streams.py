@@ -15,6 +15,7 @@ import websockets
 from msgspec import Raw
 
 from cdp_clickhouse.client import ClickHouse
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import Outgoing
 from cdp_eventlog.producer import KafkaProducer
 from cdp_schemas.codec import encode
@@ -31,7 +32,7 @@ _offsets = iter(range(1_000, 1_000_000))
 
 @pytest.fixture(scope="session")
 async def producer(kafka_url: str) -> AsyncIterator[KafkaProducer]:
-    producer = KafkaProducer(kafka_url, client_id="test-front-door")
+    producer = KafkaProducer(Brokers(kafka_url), client_id="test-front-door")
     await producer.start()
     yield producer
     await producer.stop()

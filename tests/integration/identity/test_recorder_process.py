@@ -14,6 +14,7 @@ from tests.processes import CdpProcess, environment
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import Outgoing
 from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
@@ -47,7 +48,7 @@ async def store(clickhouse_url):
 @pytest.fixture
 async def settings(kafka_url, postgres_url, store):
     """The recorder's settings; it starts at the present end of the topics."""
-    await create_topics(kafka_url)
+    await create_topics(Brokers(kafka_url))
     await migrate_postgres(postgres_url)
     ends = await end_offsets(kafka_url, TOPICS)
     pool = await open_pool(postgres_url, name="test-recorder")
@@ -119,7 +120,7 @@ async def until(claim, seconds=60.0):
 async def test_kill_9_again_and_again_loses_and_doubles_nothing(recorder, store, kafka_url, postgres_url):
     workspace, each, rounds = uuid.uuid4().hex, 100, 40
     chance = random.Random(20261120)
-    producer = KafkaProducer(kafka_url, client_id="test")
+    producer = KafkaProducer(Brokers(kafka_url), client_id="test")
     await producer.start()
     sent = []
     recorder.start()
@@ -155,7 +156,7 @@ async def test_kill_9_again_and_again_loses_and_doubles_nothing(recorder, store,
 async def test_what_is_recorded_is_told_when_it_can_be_read(recorder, store, kafka_url):
     workspace = uuid.uuid4().hex
     before = await end_offsets(kafka_url, ["profiles-recorded"])
-    producer = KafkaProducer(kafka_url, client_id="test")
+    producer = KafkaProducer(Brokers(kafka_url), client_id="test")
     await producer.start()
     recorder.start()
     golden = ProfileUpdated(workspace, NODES[0], 1, datetime.now(UTC), traits={"plan": "gold"})

@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.processes import CdpProcess, environment
 
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
 from cdp_runtime.postgres import Pool
@@ -48,8 +49,8 @@ async def until(claim: Callable[[], Any], deadline: float = 90) -> None:
 async def test_killed_and_started_again_it_resolves_every_event_once(
     pool: Pool, kafka_url: str, resolver: CdpProcess
 ) -> None:
-    await create_topics(kafka_url)
-    producer = KafkaProducer(kafka_url, client_id="test")
+    await create_topics(Brokers(kafka_url))
+    producer = KafkaProducer(Brokers(kafka_url), client_id="test")
     await producer.start()
     prefix = f"p{os.getpid()}"
     orders = [

@@ -15,6 +15,7 @@ from tests.processes import CdpProcess, environment
 
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part, free_ports
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import Partition
 from cdp_eventlog.reader import KafkaRangeReader
 from cdp_eventlog.topics import create_topics
@@ -69,7 +70,7 @@ class Parts:
         return 0 if row is None else int(row[0])
 
     async def _values(self, topic: str) -> list[bytes]:
-        reader = KafkaRangeReader(self.kafka)
+        reader = KafkaRangeReader(Brokers(self.kafka))
         try:
             partitions = [Partition(topic, number) for number in range(all_topics()[topic].partitions)]
             found = [await reader.read(partition, 0, 10**12) for partition in partitions]
@@ -80,7 +81,7 @@ class Parts:
 
 @pytest.fixture(scope="session")
 async def parts(kafka_url: str, postgres_url: str) -> Parts:
-    await create_topics(kafka_url)
+    await create_topics(Brokers(kafka_url))
     await migrate_postgres(postgres_url)
     return Parts(kafka_url, postgres_url)
 

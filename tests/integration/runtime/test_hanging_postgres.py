@@ -14,6 +14,7 @@ from tests.processes import CdpProcess, environment, until
 
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.topics import create_topics
 from cdp_runtime.migrate import migrate_clickhouse
 
@@ -39,7 +40,7 @@ def stopped(parts: BackgroundStack) -> Iterator[None]:
 async def settings(kafka_url: str, postgres_url: str, clickhouse_url: str, tmp_path: Path) -> dict[str, str]:
     url = await fresh_database(postgres_url, "hanging_postgres_test")
     await migrate_clickhouse(clickhouse_url)
-    await create_topics(kafka_url)
+    await create_topics(Brokers(kafka_url))
     return environment(
         CDP_KAFKA_BOOTSTRAP_SERVERS=kafka_url,
         CDP_POSTGRES_URL=url,

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError
 from tests.fakes.segmenter import profile
 
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import LogUnavailable, Outgoing
 from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
@@ -61,7 +62,7 @@ async def changes_of(kafka_url: str, workspace: str, count: int) -> list[Members
 
 @pytest.fixture
 async def service(kafka_url: str, segmenter_url: str, clickhouse_url: str, tmp_path: Path) -> Segmenter:
-    await create_topics(kafka_url)
+    await create_topics(Brokers(kafka_url))
     return Segmenter(
         SegmenterSettings(
             kafka_bootstrap_servers=kafka_url,
@@ -76,7 +77,7 @@ async def service(kafka_url: str, segmenter_url: str, clickhouse_url: str, tmp_p
 async def test_a_recorded_profile_becomes_a_member_on_the_topic(room: Room, service: Segmenter, kafka_url: str) -> None:
     await service.start()
     running = asyncio.create_task(service.run())
-    producer = KafkaProducer(kafka_url, client_id="test")
+    producer = KafkaProducer(Brokers(kafka_url), client_id="test")
     await producer.start()
     try:
         await room.desk.create(room.workspace, "segment-rich", Draft("Rich", "", "rule-based", RICH))
@@ -107,7 +108,7 @@ async def test_a_commit_that_kafka_refuses_ends_the_process(
         raise GroupAuthorizationFailedError("segmenter")
 
     monkeypatch.setattr(AIOKafkaConsumer, "commit", refused)
-    producer = KafkaProducer(kafka_url, client_id="test")
+    producer = KafkaProducer(Brokers(kafka_url), client_id="test")
     await producer.start()
     await producer.publish([Outgoing(PROFILES_RECORDED, b"w", b"{")])
     await producer.stop()

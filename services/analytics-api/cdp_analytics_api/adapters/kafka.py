@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from cdp_analytics_api.ports import OnEvents
+from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import LogUnavailable
 from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.events import IdentifiedEvent
@@ -16,14 +17,14 @@ from cdp_schemas.topics import EVENTS_IDENTIFIED
 class KafkaEventTail:
     """The EventTail port: no group, no committed position, nothing is left behind in Kafka."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
         self._codec: Codec[IdentifiedEvent] = Codec(IdentifiedEvent)
 
     async def follow(self, on_events: OnEvents, ready: Callable[[], None]) -> None:
         consumer = AIOKafkaConsumer(
             EVENTS_IDENTIFIED,
-            bootstrap_servers=self._bootstrap,
+            **self._brokers.options(),
             group_id=None,
             auto_offset_reset="latest",
             enable_auto_commit=False,

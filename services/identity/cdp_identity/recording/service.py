@@ -41,7 +41,7 @@ class RecorderService:
         self._columns = ClickHouse(settings.clickhouse_url)
         self._pool = lazy_pool(settings.postgres_url, name=self.name, max_size=4)
         self._watch = PostgresWatch()
-        self._producer = KafkaProducer(settings.kafka_bootstrap_servers, client_id=self.name)
+        self._producer = KafkaProducer(settings.brokers, client_id=self.name)
         self._consumer: KafkaConsumer | None = None
         self._stopping = False
 
@@ -94,7 +94,7 @@ class RecorderService:
         )
         stream = RecorderStream(flush, clock)
         self._consumer = KafkaConsumer(
-            settings.kafka_bootstrap_servers,
+            settings.brokers,
             settings.recorder_group,
             _TOPICS,
             stream,
