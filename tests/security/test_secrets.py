@@ -19,6 +19,7 @@ SECRETS = {
     "CDP_POSTGRES_URL": "canary-of-postgres",
     "CDP_CLICKHOUSE_URL": "canary-of-clickhouse",
     "CDP_REDIS_URL": "canary-of-redis",
+    "CDP_KAFKA_SASL_PASSWORD": "canary-of-kafka",
     "token": "canary-of-a-token",
     "write key": "canary-of-a-write-key",
     "credential": "whsec_Y2FuYXJ5LW9mLWEtY3JlZGVudGlhbC4u",
@@ -61,6 +62,10 @@ def processes(port: int, tmp_path: Path) -> Iterator[dict[str, CdpProcess]]:
     """Every process of the program, started side by side with secrets of their own."""
     settings = environment(
         CDP_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{port}",
+        CDP_KAFKA_SECURITY_PROTOCOL="SASL_PLAINTEXT",
+        CDP_KAFKA_SASL_MECHANISM="PLAIN",
+        CDP_KAFKA_SASL_USERNAME="millrace",
+        CDP_KAFKA_SASL_PASSWORD=SECRETS["CDP_KAFKA_SASL_PASSWORD"],
         CDP_POSTGRES_URL=f"postgresql://cdp:{SECRETS['CDP_POSTGRES_URL']}@127.0.0.1:{port}/cdp",
         CDP_CLICKHOUSE_URL=f"http://default:{SECRETS['CDP_CLICKHOUSE_URL']}@127.0.0.1:{port}/cdp",
         CDP_REDIS_URL=f"redis://:{SECRETS['CDP_REDIS_URL']}@127.0.0.1:{port}/0",

@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -34,7 +35,6 @@ SETTINGS = """\
 process.roles=broker,controller
 node.id=1
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 num.network.threads=2
 num.io.threads=4
@@ -59,14 +59,42 @@ message.max.bytes=8388608
 """
 
 
+@dataclass(frozen=True)
+class Listener:
+    """One more door of the broker, for clients that encrypt or log in."""
+
+    name: str
+    port: int
+    protocol: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Its own, as `ssl.client.auth`."""
+
+    def lines(self) -> list[str]:
+        """What is in the broker's settings for it alone."""
+        return [f"listener.name.{self.name.lower()}.{key}={value}" for key, value in self.settings.items()]
+
+
 class Kafka:
     """Apache Kafka from Maven's jars, on disk, reachable from this machine only."""
 
-    def __init__(self, directory: Path, port: int, advertised: int | None = None) -> None:
-        """``advertised``: the port that clients are sent to, when something stands between them and the broker."""
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        advertised: int | None = None,
+        *,
+        listeners: Sequence[Listener] = (),
+        scram: Sequence[str] = (),
+    ) -> None:
+        """``advertised``: the port that clients are sent to, when something stands between them and the broker.
+
+        ``scram``: whom the broker knows from its first start on, as `kafka-storage format --add-scram` takes them.
+        """
         self._directory = directory
         self._port = port
         self._advertised = advertised or port
+        self._listeners = listeners
+        self._scram = scram
 
     @property
     def url(self) -> str:
@@ -79,6 +107,8 @@ class Kafka:
             executable = java()
             jars = kafka_jars(executable)
         except PartUnavailable as missing:
+            if self._listeners:
+                raise  # it has one door
             return tansu(self._port, missing)
         return Command(
             self._argv(executable, jars, class_archive(executable, jars, partial(_training, executable, jars)))
@@ -113,11 +143,17 @@ class Kafka:
 
     def _write_settings(self) -> Path:
         controller = free_ports(1)[0]
+        more = [f"{one.name}://127.0.0.1:{one.port}" for one in self._listeners]
+        open_to = [f"PLAINTEXT://127.0.0.1:{self._port}", f"CONTROLLER://127.0.0.1:{controller}", *more]
+        protocols = ["CONTROLLER:PLAINTEXT", "PLAINTEXT:PLAINTEXT"]
+        protocols += [f"{one.name}:{one.protocol}" for one in self._listeners]
         own = [
-            f"listeners=PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{controller}",
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self._advertised}",
+            f"listeners={','.join(open_to)}",
+            f"advertised.listeners={','.join([f'PLAINTEXT://127.0.0.1:{self._advertised}', *more])}",
+            f"listener.security.protocol.map={','.join(protocols)}",
             f"controller.quorum.voters=1@127.0.0.1:{controller}",
             f"log.dirs={self._directory / 'data'}",
+            *(line for one in self._listeners for line in one.lines()),
         ]
         path = self._directory / "server.properties"
         path.write_text(SETTINGS + "\n".join(own) + "\n")
@@ -130,6 +166,7 @@ class Kafka:
         argv = [*run, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
         # one argument with its value: an id may begin with a dash
         argv += [f"--cluster-id={cluster}", f"--config={settings}"]
+        argv += [f"--add-scram={one}" for one in self._scram]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = (done.stderr or done.stdout or "no reason given").strip().splitlines()[-1]

@@ -11,6 +11,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from cdp_eventlog import membership
 from cdp_eventlog.brokers import Brokers
+from cdp_eventlog.diagnosis import diagnose
 from cdp_eventlog.hearing import SILENCE_SECONDS, Hearing
 from cdp_eventlog.log import BatchHandler, Partition, Record
 from cdp_eventlog.reader import KafkaRangeReader, to_record
@@ -78,7 +79,7 @@ class KafkaConsumer:
             try:
                 await self._session()
             except (KafkaError, OSError) as error:
-                self._fault = f"Kafka at {self._brokers} does not answer: {error or type(error).__name__}"
+                self._fault = await diagnose(self._brokers, error)
                 _log.warning("%s", self._fault)
                 await self._pause(1.0)
 

@@ -19,6 +19,7 @@ from faust.exceptions import ConsumerNotStarted
 
 from cdp_eventlog import membership
 from cdp_eventlog.brokers import Brokers
+from cdp_eventlog.diagnosis import refusal
 from cdp_eventlog.hearing import Hearing
 from cdp_eventlog.lanes import Lanes
 from cdp_eventlog.log import LogUnavailable, Partition, Record
@@ -68,7 +69,11 @@ class FaustShell:
         self._app.agent(topic, name=f"{name}-agent", concurrency=1)(self._agent)
 
     async def start(self) -> None:
-        """Joins the group, waiting with a pause while the broker is down."""
+        """Joins the group, waiting with a pause while no broker would have us: Faust itself would give up."""
+        while refused := await refusal(self._brokers):
+            self._faults[None] = refused
+            if await self._is_stopped_within(_LOOK_SECONDS):
+                return
         self._app.finalize()
         self._succession = asyncio.create_task(membership.remove_dead(self._brokers, self._name))
         await self._app.start()
@@ -82,11 +87,14 @@ class FaustShell:
                 raise self._app.crash_reason
             if inner := self._inner():
                 self._hearing.silent(inner)  # its time counts whether somebody asks or not
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await self._is_stopped_within(_LOOK_SECONDS)
+
+    async def _is_stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
 
     async def stop(self) -> None:
         self._stopping.set()
@@ -180,6 +188,7 @@ def _app(name: str, brokers: Brokers, data_dir: Path) -> faust.App:
     return faust.App(
         name,
         broker=servers,
+        broker_credentials=_credentials(brokers),
         broker_client_id=membership.client_id(name),
         datadir=str(data_dir / "faust"),
         store="memory://",
@@ -195,3 +204,12 @@ def _app(name: str, brokers: Brokers, data_dir: Path) -> faust.App:
         stream_wait_empty=False,
         loghandlers=[],
     )
+
+
+def _credentials(brokers: Brokers) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    if brokers.login is not None:
+        login = brokers.login
+        return faust.SASLCredentials(
+            username=login.username, password=login.password, mechanism=login.mechanism, ssl_context=brokers.tls
+        )
+    return faust.SSLCredentials(brokers.tls) if brokers.tls is not None else None

@@ -14,6 +14,7 @@ from aiokafka.errors import (
 )
 
 from cdp_eventlog.brokers import Brokers
+from cdp_eventlog.diagnosis import diagnose
 from cdp_eventlog.log import LogUnavailable, MessageTooLarge, Outgoing
 from cdp_eventlog.rounds import Rounds
 
@@ -117,7 +118,7 @@ class KafkaProducer:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await self._connect()
         except (KafkaError, OSError, TimeoutError) as error:
-            self._fault = f"Kafka at {self._brokers} does not answer: {error or type(error).__name__}"
+            self._fault = await diagnose(self._brokers, error)
         finally:
             self._connecting = None
 

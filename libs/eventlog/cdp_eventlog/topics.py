@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
 
 from cdp_eventlog.brokers import Brokers
+from cdp_eventlog.diagnosis import diagnose
 from cdp_schemas.topics import Topic, all_topics
 
 
@@ -25,7 +26,7 @@ async def create_topics(
     """Creates the missing topics and returns their names, waiting up to ``deadline`` seconds for the broker.
 
     ``partitions`` overrides a card's number. Raises TopicMismatch for an existing topic with fewer partitions than
-    its card, LogUnavailable-like KafkaError when the broker does not answer in time.
+    its card, KafkaConnectionError with the reason when that time is up.
     """
     wanted = {topic.name: topic for topic in (topics if topics is not None else all_topics().values())}
     counts = {name: (partitions or {}).get(name, topic.partitions) for name, topic in wanted.items()}
@@ -33,9 +34,9 @@ async def create_topics(
     while True:
         try:
             return await _created(brokers, wanted, counts, replication)
-        except (KafkaError, OSError):  # brokers that have just started answer before they know of one another
+        except (KafkaError, OSError) as error:  # brokers that have just started answer before they know one another
             if asyncio.get_running_loop().time() > end:
-                raise
+                raise KafkaConnectionError(await diagnose(brokers, error)) from error
             await asyncio.sleep(1.0)
 
 

@@ -7,12 +7,14 @@ from typing import Any, Final, LiteralString
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_eventlog.brokers import Brokers
+from cdp_eventlog.diagnosis import diagnose
 from cdp_eventlog.log import Record
 from cdp_eventlog.reader import to_record
 from cdp_schemas.topics import all_topics
@@ -92,8 +94,11 @@ class LogReads:
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Any]:
         consumer = AIOKafkaConsumer(**self._brokers.options(), enable_auto_commit=False, auto_offset_reset="earliest")
-        await consumer.start()
         try:
+            try:
+                await consumer.start()
+            except KafkaError as error:
+                raise KafkaConnectionError(await diagnose(self._brokers, error)) from error
             yield consumer
         finally:
             await consumer.stop()

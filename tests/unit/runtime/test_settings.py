@@ -1,8 +1,18 @@
 """A fault in the configuration stops the start and names its variable."""
 
+from pathlib import Path
+
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from tests.certificates import Authority
 
 from cdp_activation.settings import ActivationSettings
+from cdp_eventlog.brokers import Brokers, Login
 from cdp_runtime.configuration import all_settings, read_by_nobody, settings_table
 from cdp_runtime.settings import BadSettings, ServiceSettings, load
 
@@ -72,6 +82,75 @@ def test_an_address_that_clients_can_read_is_taken(
 ) -> None:
     monkeypatch.setenv(variable, address)
     assert address in load(ServiceSettings).model_dump().values()
+
+
+LOGIN = {"SASL_MECHANISM": "PLAIN", "SASL_USERNAME": "millrace", "SASL_PASSWORD": "sesame"}
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> dict[str, str]:
+    """Files by what is in them."""
+    authority = Authority(tmp_path / "authority")
+    (cert, key), (_, other) = authority.issue("client"), authority.issue("other")
+    locked = tmp_path / "locked.key"
+    secret = load_pem_private_key(key.read_bytes(), None)
+    locked.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"sesame")))
+    files = {"ca": authority.ca_file, "cert": cert, "key": key, "other key": other, "locked key": locked}
+    return {name: str(path) for name, path in files.items()}
+
+
+def tell_kafka(monkeypatch: pytest.MonkeyPatch, pem: dict[str, str], values: dict[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"CDP_KAFKA_{name}", pem.get(value, value))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "values", "variable", "sentence"),
+    [
+        ("TLS", {}, "SECURITY_PROTOCOL", "'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
+        ("SASL_SSL", LOGIN | {"SASL_MECHANISM": ""}, "SASL_MECHANISM", "write PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
+        ("SASL_SSL", LOGIN | {"SASL_MECHANISM": "GSSAPI"}, "SASL_MECHANISM", "'SCRAM-SHA-512'"),
+        ("SASL_SSL", LOGIN | {"SASL_USERNAME": ""}, "SASL_USERNAME", "write the user name"),
+        ("SASL_PLAINTEXT", LOGIN | {"SASL_PASSWORD": ""}, "SASL_PASSWORD", "write the password"),
+        ("PLAINTEXT", {"SASL_MECHANISM": "PLAIN"}, "SASL_MECHANISM", "unset it"),
+        ("SSL", {"SASL_PASSWORD": "sesame"}, "SASL_PASSWORD", "unset it, or make that SASL_SSL"),
+        ("PLAINTEXT", {"SSL_CA_FILE": "ca"}, "SSL_CA_FILE", "unset it, or make that SSL"),
+        ("SASL_PLAINTEXT", LOGIN | {"SSL_CERT_FILE": "cert", "SSL_KEY_FILE": "key"}, "SSL_CERT_FILE", "unset it"),
+        ("SSL", {"SSL_CA_FILE": "/nowhere"}, "SSL_CA_FILE", "No such file"),
+        ("SSL", {"SSL_CA_FILE": "key"}, "SSL_CA_FILE", "cannot be read as certificates in PEM"),
+        ("SSL", {"SSL_CERT_FILE": "key", "SSL_KEY_FILE": "key"}, "SSL_CERT_FILE", "as certificates in PEM"),
+        ("SSL", {"SSL_CERT_FILE": "cert"}, "SSL_KEY_FILE", "goes with CDP_KAFKA_SSL_CERT_FILE"),
+        ("SSL", {"SSL_KEY_FILE": "key"}, "SSL_KEY_FILE", "goes with CDP_KAFKA_SSL_CERT_FILE"),
+        ("SSL", {"SSL_CERT_FILE": "cert", "SSL_KEY_FILE": "/nowhere"}, "SSL_KEY_FILE", "No such file"),
+        ("SSL", {"SSL_CERT_FILE": "cert", "SSL_KEY_FILE": "other key"}, "SSL_KEY_FILE", "MISMATCH"),
+        ("SSL", {"SSL_CERT_FILE": "cert", "SSL_KEY_FILE": "locked key"}, "SSL_KEY_FILE", "without a passphrase"),
+    ],
+)
+def test_what_is_wrong_about_kafka_is_named(
+    protocol: str,
+    values: dict[str, str],
+    variable: str,
+    sentence: str,
+    pem: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tell_kafka(monkeypatch, pem, {"SECURITY_PROTOCOL": protocol, **values})
+    with pytest.raises(BadSettings, match=rf"^CDP_KAFKA_{variable}: ") as fault:
+        load(ServiceSettings)
+    assert sentence in str(fault.value) and "sesame" not in str(fault.value)
+
+
+def test_brokers_are_what_the_settings_say(pem: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(ServiceSettings).brokers == Brokers("127.0.0.1:9092")
+    files = {"SSL_CA_FILE": "ca", "SSL_CERT_FILE": "cert", "SSL_KEY_FILE": "key"}
+    tell_kafka(monkeypatch, pem, {"SECURITY_PROTOCOL": "SASL_SSL", **LOGIN, **files})
+    settings = load(ServiceSettings)
+    brokers = settings.brokers
+    assert brokers.protocol == "SASL_SSL" and brokers.login == Login("PLAIN", "millrace", "sesame")
+    assert brokers.tls is not None and brokers.tls.check_hostname and len(brokers.tls.get_ca_certs()) == 1
+    assert settings.brokers is brokers, "the files are read once"
+    assert "sesame" not in f"{brokers!r} {settings!r}"
+    assert "sesame" not in settings_table({"CDP_KAFKA_SASL_PASSWORD": "sesame"})
 
 
 @pytest.mark.parametrize("listed", ["", "443,https", "443,", "0", "65536", "-1"])

@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 
 from cdp_analytics_api.ports import OnEvents
 from cdp_eventlog.brokers import Brokers
+from cdp_eventlog.diagnosis import diagnose
 from cdp_eventlog.log import LogUnavailable
 from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.events import IdentifiedEvent
@@ -37,7 +38,7 @@ class KafkaEventTail:
             ready()
             await self._poll(consumer, on_events)
         except (KafkaError, OSError) as error:
-            raise LogUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from error
+            raise LogUnavailable(await diagnose(self._brokers, error)) from error
         finally:
             await consumer.stop()
 
