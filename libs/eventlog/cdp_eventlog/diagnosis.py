@@ -6,6 +6,7 @@ from typing import Final
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
+    BrokerResponseError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     IllegalSaslStateError,
@@ -79,6 +80,8 @@ def _predicate(brokers: Brokers, error: BaseException) -> str:
             return f"takes no login at this port: does it speak {brokers.protocol}?"
         case TopicAuthorizationFailedError() | GroupAuthorizationFailedError() | ClusterAuthorizationFailedError():
             return f"does not allow it: {error}"
+        case BrokerResponseError():
+            return f"answers: {error}"
         case ssl.SSLCertVerificationError():
             return f"has a certificate that is not to be trusted: {error.verify_message}"
         case ssl.SSLError():

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.diagnosis import diagnose
@@ -63,10 +63,9 @@ async def _created(
             if name not in existing
         ]
         if missing:
-            try:
-                await admin.create_topics(missing)
-            except TopicAlreadyExistsError:
-                pass  # another process was quicker
+            for name, code, *why in (await admin.create_topics(missing)).topic_errors:
+                if code not in (NoError.errno, TopicAlreadyExistsError.errno):  # another process may be quicker
+                    raise for_code(code)(f"topic {name}: {why[0] if why else 'not created'}")
         return [topic.name for topic in missing]
     finally:
         await admin.close()

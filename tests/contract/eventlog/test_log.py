@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import NodeNotReadyError
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.consumer import KafkaConsumer
@@ -179,6 +179,13 @@ async def test_a_topic_with_another_number_of_partitions_is_refused_by_name(brok
     assert await create_topics(brokers, topics=[card(name, 2)]) == []
     with pytest.raises(TopicMismatch, match=f"{name} has 2 partitions and should have 3"):
         await create_topics(brokers, topics=[card(name, 3)])
+
+
+@pytest.mark.kafka
+async def test_a_topic_that_the_broker_does_not_create_is_named_with_the_reason(brokers: Brokers) -> None:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    with pytest.raises(KafkaConnectionError, match=rf"Kafka at \S+ answers: .*InvalidReplication.* topic {name}: "):
+        await create_topics(brokers, topics=[card(name)], replication=3, deadline=0)
 
 
 @pytest.mark.kafka
