@@ -131,6 +131,7 @@ class KafkaConsumer:
             if batch:
                 await self._handled(batch)
                 await self._commit(consumer, batch)
+        await self._hearing.listen(consumer)
         self._measure(consumer)
 
     async def _gathered(
@@ -178,7 +179,6 @@ class KafkaConsumer:
 
     def _measure(self, consumer: AIOKafkaConsumer) -> None:
         self._fault = None
-        self._hearing.silent(consumer)  # its time counts from the first poll that heard nothing, asked or not
         lags: dict[Partition, int] = {}
         for tp in consumer.assignment():
             end, position = consumer.highwater(tp), consumer.last_stable_offset(tp)

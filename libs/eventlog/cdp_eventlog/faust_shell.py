@@ -86,7 +86,7 @@ class FaustShell:
             if self._app.crash_reason is not None:
                 raise self._app.crash_reason
             if inner := self._inner():
-                self._hearing.silent(inner)  # its time counts whether somebody asks or not
+                await self._hearing.listen(inner)
             await self._is_stopped_within(_LOOK_SECONDS)
 
     async def _is_stopped_within(self, seconds: float) -> bool:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from cdp_eventlog.brokers import Brokers
+from cdp_eventlog.diagnosis import refusal
 from cdp_eventlog.log import Partition
 
 SILENCE_SECONDS = 10.0  # a fetch is answered within two seconds, also where there is nothing to read
@@ -18,9 +19,22 @@ class Hearing:
     def __init__(self, brokers: Brokers) -> None:
         self._brokers = brokers
         self._heard: dict[Partition, tuple[int | None, float]] = {}
+        self._refusal: str | None = None
+        self._asked = float("-inf")
+
+    async def listen(self, consumer: Any) -> None:
+        """To be called often: time counts from the first look that heard nothing.
+
+        Brokers that are silent are asked why: to a consumer, a login that they no longer take is silence too.
+        """
+        if not self.silent(consumer):
+            self._refusal = None
+        elif time.monotonic() - self._asked > SILENCE_SECONDS:
+            self._asked = time.monotonic()
+            self._refusal = await refusal(self._brokers)
 
     def silent(self, consumer: Any) -> set[Partition]:
-        """Whatever nothing was heard of for ``SILENCE_SECONDS``. Asked often, it is noticed in time."""
+        """Whatever nothing was heard of for ``SILENCE_SECONDS``."""
         now, heard = time.monotonic(), {}
         subscription: Any = consumer._subscription.subscription
         assignment: Any = subscription and subscription.assignment
@@ -36,4 +50,7 @@ class Hearing:
     def fault(self, consumer: Any) -> str | None:
         """One sentence about what is silent."""
         silent = [f"{topic}/{number}" for topic, number in sorted(self.silent(consumer))]
-        return f"Kafka at {self._brokers} no longer answers for {', '.join(silent)}" if silent else None
+        if not silent:
+            return None
+        reason = f" ({self._refusal})" if self._refusal else ""
+        return f"Kafka at {self._brokers} no longer answers for {', '.join(silent)}{reason}"

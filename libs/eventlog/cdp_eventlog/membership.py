@@ -73,7 +73,7 @@ async def remove_dead(brokers: Brokers, group: str) -> None:
                     await client.send(coordinator, LeaveGroupRequest(group, member))
             await asyncio.sleep(_LOOK_SECONDS)
     except (KafkaError, OSError) as error:
-        _log.info("group %s may wait for dead members: %s", group, error or type(error).__name__)
+        _log.info("group %s may wait for dead members: %s", group, str(error) or type(error).__name__)
     finally:
         await client.close()
 

@@ -125,7 +125,7 @@ class KafkaProducer:
     def _suspect(self, rounds: Rounds, error: BaseException) -> None:
         if self._rounds is not rounds:
             return  # another caller of the same round has done it
-        self._fault = f"Kafka at {self._brokers} did not acknowledge: {error or type(error).__name__}"
+        self._fault = f"Kafka at {self._brokers} did not acknowledge: {str(error) or type(error).__name__}"
         producer, self._producer, self._rounds = self._producer, None, None
         if producer is not None:
             task = asyncio.ensure_future(_discard(producer))
