@@ -63,8 +63,14 @@ REFUSED: dict[str, tuple[Told, str]] = {
         lambda kafka, doors: Brokers(doors.elsewhere, kafka.tls()),
         "not to be trusted: IP address mismatch, certificate is not valid for '127.0.0.1'",
     ),
-    "no certificate of ours": (lambda kafka, doors: Brokers(doors.mutual, kafka.tls()), "refuses TLS: "),
-    "an unknown one of ours": (lambda kafka, doors: Brokers(doors.mutual, kafka.client(known=False)), "refuses TLS: "),
+    "no certificate of ours": (
+        lambda kafka, doors: Brokers(doors.mutual, kafka.tls()),
+        "refuses the client's TLS or certificate: ",
+    ),
+    "an unknown one of ours": (
+        lambda kafka, doors: Brokers(doors.mutual, kafka.client(known=False)),
+        "refuses the client's TLS or certificate: ",
+    ),
     "plain text to TLS": (
         lambda kafka, doors: Brokers(doors.sasl_ssl),
         "closes the connection: does its port speak PLAINTEXT?",

@@ -85,7 +85,7 @@ def _predicate(brokers: Brokers, error: BaseException) -> str:
         case ssl.SSLCertVerificationError():
             return f"has a certificate that is not to be trusted: {error.verify_message}"
         case ssl.SSLError():
-            return f"refuses TLS: {error.reason or error}"
+            return f"refuses the client's TLS or certificate: {error.reason or error}"
         case ConnectionResetError():
             return f"closes the connection: does its port speak {brokers.protocol}?"
     return f"does not answer: {str(error) or type(error).__name__}"

@@ -1,6 +1,7 @@
 """Topic cards -> topics at the broker: created where missing, told apart where different."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -9,6 +10,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, NoError, TopicAlre
 from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.diagnosis import diagnose
 from cdp_schemas.topics import Topic, all_topics
+
+_log = logging.getLogger(__name__)
 
 
 class TopicMismatch(ValueError):
@@ -30,13 +33,17 @@ async def create_topics(
     """
     wanted = {topic.name: topic for topic in (topics if topics is not None else all_topics().values())}
     counts = {name: (partitions or {}).get(name, topic.partitions) for name, topic in wanted.items()}
-    end = asyncio.get_running_loop().time() + deadline
+    end, told = asyncio.get_running_loop().time() + deadline, ""
     while True:
         try:
             return await _created(brokers, wanted, counts, replication)
         except (KafkaError, OSError) as error:  # brokers that have just started answer before they know one another
-            if asyncio.get_running_loop().time() > end:
-                raise KafkaConnectionError(await diagnose(brokers, error)) from error
+            reason, left = await diagnose(brokers, error), end - asyncio.get_running_loop().time()
+            if left < 0:
+                raise KafkaConnectionError(reason) from error
+            if reason != told:
+                told = reason
+                _log.warning("%s; trying for another %.0f s", reason, left)
             await asyncio.sleep(1.0)
 
 
