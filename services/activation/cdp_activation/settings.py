@@ -15,7 +15,9 @@ class ActivationSettings(ServiceSettings):
     activation_poll_seconds: float = Field(
         1.0, gt=0, le=60, description="pause between looks for due deliveries and for what the API changed"
     )
-    activation_sweep_seconds: float = Field(60.0, gt=0, description="pause between reconciliations of every audience")
+    activation_sweep_seconds: float = Field(
+        60.0, gt=0, description="pause between reconciliations of every audience, longer where one takes over 3 s"
+    )
     activation_guard_share: float = Field(
         0.3, gt=0, le=1, description="share of an audience that may leave within ten minutes without being confirmed"
     )

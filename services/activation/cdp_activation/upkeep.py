@@ -1,6 +1,7 @@
 """The work beside deliveries: segments to follow, what messages missed, reports to the log, figures of the backlog."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -22,6 +23,7 @@ _log = structlog.get_logger(__name__)
 _ROWS: Final = 5000
 # reports of this process go out at once; this is for those that a process left when it died
 _LEFT_SECONDS: Final = 5.0
+_LONGEST_REST_SECONDS: Final = 3600.0
 
 
 class Upkeep:
@@ -47,8 +49,8 @@ class Upkeep:
         await asyncio.gather(
             self._every(_LEFT_SECONDS, self._report, sooner=self._told),
             self._every(poll_seconds, lambda: self.reconcile(flagged=True)),
-            self._every(sweep_seconds, lambda: self.reconcile(flagged=False)),
-            self._every(5.0, self._measure),
+            self._every(sweep_seconds, lambda: self._sparingly(lambda: self.reconcile(flagged=False))),
+            self._every(5.0, lambda: self._sparingly(self._measure)),
         )
 
     def stop(self) -> None:
@@ -102,6 +104,12 @@ class Upkeep:
         ACTIVATION_BREAKER.clear()
         for type_name, destination_id, is_open in breakers:
             ACTIVATION_BREAKER.labels(type_name, destination_id).set(is_open)
+
+    async def _sparingly(self, work: Callable[[], Awaitable[None]]) -> None:
+        """What goes through all members and ledgers, for a twentieth of the time at most."""
+        started = time.monotonic()
+        await work()
+        await is_set_within(self._stopping, min(19 * (time.monotonic() - started), _LONGEST_REST_SECONDS))
 
     async def _every(
         self, seconds: float, work: Callable[[], Awaitable[None]], *, sooner: asyncio.Event | None = None

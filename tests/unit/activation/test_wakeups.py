@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from cdp_activation.deliver import Deliverer
-from cdp_activation.ledger import DestinationKey
+from cdp_activation.ledger import ConnectionKey, DestinationKey
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.upkeep import Upkeep
 from tests.fakes.activation import FakeFollowing, FakeOutbox, FakeSweep
@@ -61,6 +61,30 @@ async def test_reports_are_published_as_soon_as_they_are_written() -> None:
         outbox.put(2)
         told.set()
         await outbox.empty.wait()
+
+
+class Large(FakeSweep):
+    """Audiences that take a moment to go through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began: list[float] = []
+
+    async def connections(self, *, flagged: bool) -> dict[ConnectionKey, str]:
+        if not flagged:
+            self.began.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0.05)
+        return {}
+
+
+async def test_the_larger_the_audiences_the_less_often_are_they_all_gone_through() -> None:
+    store = Large()
+    upkeep = Upkeep(store, FakeFollowing(), cast(Any, None), FakeOutbox(), wake=lambda: None, told=asyncio.Event())
+    async with running(upkeep.run(poll_seconds=NEVER, sweep_seconds=0.001), upkeep.stop):
+        while len(store.began) < 2:
+            await asyncio.sleep(0.01)
+    first, second = store.began
+    assert second - first >= 20 * 0.05
 
 
 async def test_what_became_due_during_a_task_is_looked_at_when_the_task_ends() -> None:
