@@ -100,6 +100,9 @@ class FakeSweep:
     async def forget(self, key: ConnectionKey, limit: int) -> int:
         return 0
 
+    async def count_members(self) -> None:
+        return None
+
     async def backlog(self) -> Sequence[tuple[str, int, float]]:
         return []
 

@@ -169,6 +169,9 @@ class SweepStore(Protocol):
     async def forget(self, key: ConnectionKey, limit: int) -> int:
         """Deletes so many of its rows, and with the last of them the connection; returns how many."""
 
+    async def count_members(self) -> None:
+        """Of large audiences, ahead of whoever looks at them."""
+
     async def backlog(self) -> Sequence[tuple[str, int, float]]:
         """Type of destination, rows pending, age in seconds of the oldest; nothing of deleted destinations."""
 

@@ -60,7 +60,7 @@ class Upkeep:
     async def reconcile(self, *, flagged: bool) -> None:
         """Every connection, or those that the API changed: desired := what the segments say, once they are loaded.
 
-        And what is over is forgotten, when it is every connection.
+        When it is every connection, what is over is forgotten, and the members of large audiences are counted.
         """
         for followed in await self._following.follow():
             await self._following.load(followed)
@@ -80,6 +80,7 @@ class Upkeep:
                 self._wake()
         if not flagged:
             await self._forget()
+            await self._store.count_members()
 
     async def _forget(self) -> None:
         """The ledger of a deleted audience goes once its last member was removed everywhere, that of a deleted

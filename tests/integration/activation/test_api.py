@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
+from cdp_activation.adapters import postgres_sweep
 from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.adapters.postgres_ledger import reconcile_in
 from cdp_activation.adapters.postgres_sweep import PostgresSweep
@@ -348,6 +349,29 @@ async def test_a_deleted_destination_leaves_nothing_in_the_ledger(world: World, 
     await world.enter(world.person("dan"))
     assert await world.deliveries() == {} and await world.connections(destination["id"]) == []
     assert (await door.get(f"/audiences/{created['id']}")).json()["data"]["members"] == 4
+
+
+async def test_members_of_a_large_audience_are_counted_ahead_of_whoever_looks(
+    world: World, door: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_sweep, "_FEW", 2)
+    await made(door, "/destinations", facebook(world))
+    route = f"/audiences/{(await made(door, '/audiences', audience()))['id']}"
+
+    async def members() -> int:
+        return (await door.get(route)).json()["data"]["members"]
+
+    people = [world.person(name) for name in ("ada", "bob", "cyd")]
+    await world.upkeep().reconcile(flagged=True)
+    await world.enter(*people)
+    await world.upkeep().reconcile(flagged=False)
+    await world.exit(people[0])
+    assert await members() == 3, "as they were counted"
+    assert (await door.put(route, json=audience(segmentIds=["segment-a"]))).is_success
+    assert await members() == 2, "of other segments nobody has counted them"
+    await world.upkeep().reconcile(flagged=False)
+    await world.exit(people[1])
+    assert await members() == 1, "of a few it is cheap to say"
 
 
 async def test_who_becomes_a_member_while_a_destination_is_forgotten_is_forgotten_too(

@@ -8,6 +8,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
+from cdp_activation.adapters import sql
 from cdp_activation.adapters.postgres_directory import breaker_of
 from cdp_activation.adapters.rows import rows_of
 from cdp_activation.catalog import (
@@ -25,14 +26,9 @@ from cdp_activation.catalog import (
 )
 from cdp_runtime.postgres import Pool
 
-_MEMBERS: Final = """(
-    SELECT count(DISTINCT m.profile_id) FROM activation.memberships m
-    LEFT JOIN activation.profile_floors f ON f.workspace_id = m.workspace_id AND f.profile_id = m.profile_id
-    WHERE m.workspace_id = a.workspace_id AND m.segment_id = ANY(a.segment_ids) AND m.member
-      AND f.deleted IS NOT TRUE)"""
 _SELECT: Final = f"""
 SELECT a.audience_id, a.name, a.description, a.segment_ids, a.platforms, a.config, a.created_at, a.updated_at,
-       {_MEMBERS} AS members
+       coalesce(a.members_counted, {sql.MEMBERS}) AS members
 FROM activation.audiences a WHERE a.workspace_id = %(workspace)s AND a.deleted_at IS NULL
 """  # noqa: S608 constants
 _LINKS: Final = """
@@ -134,7 +130,8 @@ class PostgresAudiences:
             async with self._pool.connection() as connection:
                 done = await connection.execute(
                     "UPDATE activation.audiences SET name = %(name)s, description = %(description)s, "
-                    "segment_ids = %(segments)s, platforms = %(platforms)s, config = %(config)s, updated_at = now() "
+                    "segment_ids = %(segments)s, platforms = %(platforms)s, config = %(config)s, updated_at = now(), "
+                    "members_counted = NULL "
                     "WHERE workspace_id = %(workspace)s AND audience_id = %(id)s AND deleted_at IS NULL",
                     columns,
                 )

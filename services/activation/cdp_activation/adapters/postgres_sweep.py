@@ -2,11 +2,13 @@
 
 from typing import Final
 
+from cdp_activation.adapters import sql
 from cdp_activation.adapters.postgres_ledger import take_turn
 from cdp_activation.adapters.rows import key_of, names_of, rows_of
 from cdp_activation.ledger import ConnectionKey
 from cdp_runtime.postgres import Pool
 
+_FEW: Final = 10_000
 _CONNECTIONS: Final = """
 SELECT workspace_id, audience_id, destination_id, xmin::text AS version FROM activation.connections
 WHERE {which} ORDER BY workspace_id, audience_id, destination_id
@@ -45,6 +47,17 @@ DELETE FROM activation.deliveries WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM activation.deliveries WHERE {_ROW} LIMIT %(limit)s))
 """  # noqa: S608 - a constant
 _DISCONNECT: Final = f"DELETE FROM activation.connections WHERE {_ROW}"  # noqa: S608 - a constant
+_AUDIENCES: Final = "SELECT workspace_id, audience_id FROM activation.audiences WHERE deleted_at IS NULL"
+# of a few thousand members they are counted when somebody looks
+_COUNT: Final = f"""
+WITH counted AS MATERIALIZED (
+    SELECT a.segment_ids, nullif(greatest({sql.MEMBERS}, %(few)s), %(few)s) AS members FROM activation.audiences a
+    WHERE a.workspace_id = %(workspace)s AND a.audience_id = %(audience)s
+)
+UPDATE activation.audiences a SET members_counted = counted.members FROM counted
+WHERE a.workspace_id = %(workspace)s AND a.audience_id = %(audience)s AND a.segment_ids = counted.segment_ids
+  AND a.members_counted IS DISTINCT FROM counted.members
+"""  # noqa: S608 - a constant
 _BACKLOG: Final = """
 SELECT t.type, count(d.profile_id) AS pending,
        coalesce(extract(epoch FROM now() - min(d.changed_at)), 0)::float AS oldest
@@ -93,6 +106,12 @@ class PostgresSweep:
             if forgotten < limit:
                 await connection.execute(_DISCONNECT, names_of(key))
         return forgotten
+
+    async def count_members(self) -> None:
+        for audience in await rows_of(self._pool, _AUDIENCES, {}):
+            names = {"workspace": audience["workspace_id"], "audience": audience["audience_id"]}
+            async with self._pool.connection() as connection:
+                await connection.execute(_COUNT, {**names, "few": _FEW})
 
     async def backlog(self) -> list[tuple[str, int, float]]:
         return [(row["type"], row["pending"], row["oldest"]) for row in await rows_of(self._pool, _BACKLOG, {})]

@@ -148,6 +148,13 @@ SELECT DISTINCT value_key FROM activation.suppressions
 WHERE workspace_id = %(workspace)s AND value_key = ANY(%(keys)s::bigint[]) AND destination_id IN ('', %(destination)s)
 """
 
+# of an audience ``a``, for whoever lists audiences
+MEMBERS: Final = """(
+    SELECT count(DISTINCT m.profile_id) FROM activation.memberships m
+    LEFT JOIN activation.profile_floors f ON f.workspace_id = m.workspace_id AND f.profile_id = m.profile_id
+    WHERE m.workspace_id = a.workspace_id AND m.segment_id = ANY(a.segment_ids) AND m.member
+      AND f.deleted IS NOT TRUE)"""
+
 # members of the audience's segments while the connection is active, without the erased and the merged
 _WANTED: Final = """
     SELECT m.profile_id, max(m.received_at) AS received_at

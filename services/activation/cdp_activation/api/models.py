@@ -82,7 +82,10 @@ class AudienceView(Wire):
     segment_ids: list[str]
     platforms: list[str]
     config: dict[str, Settings]
-    members: int = Field(description="profiles in any of its segments now; of a segment new to audiences after seconds")
+    members: int = Field(
+        description="profiles in any of its segments now, of 10,000 and more as counted about every minute; "
+        "of a segment new to audiences after seconds"
+    )
     connections: list[ConnectionView]
     created_at: datetime
     updated_at: datetime
