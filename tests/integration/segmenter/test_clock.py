@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.fakes.segmenter import DAY, MS, NOW, did, profile
 
+from cdp_segmenter.adapters import postgres_agenda
+
 from .conftest import Room
 
 pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
@@ -147,3 +149,32 @@ async def test_a_moment_far_away_is_no_reminder(room: Room) -> None:
     await room.knows(replace(ADA, events=(did("Order Completed", 20 * DAY),)))
     await room.touch([ADA.profile_id])
     assert await room.agenda.moments(NOW + 400 * DAY, 10) == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "done"),
+    [("moments", "at", postgres_agenda._PASSED), ("requests", "asked_at", postgres_agenda._ANSWERED)],
+)
+async def test_what_is_done_is_looked_up_one_by_one_where_statistics_do_not_know_the_workspace(
+    room: Room, table: str, column: str, done: str
+) -> None:
+    appoint = (
+        f"INSERT INTO segmenter.{table} (workspace_id, profile_id, {column}) "
+        "SELECT %s, gen_random_uuid(), now() FROM generate_series(1, %s) RETURNING profile_id, " + column
+    )
+    async with room.pool.connection() as connection:
+        await connection.execute(appoint, [f"{room.workspace}-before", 2000])
+        await connection.execute(f"ANALYZE segmenter.{table}")
+        found = await (await connection.execute(appoint, [room.workspace, 1000])).fetchmany(10)
+        told = await connection.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {done}",
+            [[profile_id for profile_id, _ in found], [at for _, at in found], room.workspace],
+        )
+        ((plan,),) = await told.fetchall()
+        await connection.rollback()
+    assert max(_rows(plan[0]["Plan"])) == 10
+
+
+def _rows(node: dict[str, Any]) -> list[float]:
+    """What each node of a plan, and all below it, gave."""
+    return [node["Actual Rows"], *(rows for child in node.get("Plans", ()) for rows in _rows(child))]
