@@ -48,7 +48,7 @@ def erased_in_flight(trial: Trial) -> None:
         _erased_under_load(trial)
         set_back_all(stack)
         stack.recover(ALL)
-        trial.proof.verdict()  # returns when the stores are at rest
+        trial.proof.verdict(whole=True)  # returns when everybody is told, and nobody listens after that
         until("no destination holds somebody erased", lambda: not held(ear.heard), 90)
         trial.notes.append(f"{len(trial.erased)} people erased, {len(ear.heard)} calls of destinations")
     finally:

@@ -37,6 +37,7 @@ def strangers(trial: Trial) -> None:
             _break_everything(trial)
         stack.recover(ALL)
         until("both are delivered to", lambda: {path for path, _ in ear.heard} == _paths(), 90)
+        trial.proof.verdict(whole=True)  # returns when everybody is told, and nobody listens after that
         _listen(trial, ear)
         trial.notes.append(f"{questions()} questions answered, {len(ear.heard)} calls of destinations")
     finally:

@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 _ROWS: Final = 5000
 # reports of this process go out at once; this is for those that a process left when it died
 _LEFT_SECONDS: Final = 5.0
-_LONGEST_REST_SECONDS: Final = 3600.0
+_LONGEST_REST_SECONDS: Final = 600.0
 
 
 class Upkeep:
