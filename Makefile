@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 PACKAGES := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 TOGETHER := $(MAKE) --no-print-directory --jobs=2 --output-sync
-WAITING := tests/contract $(addprefix tests/integration/,ingest activation devstack runtime)
+WAITING := tests/contract $(addprefix tests/integration/,ingest activation devstack)
 FAULTS := tests/faults
 WHOLE := tests/e2e tests/security
 EDITABLE := $(foreach p,$(PACKAGES),-e $(dir $(p)))
