@@ -40,24 +40,19 @@ ORDER BY at LIMIT %s
 """
 # Each is looked up by its key. OFFSET 0 and ctid leave Postgres no choice: it would read all of a workspace that its
 # statistics do not know yet
-_PASSED: Final = """
-DELETE FROM segmenter.moments AS m USING unnest(%s::uuid[], %s::timestamptz[]) AS p (profile_id, at)
+_DONE: Final = """
+DELETE FROM segmenter.{table} AS m USING unnest(%s::uuid[], %s::timestamptz[]) AS done (profile_id, at)
 CROSS JOIN LATERAL (
-    SELECT x.ctid AS place FROM segmenter.moments AS x
-    WHERE x.workspace_id = %s AND x.profile_id = p.profile_id AND x.at = p.at OFFSET 0) AS found
+    SELECT x.ctid AS place FROM segmenter.{table} AS x
+    WHERE x.workspace_id = %s AND x.profile_id = done.profile_id AND x.{time} = done.at OFFSET 0) AS found
 WHERE m.ctid = found.place
 """
+_PASSED: Final = _DONE.format(table="moments", time="at")
 _REQUESTED: Final = """
 SELECT workspace_id, profile_id, asked_at FROM segmenter.requests WHERE workspace_id != ALL(%s)
 ORDER BY asked_at LIMIT %s
 """
-_ANSWERED: Final = """
-DELETE FROM segmenter.requests AS r USING unnest(%s::uuid[], %s::timestamptz[]) AS a (profile_id, asked_at)
-CROSS JOIN LATERAL (
-    SELECT x.ctid AS place FROM segmenter.requests AS x
-    WHERE x.workspace_id = %s AND x.profile_id = a.profile_id AND x.asked_at = a.asked_at OFFSET 0) AS found
-WHERE r.ctid = found.place
-"""
+_ANSWERED: Final = _DONE.format(table="requests", time="asked_at")
 
 
 class PostgresAgenda:
