@@ -15,6 +15,7 @@ from cdp_eventlog.diagnosis import diagnose
 from cdp_eventlog.hearing import SILENCE_SECONDS, Hearing
 from cdp_eventlog.log import BatchHandler, Partition, Record
 from cdp_eventlog.reader import KafkaRangeReader, to_record
+from cdp_eventlog.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 _LAST_FETCH_SECONDS = 0.03
@@ -81,7 +82,7 @@ class KafkaConsumer:
             except (KafkaError, OSError) as error:
                 self._fault = await diagnose(self._brokers, error)
                 _log.warning("%s", self._fault)
-                await self._pause(1.0)
+                await is_set_within(self._stopping, 1.0)
 
     async def stop(self) -> None:
         """Lets the open batch end, then leaves the group."""
@@ -156,7 +157,7 @@ class KafkaConsumer:
             if not count or left <= 0 or count >= self._max_records:
                 break
             if left > _LAST_FETCH_SECONDS:
-                await self._pause(left - _LAST_FETCH_SECONDS)
+                await is_set_within(self._stopping, left - _LAST_FETCH_SECONDS)
             wait_ms = max(1, int((self._due - time.monotonic()) * 1000))
         return found, turn
 
@@ -191,13 +192,6 @@ class KafkaConsumer:
     def _position(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int | None:
         state = consumer._subscription.subscription.assignment.state_value(tp)
         return int(state.position) if state is not None and state.has_valid_position else None
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

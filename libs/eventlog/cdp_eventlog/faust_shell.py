@@ -23,6 +23,7 @@ from cdp_eventlog.diagnosis import refusal
 from cdp_eventlog.hearing import Hearing
 from cdp_eventlog.lanes import Lanes
 from cdp_eventlog.log import LogUnavailable, Partition, Record
+from cdp_eventlog.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
@@ -72,7 +73,7 @@ class FaustShell:
         """Joins the group, waiting with a pause while no broker would have us: Faust itself would give up."""
         while refused := await refusal(self._brokers):
             self._faults[None] = refused
-            if await self._is_stopped_within(_LOOK_SECONDS):
+            if await is_set_within(self._stopping, _LOOK_SECONDS):
                 return
         self._app.finalize()
         self._succession = asyncio.create_task(membership.remove_dead(self._brokers, self._name))
@@ -87,14 +88,7 @@ class FaustShell:
                 raise self._app.crash_reason
             if inner := self._inner():
                 await self._hearing.listen(inner)
-            await self._is_stopped_within(_LOOK_SECONDS)
-
-    async def _is_stopped_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False
+            await is_set_within(self._stopping, _LOOK_SECONDS)
 
     async def stop(self) -> None:
         self._stopping.set()

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
+from cdp_eventlog.waiting import is_set_within
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.logs import get_logger
-from cdp_runtime.waiting import is_set_within
 
 T = TypeVar("T")
 _log = get_logger(__name__)

@@ -12,8 +12,8 @@ from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.replacement import Replacement
 from cdp_activation.rounds import Rounds
 from cdp_clickhouse.errors import StoreUnavailable
+from cdp_eventlog.waiting import is_set_within
 from cdp_runtime.postgres import retryable
-from cdp_runtime.waiting import is_set_within
 
 _log = structlog.get_logger(__name__)
 

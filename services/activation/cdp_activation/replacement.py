@@ -27,7 +27,7 @@ from cdp_activation.outcome import (
 from cdp_activation.policies import Policies, WorkerPorts
 from cdp_activation.retry import next_step
 from cdp_activation.rounds import Rounds, Turn, with_form
-from cdp_runtime.waiting import is_set_within
+from cdp_eventlog.waiting import is_set_within
 from cdp_schemas.deliveries import DeliveryReported
 
 _log = structlog.get_logger(__name__)

@@ -9,6 +9,7 @@ import structlog
 
 from cdp_activation.ports import Following, Ledger, Outbox, SweepStore
 from cdp_eventlog.log import LogUnavailable
+from cdp_eventlog.waiting import is_set_within
 from cdp_runtime.metrics import (
     ACTIVATION_BREAKER,
     ACTIVATION_OLDEST,
@@ -17,7 +18,6 @@ from cdp_runtime.metrics import (
     ACTIVATION_RECONCILED,
 )
 from cdp_runtime.postgres import retryable
-from cdp_runtime.waiting import is_set_within
 
 _log = structlog.get_logger(__name__)
 _ROWS: Final = 5000

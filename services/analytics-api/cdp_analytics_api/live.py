@@ -8,8 +8,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from cdp_analytics_api.event_view import EventView
+from cdp_eventlog.waiting import is_set_within
 from cdp_runtime.metrics import API_STREAM_CLIENTS, API_STREAM_DROPPED, API_STREAMS_ENDED
-from cdp_runtime.waiting import is_set_within
 from cdp_schemas.profiles import profile_ref
 
 

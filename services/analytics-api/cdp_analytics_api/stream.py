@@ -11,9 +11,9 @@ from cdp_analytics_api.live import Listeners
 from cdp_analytics_api.ports import Directory, EventTail
 from cdp_clickhouse.errors import StoreError
 from cdp_eventlog.log import LogUnavailable
+from cdp_eventlog.waiting import is_set_within
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.logs import get_logger
-from cdp_runtime.waiting import is_set_within
 from cdp_schemas.events import IdentifiedEvent
 
 _log = get_logger(__name__)

@@ -9,10 +9,10 @@ import structlog
 
 from cdp_clickhouse.errors import StoreUnavailable
 from cdp_eventlog.log import LogUnavailable
+from cdp_eventlog.waiting import is_set_within
 from cdp_runtime.clock import Clock
 from cdp_runtime.metrics import SEGMENTER_BUILDING, SEGMENTER_OUTBOX
 from cdp_runtime.postgres import retryable
-from cdp_runtime.waiting import is_set_within
 from cdp_segmenter.build import Builder
 from cdp_segmenter.ports import Agenda
 from cdp_segmenter.sweep import Sweep

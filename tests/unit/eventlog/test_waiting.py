@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cdp_runtime.waiting import is_set_within
+from cdp_eventlog.waiting import is_set_within
 
 
 async def test_an_event_ends_the_wait_and_so_does_time() -> None:
