@@ -7,7 +7,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Any
@@ -31,17 +31,26 @@ def main(arguments: list[str]) -> int:
         print(_listed())
         return 0
     machine.lenient = given.even_if_noisy
+    noisy, rows = False, list[report.Row]()
     try:
         chosen = REGISTRY.chosen(given.rows)
         noisy = not _is_quiet(given.even_if_noisy)
-        rows = _measured(chosen, profiled=not given.no_profiles)
+        for measured in _measured(chosen, profiled=not given.no_profiles):
+            rows += measured
     except (Noisy, Unknown) as reason:
         print(f"No figure is reported: {reason}.", file=sys.stderr)
         return 1
+    except Exception:
+        _report(rows, noisy)  # half an hour's figures do not go with what failed after them
+        raise
+    _report(rows, noisy)
+    return 0
+
+
+def _report(rows: list[report.Row], noisy: bool) -> None:
     rows = [replace(row, noisy=noisy or machine.was_noisy) for row in rows]
     print("\n" + "\n\n".join(part for part in (report.markdown(rows), report.composite(rows), _settings()) if part))
     report.save(rows)
-    return 0
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
@@ -69,13 +78,11 @@ def _is_quiet(lenient: bool) -> bool:
     return True
 
 
-def _measured(chosen: Iterable[Benchmark], *, profiled: bool) -> list[report.Row]:
-    rows: list[report.Row] = []
+def _measured(chosen: Iterable[Benchmark], *, profiled: bool) -> Iterator[list[report.Row]]:
     for environment, benchmarks in by_environment(chosen).items():
         with environment() as opened:
             for benchmark in benchmarks:
-                rows += _one(benchmark, opened, profiled)
-    return rows
+                yield _one(benchmark, opened, profiled)
 
 
 def _one(benchmark: Benchmark, opened: Any, profiled: bool) -> list[report.Row]:

@@ -47,7 +47,9 @@ SELECT %(workspace)s, md5('member-' || n)::uuid, 1, since, since, since, since,
        jsonb_build_object('email', 'member' || n || '@example.com', 'country', 'GB'), '{}'
 FROM generate_series(1, %(count)s) AS n, LATERAL (SELECT now() - (2 + n %% 400) * interval '1 day' AS since) AS x"""
 _SHOWN: Final = """
-INSERT INTO profiles SELECT {workspace:String}, toUUID(lower(hex(MD5(concat('member-', toString(n)))))), 1, 0,
+INSERT INTO profiles (workspace_id, profile_id, version, deleted, created_at, updated_at, first_seen, last_seen,
+    identifiers, traits, consent, currency, ltv_minor, refunded_minor, order_count, first_order_at, last_order_at)
+SELECT {workspace:String}, toUUID(lower(hex(MD5(concat('member-', toString(n)))))), 1, 0,
     since, since, since, since, map('user_id', [concat('member-', toString(n))],
         'email', [concat('member', toString(n), '@example.com')],
         'phone', [concat('+4479', leftPad(toString(n), 8, '0'))]),
@@ -99,10 +101,15 @@ async def _populate(whole: Whole) -> None:
     async with await psycopg.AsyncConnection.connect(whole.stack.postgres_url) as connection:
         await open_workspace(connection, TENANT)
         await connection.execute(_PEOPLE, people)
-    await store.command(Statement(_SHOWN, people))
+    await show(store, TENANT.workspace, MEMBERS)
     await store.stop()
     async with await psycopg.AsyncConnection.connect(whole.stack.postgres_url, autocommit=True) as connection:
         await connection.execute("VACUUM ANALYZE identity.profiles")
+
+
+async def show(store: ClickHouse, workspace: str, count: int) -> None:
+    """The same people as the recorder would have written them."""
+    await store.command(Statement(_SHOWN, {"workspace": workspace, "count": count}))
 
 
 def _segment(whole: Whole) -> str:

@@ -28,7 +28,9 @@ NAMES = [
 ]
 
 _PROFILES = """
-INSERT INTO profiles SELECT {workspace:String}, reinterpretAsUUID(sipHash128(number)), 1, 0, now64(3), now64(3),
+INSERT INTO profiles (workspace_id, profile_id, version, deleted, created_at, updated_at, first_seen, last_seen,
+    identifiers, traits, consent, currency, ltv_minor, refunded_minor, order_count, first_order_at, last_order_at)
+SELECT {workspace:String}, reinterpretAsUUID(sipHash128(number)), 1, 0, now64(3), now64(3),
     now64(3) - toIntervalSecond(rand(1) % (86400 * 400)), now64(3) - toIntervalSecond(rand(2) % (86400 * 60)),
     map('email', [concat('p', toString(number), '@example.com')]),
     concat('{"country":"', ['US', 'DE', 'FR', 'GB', 'IN'][1 + rand(3) % 5], '","age":', toString(18 + rand(4) % 60),
@@ -38,14 +40,17 @@ FROM numbers({from:UInt64}, {count:UInt64})
 """
 # every tenth event arrived at another node of its profile, half of which are known by now to belong to it
 _EVENTS = """
-INSERT INTO events SELECT 'bench', {names:Array(String)}[1 + rand(1) % length({names:Array(String)})],
+INSERT INTO events (workspace_id, event, node_id, timestamp, received_at, call, message_id, source_id, session_id,
+    user_id, anonymous_id, properties, traits, context, received_partition, received_offset)
+SELECT 'bench', {names:Array(String)}[1 + rand(1) % length({names:Array(String)})],
     reinterpretAsUUID(sipHash128(toUInt64(if(rand(2) % 10 = 0, 1000000000, 0) + rand(3) % {profiles:UInt64}))),
     now64(3) - toIntervalMillisecond(rand64(4) % (toUInt64(86400000) * 180)), now64(3), 'track', toString(number),
     's', '', '', '', concat('{"revenue":', toString(rand(5) % 30000 / 100), '}'), '{}', '{}', 0, number
 FROM numbers({from:UInt64}, {count:UInt64})
 """
 _ALIASES = """
-INSERT INTO profile_aliases SELECT 'bench', reinterpretAsUUID(sipHash128(toUInt64(1000000000 + number))),
+INSERT INTO profile_aliases (workspace_id, node_id, profile_id, version)
+SELECT 'bench', reinterpretAsUUID(sipHash128(toUInt64(1000000000 + number))),
     reinterpretAsUUID(sipHash128(toUInt64(number))), 1 FROM numbers({profiles:UInt64}) WHERE number % 2 = 0
 """
 
@@ -81,18 +86,18 @@ async def _migrated_and_filled(crowd: Crowd) -> None:
     await store.stop()
 
 
-async def fill(store: ClickHouse) -> None:
+async def fill(store: ClickHouse, profiles: int = PROFILES, events: int = EVENTS) -> None:
     """Rows into empty tables; the counters follow from the events."""
-    await insert_profiles(store, WORKSPACE)
-    await _insert(store, _EVENTS, EVENTS, {"names": NAMES, "profiles": PROFILES})
-    await store.command(Statement(_ALIASES, {"profiles": PROFILES}))
+    await insert_profiles(store, WORKSPACE, profiles)
+    await _insert(store, _EVENTS, events, {"names": NAMES, "profiles": profiles})
+    await store.command(Statement(_ALIASES, {"profiles": profiles}))
     for table in ("events", "counters", "profile_aliases"):
         await store.command(Statement(f"OPTIMIZE TABLE {table} FINAL"))
 
 
-async def insert_profiles(store: ClickHouse, workspace: str) -> None:
-    """A million rows for a workspace that has none, merged."""
-    await _insert(store, _PROFILES, PROFILES, {"workspace": workspace})
+async def insert_profiles(store: ClickHouse, workspace: str, profiles: int = PROFILES) -> None:
+    """Rows for a workspace that has none, merged."""
+    await _insert(store, _PROFILES, profiles, {"workspace": workspace})
     await store.command(Statement("OPTIMIZE TABLE profiles FINAL"))
 
 
