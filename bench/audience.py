@@ -10,6 +10,7 @@ from typing import Any, Final
 import psycopg
 from faults.stack import HTTP
 
+from bench.crowd import insert
 from bench.generator import Tenant
 from bench.report import Row
 from bench.stages import Spent
@@ -17,7 +18,7 @@ from bench.target import Target, share_of_bare, times_bare
 from bench.whole import Whole, api, open_workspace
 from cdp_activation.standin.app import WEBHOOK_SECRET
 from cdp_clickhouse.client import ClickHouse
-from cdp_clickhouse.statement import Statement
+from cdp_schemas.tables import PROFILES
 
 MEMBERS, PER_CALL, PER_SECOND = 100_000, 100, 10
 LIMIT: Final = PER_CALL * PER_SECOND  # members a second
@@ -47,8 +48,6 @@ SELECT %(workspace)s, md5('member-' || n)::uuid, 1, since, since, since, since,
        jsonb_build_object('email', 'member' || n || '@example.com', 'country', 'GB'), '{}'
 FROM generate_series(1, %(count)s) AS n, LATERAL (SELECT now() - (2 + n %% 400) * interval '1 day' AS since) AS x"""
 _SHOWN: Final = """
-INSERT INTO profiles (workspace_id, profile_id, version, deleted, created_at, updated_at, first_seen, last_seen,
-    identifiers, traits, consent, currency, ltv_minor, refunded_minor, order_count, first_order_at, last_order_at)
 SELECT {workspace:String}, toUUID(lower(hex(MD5(concat('member-', toString(n)))))), 1, 0,
     since, since, since, since, map('user_id', [concat('member-', toString(n))],
         'email', [concat('member', toString(n), '@example.com')],
@@ -109,7 +108,7 @@ async def _populate(whole: Whole) -> None:
 
 async def show(store: ClickHouse, workspace: str, count: int) -> None:
     """The same people as the recorder would have written them."""
-    await store.command(Statement(_SHOWN, {"workspace": workspace, "count": count}))
+    await insert(store, PROFILES, _SHOWN, {"workspace": workspace, "count": count})
 
 
 def _segment(whole: Whole) -> str:

@@ -14,6 +14,7 @@ from cdp_clickhouse.statement import Statement
 from cdp_devstack.background import BackgroundStack
 from cdp_devstack.parts import Part, Ports
 from cdp_runtime.migrate import migrate_clickhouse
+from cdp_schemas import tables
 
 WORKSPACE, PROFILES, EVENTS = "bench", 1_000_000, 10_000_000
 SLICES = 10  # inserts of each table: one would need more memory than this machine has to spare
@@ -28,8 +29,6 @@ NAMES = [
 ]
 
 _PROFILES = """
-INSERT INTO profiles (workspace_id, profile_id, version, deleted, created_at, updated_at, first_seen, last_seen,
-    identifiers, traits, consent, currency, ltv_minor, refunded_minor, order_count, first_order_at, last_order_at)
 SELECT {workspace:String}, reinterpretAsUUID(sipHash128(number)), 1, 0, now64(3), now64(3),
     now64(3) - toIntervalSecond(rand(1) % (86400 * 400)), now64(3) - toIntervalSecond(rand(2) % (86400 * 60)),
     map('email', [concat('p', toString(number), '@example.com')]),
@@ -40,8 +39,6 @@ FROM numbers({from:UInt64}, {count:UInt64})
 """
 # every tenth event arrived at another node of its profile, half of which are known by now to belong to it
 _EVENTS = """
-INSERT INTO events (workspace_id, event, node_id, timestamp, received_at, call, message_id, source_id, session_id,
-    user_id, anonymous_id, properties, traits, context, received_partition, received_offset)
 SELECT 'bench', {names:Array(String)}[1 + rand(1) % length({names:Array(String)})],
     reinterpretAsUUID(sipHash128(toUInt64(if(rand(2) % 10 = 0, 1000000000, 0) + rand(3) % {profiles:UInt64}))),
     now64(3) - toIntervalMillisecond(rand64(4) % (toUInt64(86400000) * 180)), now64(3), 'track', toString(number),
@@ -49,7 +46,6 @@ SELECT 'bench', {names:Array(String)}[1 + rand(1) % length({names:Array(String)}
 FROM numbers({from:UInt64}, {count:UInt64})
 """
 _ALIASES = """
-INSERT INTO profile_aliases (workspace_id, node_id, profile_id, version)
 SELECT 'bench', reinterpretAsUUID(sipHash128(toUInt64(1000000000 + number))),
     reinterpretAsUUID(sipHash128(toUInt64(number))), 1 FROM numbers({profiles:UInt64}) WHERE number % 2 = 0
 """
@@ -89,19 +85,24 @@ async def _migrated_and_filled(crowd: Crowd) -> None:
 async def fill(store: ClickHouse, profiles: int = PROFILES, events: int = EVENTS) -> None:
     """Rows into empty tables; the counters follow from the events."""
     await insert_profiles(store, WORKSPACE, profiles)
-    await _insert(store, _EVENTS, events, {"names": NAMES, "profiles": profiles})
-    await store.command(Statement(_ALIASES, {"profiles": profiles}))
+    await _sliced(store, tables.EVENTS, _EVENTS, events, {"names": NAMES, "profiles": profiles})
+    await insert(store, tables.PROFILE_ALIASES, _ALIASES, {"profiles": profiles})
     for table in ("events", "counters", "profile_aliases"):
         await store.command(Statement(f"OPTIMIZE TABLE {table} FINAL"))
 
 
 async def insert_profiles(store: ClickHouse, workspace: str, profiles: int = PROFILES) -> None:
     """Rows for a workspace that has none, merged."""
-    await _insert(store, _PROFILES, profiles, {"workspace": workspace})
+    await _sliced(store, tables.PROFILES, _PROFILES, profiles, {"workspace": workspace})
     await store.command(Statement("OPTIMIZE TABLE profiles FINAL"))
 
 
-async def _insert(store: ClickHouse, rows: str, total: int, parameters: dict[str, Any]) -> None:
+async def insert(store: ClickHouse, table: tables.Table, rows: str, parameters: dict[str, Any]) -> None:
+    """The rows of a SELECT of the columns that readers rely on; what a migration adds has its default."""
+    await store.command(Statement(f"INSERT INTO {table.name} ({', '.join(table.columns)}) {rows}", parameters))
+
+
+async def _sliced(store: ClickHouse, table: tables.Table, rows: str, total: int, parameters: dict[str, Any]) -> None:
     count = total // SLICES
     for number in range(SLICES):
-        await store.command(Statement(rows, {"from": number * count, "count": count, **parameters}))
+        await insert(store, table, rows, {"from": number * count, "count": count, **parameters})

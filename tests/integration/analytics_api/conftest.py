@@ -28,12 +28,7 @@ from cdp_runtime.envelope import Answer, ApiError, Wire
 from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
 from cdp_runtime.postgres import Pool, open_pool
 from cdp_schemas.profiles import profile_ref
-
-EVENT_COLUMNS = (
-    *("workspace_id", "event", "node_id", "timestamp", "received_at", "call", "message_id", "source_id"),
-    *("session_id", "user_id", "anonymous_id", "properties", "traits", "context"),
-    *("received_partition", "received_offset"),
-)
+from cdp_schemas.tables import EVENTS
 
 
 @dataclass
@@ -63,7 +58,7 @@ class EventRow:
 
 async def insert_events(store: ClickHouse, rows: Sequence[EventRow]) -> None:
     columns = list(zip(*(row.values() for row in rows), strict=True))
-    await store.insert("events", EVENT_COLUMNS, columns, token=uuid4().hex)
+    await store.insert(EVENTS.name, EVENTS.columns, columns, token=uuid4().hex)
 
 
 async def insert_aliases(store: ClickHouse, workspace_id: str, moved: dict[UUID, UUID], version: int = 1) -> None:

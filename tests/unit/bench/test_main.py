@@ -8,11 +8,8 @@ import pytest
 from bench import __main__ as command
 from bench import report
 from bench.registry import Benchmark, Registry, nothing
-from bench.target import Target, at_most
 
-
-def row(name: str) -> Target:
-    return Target(name, "a thing", "s", release=at_most(1, "s"), floor=at_most(5, "s"), how="by hand")
+from tests.unit.bench.test_registry import target
 
 
 def test_a_row_that_fails_takes_no_others_with_it(
@@ -21,7 +18,7 @@ def test_a_row_that_fails_takes_no_others_with_it(
     def failing(_: Any) -> list[report.Row]:
         raise RuntimeError("no such column")
 
-    good, bad = row("X1"), row("X2")
+    good, bad = target("X1"), target("X2")
     registry = Registry([Benchmark([good], nothing, lambda _: [good.row(0.5)]), Benchmark([bad], nothing, failing)])
     monkeypatch.setattr(command, "REGISTRY", registry)
     monkeypatch.setattr(command, "require_quiet", lambda: None)
