@@ -106,12 +106,17 @@ class Deliverer:
             for connection in await self._ports.directory.connections(key):
                 if self._stopping or line.blocked(self._ports.clock.now()) is not None:
                     return
-                if not await self._ports.holdings.healthy(key):
+                if not await self._goes_on(state):
                     return
                 if connection.replace_session is not None and connection.paused_class is None:
                     worked += await self._replacement.run(line, connection)
                 else:
                     worked += await self._rounds.run(line, connection)
+
+    async def _goes_on(self, state: DestinationState) -> bool:
+        """Whether it is still for this process to call, and the destination is as before: work may last for hours."""
+        key = state.key
+        return await self._ports.holdings.healthy(key) and state.is_still(await self._ports.directory.destination(key))
 
     def _line(self, state: DestinationState) -> Line:
         return Line(

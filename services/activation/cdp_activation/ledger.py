@@ -52,6 +52,10 @@ class DestinationState:
     throttled_until: datetime | None = None
     breaker: Breaker = field(default_factory=Breaker)
 
+    def is_still(self, now: "DestinationState | None") -> bool:
+        """Whether it may be called as before: ``now`` is what it is by now, None when it is gone."""
+        return now is not None and now.ready and (now.settings, now.credentials) == (self.settings, self.credentials)
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:

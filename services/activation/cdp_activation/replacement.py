@@ -200,11 +200,10 @@ class Replacement:
 
     async def _goes_on(self, run: _Run) -> bool:
         """Whether it is still for this process to send, and the same is wanted in the same way."""
-        key, before = run.connection.key, run.line.state
+        key = run.connection.key
         if not await self._ports.holdings.healthy(key.destination):
             return False
-        now = await self._ports.directory.destination(key.destination)
-        if now is None or not now.ready or (now.settings, now.credentials) != (before.settings, before.credentials):
+        if not run.line.state.is_still(await self._ports.directory.destination(key.destination)):
             return False
         return run.connection in await self._ports.directory.connections(key.destination)
 
