@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from cdp_activation.adapters.http import HttpCalls
 from cdp_activation.adapters.postgres_audiences import PostgresAudiences
 from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.adapters.postgres_ledger import PostgresLedger
@@ -23,6 +24,7 @@ from cdp_activation.keys import Keyring
 from cdp_activation.ledger import PRIORITIES, ConnectionKey
 from cdp_activation.profile import Profile
 from cdp_activation.retry import RetryPolicy
+from cdp_activation.ssrf import TargetPolicy
 from cdp_runtime.postgres import Pool
 from cdp_runtime.tenancy import enter_workspace
 from cdp_schemas.profiles import profile_ref
@@ -266,3 +268,62 @@ async def test_what_was_given_up_is_tried_anew_when_the_audience_is_activated_ag
         await world.upkeep().reconcile(flagged=True)
         await world.settled()
     assert receiver.told == [("add", *refs(bob)), ("remove", *refs(bob)), ("add", *refs(ada))]
+
+
+class Interrupted:
+    """The stand-in, which is told what happens ``meanwhile`` in the first call that removes somebody."""
+
+    def __init__(self, world: World, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self._calls = HttpCalls(TargetPolicy(allowed=frozenset({world.standin.url.removeprefix("http://")})))
+        self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+        self.added: list[str] = []
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        if request.method == "POST":
+            self.added += [row[0] for row in json.loads(request.body)["payload"]["data"]]
+        elif self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            await meanwhile()
+        return await self._calls.send(request)
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_a_consent_withdrawn_in_a_round_counts_whatever_else_happens_to_the_row(
+    world: World, comes_back: bool
+) -> None:
+    await world.audience(await world.destination(consentPurposes=["tracking"]))
+    # they share an address: who is removed takes the other one along, who is then sent again
+    shared = {"email": ["shared@example.com"]}
+    ada, eve = (world.person(name, identifiers=shared, consent={"tracking": True}) for name in ("ada", "eve"))
+    async with world.working():
+        await world.enter(ada, eve)
+        await world.settled()
+
+    async def withdraw() -> None:
+        await world.update(world.person("eve", version=3, identifiers=shared, consent={"tracking": False}))
+        if comes_back:
+            await world.exit(eve)
+            await world.enter(eve)
+
+    named = {"firstName": "Eve"}
+    await world.update(world.person("eve", version=2, identifiers=shared, traits=named, consent={"tracking": True}))
+    await world.exit(ada)
+    calls = Interrupted(world, withdraw)
+    async with world.working(calls):
+        await world.settled()
+    assert calls.added == [] and await members(world) == set()
+
+
+async def test_who_is_suppressed_goes_though_the_guard_holds_the_rest_and_their_profile_changes(
+    world: World, door: Pool
+) -> None:
+    audience = await world.audience(await world.destination())
+    ada, eve = world.person("ada"), world.person("eve")
+    async with world.working():
+        await world.enter(ada, eve)
+        await world.settled()
+    await world.execute("UPDATE activation.connections SET paused_class = 'guard' WHERE audience_id = %s", [audience])
+    await suppress(world, door, "email", "eve@example.com")
+    await world.update(world.person("eve", version=2, traits={"firstName": "Eve"}))
+    async with world.working():
+        await until(there(world, ada), 5.0)

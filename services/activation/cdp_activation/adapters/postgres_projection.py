@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 
 from cdp_activation.adapters.postgres_ledger import reconcile_in
 from cdp_activation.adapters.rows import key_of, rows_in
+from cdp_activation.adapters.sql import CHANGED_PRIORITY
 from cdp_activation.ledger import ConnectionKey
 from cdp_activation.projection import ProfileFact
 from cdp_runtime.postgres import Pool
@@ -78,11 +79,11 @@ CROSS JOIN LATERAL (
     WHERE x.workspace_id = u.workspace_id AND x.profile_id = u.profile_id OFFSET 0) AS d
 WHERE (d.desired OR d.sent IS NOT NULL) AND d.min_version < u.version
 """
-_CHANGED: Final = """
+_CHANGED: Final = f"""
 UPDATE activation.deliveries d
 SET pending = true, sequence = d.sequence + 1, min_version = u.version, next_attempt_at = now(), attempts = 0,
     failing_since = NULL, changed_at = now(), cause = CASE WHEN u.refused THEN 'consent' ELSE 'profile' END,
-    priority = CASE WHEN u.refused THEN 0 ELSE 2 END
+    priority = CASE WHEN u.refused THEN 0 ELSE {CHANGED_PRIORITY} END
 FROM unnest(%(workspaces)s::text[], %(profiles)s::uuid[], %(versions)s::bigint[], %(fingerprints)s::bytea[],
             %(refused)s::boolean[], %(deleted)s::boolean[])
     AS u(workspace_id, profile_id, version, fingerprint, refused, deleted)
@@ -91,7 +92,7 @@ CROSS JOIN LATERAL (
     WHERE x.workspace_id = u.workspace_id AND x.profile_id = u.profile_id OFFSET 0) AS found
 WHERE d.ctid = found.place AND (d.desired OR u.refused AND d.sent IS NOT NULL) AND NOT u.deleted
   AND d.min_version < u.version AND d.fingerprint IS DISTINCT FROM u.fingerprint
-"""
+"""  # noqa: S608 - a constant
 _ALL_CONNECTIONS: Final = """
 SELECT DISTINCT d.workspace_id, d.audience_id, d.destination_id FROM activation.deliveries d
 WHERE d.workspace_id = %(workspace)s AND d.profile_id = ANY(%(profiles)s::uuid[])

@@ -100,9 +100,15 @@ SELECT key, message FROM unnest(%(keys)s::bytea[], %(messages)s::bytea[]) WITH O
 ORDER BY n
 """
 
+# whoever is about to go for privacy's sake goes no later for what else happens to the row; and what is sent under an
+# earlier claim knows them by nothing but this
+_NO_LATER: Final = "CASE WHEN d.pending AND d.priority = 0 THEN 0 ELSE {otherwise} END"
+CHANGED_PRIORITY: Final = _NO_LATER.format(otherwise=2)
+
 SEND_AGAIN: Final = f"""
 UPDATE activation.deliveries d
-SET pending = true, acknowledged = false, sequence = d.sequence + 1, priority = 2, next_attempt_at = now()
+SET pending = true, acknowledged = false, sequence = d.sequence + 1, priority = {CHANGED_PRIORITY},
+    next_attempt_at = now()
 WHERE {_D_ROW} AND d.desired AND d.sent IS NOT NULL AND d.keys && %(keys)s::bigint[]
   AND d.profile_id <> ALL(%(removed)s::uuid[])
 """  # noqa: S608
@@ -200,7 +206,7 @@ ON CONFLICT (workspace_id, destination_id, audience_id, profile_id) DO UPDATE SE
     cause = CASE WHEN excluded.cause = 'membership' AND {hurried} THEN d.cause ELSE excluded.cause END,
     sequence = d.sequence + 1, pending = true, attempts = 0, failing_since = NULL, changed_at = now(),
     next_attempt_at = now(), error_class = NULL, last_error = NULL,
-    priority = CASE WHEN excluded.desired THEN excluded.priority
+    priority = CASE WHEN excluded.desired THEN {no_later}
                     WHEN excluded.cause IN ('erased', 'merged') OR {hurried} THEN 0 ELSE 1 END
 """
 # who was about to be removed for privacy's sake, and leaves now, goes no later for that
@@ -222,7 +228,9 @@ _SOME: Final = _OUT_OF_STEP.format(wanted=_WANTED.format(members=_SOME_MEMBERS),
 _ALL: Final = _OUT_OF_STEP.format(
     wanted=_WANTED.format(members=_ALL_MEMBERS), ledger=f"activation.deliveries d WHERE {_D_ROW}", c_row=_C_ROW
 )
-RECONCILE: Final = _RECONCILE.format(out_of_step=_SOME, c_row=_C_ROW, hurried=_HURRIED)
+RECONCILE: Final = _RECONCILE.format(
+    out_of_step=_SOME, c_row=_C_ROW, hurried=_HURRIED, no_later=_NO_LATER.format(otherwise="excluded.priority")
+)
 # in the order in which the column store keeps profiles: what is claimed together lies together there
 OUT_OF_STEP: Final = f"""
 {_ALL}
