@@ -117,8 +117,9 @@ class Rounds:
             else:
                 written.append(self._removed(turn, removal, outcome, jitter))
         await self._pause_if_wrong(turn, [outcome for told in outcomes.values() for outcome in told])
-        await self._write(turn, written, written, "remove")
+        # before the removals are written: a process that dies in between removes again, and remembers who went along
         await self._send_again(turn, gone)
+        await self._write(turn, written, written, "remove")
         return followers
 
     def _removed(self, turn: Turn, removal: Removal, outcome: Outcome, jitter: float) -> Result:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cdp_activation.adapters.http import HttpCalls
+from cdp_activation.adapters.postgres_ledger import PostgresLedger
 from cdp_activation.breaker import BreakerPolicy
 from cdp_activation.deliver import Deliverer
 from cdp_activation.destinations.destination import HttpRequest, HttpResponse
@@ -371,3 +372,35 @@ async def test_the_sweep_finds_what_messages_missed(world: World) -> None:
         await world.upkeep().reconcile(flagged=False)
         await world.settled()
     assert await extern_ids(world) == refs([ada])
+
+
+@pytest.mark.parametrize("step", ["send_again", "record"])
+async def test_a_worker_that_dies_after_a_removal_remembers_who_went_along(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    await world.audience(await world.destination())
+    ada, eve = (world.person(name, identifiers={"email": ["shared@example.com"]}) for name in ("ada", "eve"))
+    async with world.working():
+        await world.enter(ada, eve)
+        await world.settled()
+    died = asyncio.Event()
+
+    async def dies(_ledger: Any, _key: Any, rows: Any, _more: Any) -> None:
+        if not rows:
+            return
+        died.set()
+        raise asyncio.CancelledError
+
+    await world.exit(ada)
+    with monkeypatch.context() as dying:
+        dying.setattr(PostgresLedger, step, dies)
+        worker = world.worker()
+        task = asyncio.create_task(worker.run())
+        await died.wait()
+        await worker.stop(0.0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert await extern_ids(world) == set()
+    async with world.working():
+        await world.settled()
+    assert await extern_ids(world) == refs([eve])
