@@ -110,7 +110,8 @@ class Line:
                 half = len(rows) // 2
                 pending += [rows[half:], rows[:half]]
                 continue
-            outcomes.update((row.index, _of_row(answer, row.index, len(rows))) for row in rows)
+            alone = len(rows) == 1 and batch.session is None
+            outcomes.update((row.index, _of_row(answer, row.index, alone=alone)) for row in rows)
         return _nothing_taken(outcomes, len(batch.rows))
 
     async def call(self, batch: Batch, config: Config) -> CallOutcome:
@@ -165,16 +166,15 @@ class Line:
         self._breaker = breaker
 
 
-def _of_row(answer: CallOutcome, index: int, rows: int) -> Outcome:
+def _of_row(answer: CallOutcome, index: int, *, alone: bool) -> Outcome:
+    """Only of a call with one row is it known which row was refused with it."""
     outcome = answer.of(index)
-    if not isinstance(outcome, RejectedBatch):
-        return outcome
-    return RejectedRow(outcome.reason) if rows == 1 else RetryLater(outcome.reason)
+    return RejectedRow(outcome.reason) if alone and isinstance(outcome, RejectedBatch) else outcome
 
 
 def _nothing_taken(outcomes: dict[int, Outcome], rows: int) -> dict[int, Outcome]:
     """A large batch of which not one row was taken, however it was cut, is refused for something else than its rows."""
-    reasons = [o.reason for o in outcomes.values() if isinstance(o, RejectedRow | RetryLater)]
+    reasons = [o.reason for o in outcomes.values() if isinstance(o, RejectedRow | RejectedBatch)]
     refused = any(isinstance(outcome, RejectedRow) for outcome in outcomes.values())
     if rows < 2 * _TRIAL_ROWS or not refused or any(isinstance(o, Delivered) for o in outcomes.values()):
         return outcomes

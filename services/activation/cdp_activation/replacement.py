@@ -164,7 +164,7 @@ class Replacement:
         now = self._ports.clock.now()
         for row in batch.rows:
             outcome = answers[row.index]
-            if isinstance(outcome, RejectedRow) and len(batch.rows) > 1:
+            if isinstance(outcome, RejectedRow):
                 step = next_step(outcome, claimed[row.profile_id].progress, now, 0.0, self._policies.retry)
                 run.refused.append(results.failed(claimed[row.profile_id], (), None, step))
             elif not isinstance(outcome, Delivered):
@@ -256,7 +256,7 @@ class Replacement:
         self._not_before[key] = self._ports.clock.now() + _PAUSE
         if isinstance(failure, Misconfigured):
             await self._ports.directory.pause_connection(key, "misconfigured", reason)
-        elif isinstance(failure, RejectedBatch | RejectedRow):
+        elif isinstance(failure, RejectedBatch):
             assert run.connection.replace_session is not None
             await self._ports.directory.replaced(key, run.connection.replace_session, reason)
 

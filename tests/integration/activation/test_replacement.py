@@ -288,3 +288,47 @@ async def test_a_replacement_that_is_not_wanted_any_more_ends_in_its_pause(
 
 async def _idle(deliverer: Any) -> bool:
     return not deliverer._tasks
+
+
+class Refusing(Slow):
+    """Takes no page at all, or the pages and not one of their members."""
+
+    def __init__(self, answer: HttpResponse) -> None:
+        super().__init__()
+        self.asked, self._answer = 0, answer
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        if b'"replace"' not in request.body:
+            return await super().send(request)
+        self.asked += 1
+        if self._answer.status == 200:
+            self._take(request, json.loads(request.body))
+        return self._answer
+
+
+async def test_a_page_that_is_refused_ends_the_replacement_with_the_reason(world: World) -> None:
+    audience, refusing = await world.audience(await world.destination("webhook")), Refusing(HttpResponse(400, {}, b""))
+    async with world.working(refusing):
+        await world.enter(*granting(world, 5))
+        await world.settled()
+        await replacing(world, audience)
+        await until(lambda: _ended(world, audience), 4.0)
+    assert "HTTP 400" in (await connection(world, audience))["replace_error"] and refusing.asked == 1
+
+
+async def _ended(world: World, audience: str) -> bool:
+    return (await connection(world, audience))["replace_session"] is None
+
+
+async def test_a_page_whose_only_member_is_refused_is_a_page_like_any_other(world: World) -> None:
+    crowd = granting(world, 3)
+    said = json.dumps({"rejected": [{"profileId": ref(crowd[2]), "reason": "unknown"}]}).encode()
+    audience = await world.audience(await world.destination("webhook", batchSize=1))
+    refusing = Refusing(HttpResponse(200, {}, said))
+    async with world.working(refusing):
+        await world.enter(*crowd)
+        await world.settled()
+        await replacing(world, audience)
+        await until(lambda: _ended(world, audience), 4.0)
+    assert await replaced(world, audience) and (await connection(world, audience))["replace_error"] is None
+    assert (await world.deliveries())[crowd[2].profile_id]["outcome"] == "rejected"
