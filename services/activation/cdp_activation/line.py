@@ -14,7 +14,6 @@ from cdp_activation.destinations.destination import Batch, Config, Destination, 
 from cdp_activation.ledger import DestinationState
 from cdp_activation.outcome import (
     CallOutcome,
-    Delivered,
     Misconfigured,
     Outcome,
     RejectedBatch,
@@ -173,9 +172,12 @@ def _of_row(answer: CallOutcome, index: int, *, alone: bool) -> Outcome:
 
 
 def _nothing_taken(outcomes: dict[int, Outcome], rows: int) -> dict[int, Outcome]:
-    """A large batch of which not one row was taken, however it was cut, is refused for something else than its rows."""
-    reasons = [o.reason for o in outcomes.values() if isinstance(o, RejectedRow | RejectedBatch)]
-    refused = any(isinstance(outcome, RejectedRow) for outcome in outcomes.values())
-    if rows < 2 * _TRIAL_ROWS or not refused or any(isinstance(o, Delivered) for o in outcomes.values()):
+    """A large batch of which all is refused, however it was cut, is refused for something else than its rows.
+
+    What a pause or an outage left over says nothing of that.
+    """
+    refused = [outcome for outcome in outcomes.values() if isinstance(outcome, RejectedRow | RejectedBatch)]
+    one_by_one = any(isinstance(outcome, RejectedRow) for outcome in refused)
+    if rows < 2 * _TRIAL_ROWS or not one_by_one or len(refused) < len(outcomes):
         return outcomes
-    return dict.fromkeys(outcomes, Misconfigured(f"not one of {rows} rows was taken: {reasons[0]}"))
+    return dict.fromkeys(outcomes, Misconfigured(f"not one of {rows} rows was taken: {refused[0].reason}"))

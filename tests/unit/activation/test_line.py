@@ -1,14 +1,20 @@
-"""A destination's rate and its members per call -> how many rows are prepared at once."""
+"""A destination's rate and its members per call -> how many rows are prepared at once; a refused batch -> its rows."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
 from cdp_activation.breaker import BreakerPolicy
 from cdp_activation.bucket import TokenBucket
+from cdp_activation.destinations.destination import Batch, HttpRequest, HttpResponse, Row
 from cdp_activation.destinations.registry import DESTINATIONS
 from cdp_activation.ledger import DestinationKey, DestinationState
-from cdp_activation.line import Line
+from cdp_activation.line import Line, LinePorts
+from cdp_activation.outcome import Misconfigured, RejectedRow, RetryLater, Throttled
+from cdp_runtime.clock import SystemClock
 
 UNUSED = cast(Any, None)
 
@@ -28,3 +34,51 @@ def test_as_many_rows_are_prepared_as_whole_calls_take_at_once(per_second: float
     line = Line(state, DESTINATIONS["webhook"], UNUSED, bucket=bucket, policy=policy, phone_region="US")
     assert line.rows_at_once(10_000) == rows
     assert line.rows_at_once(1) == 1
+
+
+class Calls:
+    """Refuses every call that holds the bad member; ``later`` is its answer once that one stood alone."""
+
+    def __init__(self, later: HttpResponse) -> None:
+        self._later, self._found = later, False
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        members = [member["profileId"] for member in json.loads(request.body)["data"]["members"]]
+        if self._found:
+            return self._later
+        self._found = members == ["p0"]
+        return HttpResponse(400, {}, b"") if "p0" in members else HttpResponse(204, {}, b"")
+
+
+class Directory:
+    """Keeps nothing."""
+
+    async def rest(self, *_: Any) -> None:
+        return None
+
+    async def keep_breaker(self, *_: Any) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("later", "outcome"),
+    [
+        (HttpResponse(429, {"retry-after": "60"}, b""), Throttled),
+        (HttpResponse(502, {}, b""), RetryLater),
+        (HttpResponse(400, {}, b""), Misconfigured),
+    ],
+)
+async def test_a_pause_in_the_search_for_a_bad_row_does_not_condemn_the_others(
+    later: HttpResponse, outcome: type
+) -> None:
+    state = DestinationState(
+        DestinationKey("demo", "hook"), "webhook", {"url": "https://a.example"}, {"secret": "whsec_" + "A" * 32}
+    )
+    ports = LinePorts(Calls(later), cast(Any, Directory()), SystemClock())
+    bucket, policy = TokenBucket.full(1000.0, 0.0), BreakerPolicy(consecutive=1000)
+    line = Line(state, DESTINATIONS["webhook"], ports, bucket=bucket, policy=policy, phone_region="US")
+    rows = [Row(n, UUID(int=n), 1, {"profileId": f"p{n}"}) for n in range(40)]
+    batch = Batch("demo", "audience", "add", rows, datetime(2026, 11, 20, tzinfo=UTC))
+    outcomes = await line.deliver(batch, line.config({}))
+    assert {type(outcomes[n]) for n in range(1, 40)} == {outcome}
+    assert isinstance(outcomes[0], RejectedRow) or outcome is Misconfigured
