@@ -22,7 +22,7 @@ PAUSE = 0.1
 class Slow:
     """A receiver that, once it is ``slow``, asks for a pause after each call; what it took, and who is there.
 
-    It takes none while it has ``enough`` pages.
+    It takes none while it has ``enough`` pages, and nothing twice: it keeps the ids of webhooks.
     """
 
     def __init__(self) -> None:
@@ -31,13 +31,17 @@ class Slow:
         self._tired = False
         self._there: dict[str, set[str]] = {}
         self._staged: dict[Any, set[str]] = {}
+        self._seen: set[str] = set()
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         if self.slow and (self._tired or len(self.pages()) >= self.enough):
             self._tired = False
             return HttpResponse(429, {"retry-after": str(PAUSE)}, json.dumps(self._refusal()).encode())
         self._tired = True
-        self._take(request, json.loads(request.body))
+        message = request.headers.get("webhook-id", str(len(self.taken)))
+        if message not in self._seen:
+            self._seen.add(message)
+            self._take(request, json.loads(request.body))
         return HttpResponse(200, {}, json.dumps({"num_received": 1, "num_invalid_entries": 0}).encode())
 
     def there(self, audience: str) -> set[str]:

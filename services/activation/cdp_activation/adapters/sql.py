@@ -127,16 +127,19 @@ WHERE d.ctid = ANY(ARRAY(
     LIMIT %(limit)s))
 """  # noqa: S608
 
+# what is still to be done has changed with it: a call about the same members as before is no repetition, by which the
+# receiver of a webhook would know it and drop it
 REPLACED_PRESENT: Final = f"""
 UPDATE activation.deliveries d SET acknowledged = true, acknowledged_at = %(now)s, outcome = 'delivered',
     pending = d.sequence <> d.claimed_sequence,
+    changed_at = CASE WHEN d.sequence <> d.claimed_sequence THEN %(now)s ELSE d.changed_at END,
     attempts = 0, failing_since = NULL, error_class = NULL, last_error = NULL
 WHERE {_D_ROW} AND d.claim = %(claim)s AND d.sent IS NOT NULL AND d.outcome = 'sending'
 """  # noqa: S608
 
 REPLACED_ABSENT: Final = f"""
 UPDATE activation.deliveries d SET acknowledged = false, sent = NULL, keys = NULL, removed_at = %(now)s,
-    pending = d.desired, next_attempt_at = %(now)s
+    pending = d.desired, next_attempt_at = %(now)s, changed_at = %(now)s
 WHERE {_D_ROW} AND d.sent IS NOT NULL AND NOT (d.claim = %(claim)s AND d.outcome = 'delivered')
 """  # noqa: S608
 
