@@ -1,6 +1,7 @@
 """What destinations do to us: throttling, failing, refusing, hanging, lying; and what must hold all the same."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -404,3 +405,29 @@ async def test_a_worker_that_dies_after_a_removal_remembers_who_went_along(
     async with world.working():
         await world.settled()
     assert await extern_ids(world) == refs([eve])
+
+
+class Saying:
+    """A receiver that takes every call and refuses its members, in words of its own."""
+
+    def __init__(self, reason: Any) -> None:
+        self.calls, self._reason = 0, reason
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        self.calls += 1
+        told = json.loads(request.body)["data"]["members"]
+        rejected = [{"profileId": member["profileId"], "reason": self._reason} for member in told]
+        return HttpResponse(200, {}, json.dumps({"rejected": rejected}).encode())
+
+
+@pytest.mark.parametrize("reason", ["not\x00good", "half of \ud83d", "x" * 10_000, {"code": 7}])
+async def test_a_reason_that_cannot_be_kept_as_it_is_does_not_keep_the_rest_from_being_written(
+    world: World, reason: Any
+) -> None:
+    await world.audience(await world.destination("webhook"))
+    ada, receiver = world.person("ada"), Saying(reason)
+    async with world.working(receiver):
+        await world.enter(ada)
+        await world.settled(5.0)
+    row = (await world.deliveries())[ada.profile_id]
+    assert (row["outcome"], receiver.calls) == ("rejected", 1) and 0 < len(row["last_error"]) <= 300

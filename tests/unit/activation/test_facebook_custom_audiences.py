@@ -172,3 +172,15 @@ def test_the_probe_changes_nothing_and_reads_the_same_errors() -> None:
     assert META.read_probe(answered(200, {"id": "1"}), NOW).whole == Delivered()
     dead = META.read_probe(answered(400, {"error": {"code": 190, "message": "expired"}}), NOW).whole
     assert isinstance(dead, Unauthorized)
+
+
+@pytest.mark.parametrize("nonsense", [1e300, 10**400, -5, "many", None, [1]])
+def test_numbers_that_mean_nothing_do_not_keep_the_answer_from_being_read(nonsense: object) -> None:
+    usage = json.dumps({"act_1": [{"estimated_time_to_regain_access": nonsense}]})
+    body = {"num_received": 3, "num_invalid_entries": nonsense}
+    answer = META.read(answered(200, body, x_business_use_case_usage=usage), batch(), NOW)
+    assert isinstance(answer.whole, Delivered)
+    assert answer.rest_until is None or answer.rest_until <= NOW + timedelta(hours=24)
+    error = {"error": {"code": 100, "message": "a\x00b \ud800"}}
+    whole = read(answered(400, error))
+    assert isinstance(whole, RejectedBatch) and whole.reason == "Meta error 100: ab ?"

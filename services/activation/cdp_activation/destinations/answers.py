@@ -1,4 +1,4 @@
-"""HTTP responses -> the parts that every destination reads alike: waiting times and JSON bodies. Pure."""
+"""HTTP responses -> the parts that every destination reads alike: waiting times, JSON bodies, reasons. Pure."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ from cdp_activation.outcome import CallOutcome, Misconfigured, RejectedBatch, Re
 
 # a destination that asks for longer than this is asked again after it
 LONGEST_WAIT: Final = timedelta(hours=24)
+_LONGEST_REASON: Final = 300
 
 
 def retry_after(response: HttpResponse, now: datetime, default: timedelta) -> datetime:
@@ -35,6 +36,12 @@ def json_object(response: HttpResponse) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def reason(value: Any, otherwise: str) -> str:
+    """A destination's own words as Postgres and the log can keep them: without U+0000 and halves of surrogate pairs."""
+    text = str(value) if isinstance(value, str | int | float) else otherwise
+    return text[:_LONGEST_REASON].replace("\x00", "").encode(errors="replace").decode()
 
 
 def by_status(response: HttpResponse, now: datetime, default_wait: timedelta) -> CallOutcome:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from cdp_activation.destinations import hashing, meta_errors
-from cdp_activation.destinations.answers import json_object
+from cdp_activation.destinations.answers import json_object, reason
 from cdp_activation.destinations.destination import (
     Batch,
     CatalogEntry,
@@ -104,9 +104,8 @@ class FacebookCustomAudiences:
         if answer is None or "num_received" not in answer:
             return CallOutcome(RetryLater(f"HTTP {response.status} with an answer that is not Meta's"))
         refused = _refused(answer.get("invalid_entry_samples"), batch)
-        invalid = int(answer.get("num_invalid_entries") or 0)
-        unnamed = invalid - len(refused)
-        warning = f"Meta could not read {unnamed} of {len(batch.rows)} rows of this call" if unnamed > 0 else ""
+        unnamed = meta_errors.number(answer, "num_invalid_entries") - len(refused)
+        warning = f"Meta could not read {unnamed:.0f} of {len(batch.rows)} rows of this call" if unnamed > 0 else ""
         return CallOutcome(Delivered(warning), refused, meta_errors.rest_until(response, now))
 
     def probe(self, config: Config, now: datetime) -> HttpRequest:
@@ -177,7 +176,7 @@ def _refused(samples: Any, batch: Batch) -> dict[int, RejectedRow]:
     if not isinstance(samples, dict):
         return {}
     return {
-        row.index: RejectedRow(f"Meta could not read it: {samples[value]}")
+        row.index: RejectedRow(f"Meta could not read it: {reason(samples[value], 'it does not say why')}")
         for row in batch.rows
         for value in row.cells.values()
         if value and value in samples

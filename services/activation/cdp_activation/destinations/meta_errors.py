@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cdp_activation.destinations.answers import LONGEST_WAIT, by_status, retry_after
+from cdp_activation.destinations.answers import LONGEST_WAIT, by_status, reason, retry_after
 from cdp_activation.destinations.destination import HttpResponse
 from cdp_activation.outcome import Misconfigured, Outcome, RejectedBatch, RetryLater, Throttled, Unauthorized
 
@@ -15,6 +15,7 @@ _BROKEN_AUDIENCE: Final = frozenset({2650, 2655, 1487301, 1487366})
 _MISSING: Final = 33
 _FLAGGED: Final = 1713230
 _DEFAULT_WAIT: Final = timedelta(seconds=60)
+_LARGEST: Final = 1e12
 
 
 def failure(response: HttpResponse, answer: dict[str, Any] | None, now: datetime) -> Outcome | None:
@@ -33,17 +34,17 @@ def failure(response: HttpResponse, answer: dict[str, Any] | None, now: datetime
 def rest_until(response: HttpResponse, now: datetime) -> datetime | None:
     """The pause that X-Business-Use-Case-Usage asks for: until access is regained, or a minute when all is used up."""
     usages = _usages(response)
-    minutes = max((_number(usage, "estimated_time_to_regain_access") for usage in usages), default=0.0)
+    minutes = max((number(usage, "estimated_time_to_regain_access") for usage in usages), default=0.0)
     if minutes > 0:
         return now + min(timedelta(minutes=minutes), LONGEST_WAIT)
     spent = max(
-        (_number(usage, key) for usage in usages for key in ("call_count", "total_cputime", "total_time")), default=0.0
+        (number(usage, key) for usage in usages for key in ("call_count", "total_cputime", "total_time")), default=0.0
     )
     return now + _DEFAULT_WAIT if spent >= 100 else None
 
 
 def _by_code(error: dict[str, Any], response: HttpResponse, now: datetime) -> Outcome:
-    code, subcode = _number(error, "code"), _number(error, "error_subcode")
+    code, subcode = number(error, "code"), number(error, "error_subcode")
     said = f"Meta error {code:.0f}" + (f"/{subcode:.0f}" if subcode else "") + f": {_message(error)}"
     if code in _THROTTLES:
         default = (rest_until(response, now) or now + _DEFAULT_WAIT) - now
@@ -58,7 +59,7 @@ def _by_code(error: dict[str, Any], response: HttpResponse, now: datetime) -> Ou
 
 
 def _message(error: dict[str, Any]) -> str:
-    return str(error.get("error_user_msg") or error.get("message") or "no reason given")[:300]
+    return reason(error.get("error_user_msg") or error.get("message"), "no reason given")
 
 
 def _usages(response: HttpResponse) -> list[dict[str, Any]]:
@@ -73,6 +74,7 @@ def _usages(response: HttpResponse) -> list[dict[str, Any]]:
     ]
 
 
-def _number(values: dict[str, Any], key: str) -> float:
+def number(values: dict[str, Any], key: str) -> float:
+    """0 for what is none, and nothing that a time or a count cannot be."""
     value = values.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    return max(0.0, min(value, _LARGEST)) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0

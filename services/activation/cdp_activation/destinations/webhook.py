@@ -11,7 +11,7 @@ from typing import Any, Final
 from standardwebhooks import Webhook as Signer
 
 from cdp_activation.destinations import hashing
-from cdp_activation.destinations.answers import by_status, json_object
+from cdp_activation.destinations.answers import by_status, json_object, reason
 from cdp_activation.destinations.destination import (
     Batch,
     CatalogEntry,
@@ -156,9 +156,9 @@ def _refused(answer: dict[str, Any] | None, batch: Batch) -> dict[int, RejectedR
     if not isinstance(said, list):
         return {}
     reasons = {
-        str(entry["profileId"]): str(entry.get("reason", "refused by the receiver"))
+        entry["profileId"]: reason(entry.get("reason"), "refused by the receiver")
         for entry in said
-        if isinstance(entry, dict) and "profileId" in entry
+        if isinstance(entry, dict) and isinstance(entry.get("profileId"), str)
     }
     return {
         row.index: RejectedRow(reasons[row.cells["profileId"]])
