@@ -30,7 +30,8 @@ async def gather(ports: WorkerPorts, state: DestinationState, claimed: Sequence[
     wanted = [row.entry.profile_id for row in claimed if row.entry.desired]
     profiles = await ports.profiles.read(state.key.workspace_id, wanted) if wanted else {}
     keys = {profile_id: _keys(ports, profile_id, profiles.get(profile_id)) for profile_id in wanted}
-    suppressed = await ports.ledger.suppressed(state.key, keys)
+    asked = {id_: [*keys[id_], *_earlier(ports, state, profiles.get(id_))] for id_ in wanted}
+    suppressed = await ports.ledger.suppressed(state.key, asked)
     purposes = state.settings.get("consentPurposes") or ()
     unknown = state.settings.get("consentWhenUnknown") == "allow"
     return Facts(profiles, keys, Gates(tuple(purposes), unknown, suppressed))
@@ -51,3 +52,8 @@ def _keys(ports: WorkerPorts, profile_id: UUID, profile: Profile | None) -> list
     if profile is None:
         return [ports.keyring.identifier("profile_id", str(profile_id))]
     return ports.keyring.of_profile(profile)
+
+
+def _earlier(ports: WorkerPorts, state: DestinationState, profile: Profile | None) -> list[int]:
+    """Whoever is suppressed by profile id stays so under the id that a sign-in or a merge gives them."""
+    return [] if profile is None else ports.keyring.of_earlier_ids(state.key.workspace_id, profile)

@@ -5,6 +5,7 @@ from hashlib import blake2b
 
 from cdp_activation.destinations import hashing
 from cdp_activation.profile import Profile
+from cdp_schemas.nodes import node_id
 
 
 class Keyring:
@@ -32,6 +33,14 @@ class Keyring:
             self.identifier(kind, profile.traits[kind]) for kind in ("email", "phone") if kind in profile.traits
         )
         return sorted(found)
+
+    def of_earlier_ids(self, workspace_id: str, profile: Profile) -> list[int]:
+        """The keys of ids that a profile may have had: before it was known by more, it was named after one of these."""
+        return [
+            self.identifier("profile_id", str(node_id(workspace_id, kind, value)))
+            for kind, values in profile.identifiers.items()
+            for value in values
+        ]
 
     def of_values(self, values: Iterable[str]) -> list[int]:
         """The keys of the values by which a destination recognises a person."""

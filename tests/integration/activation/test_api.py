@@ -474,3 +474,22 @@ async def test_a_breaker_that_the_api_closed_is_not_shown_as_open(world: World, 
 async def opened(world: World, destination_id: str) -> bool:
     rows = await world.rows("SELECT breaker FROM activation.destinations WHERE destination_id = %s", [destination_id])
     return rows[0]["breaker"].get("state") == "open"
+
+
+async def test_an_id_from_before_a_merge_suppresses_who_the_profile_became(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    ada = world.person("ada")
+    before = "profile-" + "0" * 31 + "7"
+
+    async def resolve(workspace_id: str, refs: list[str]) -> dict[str, Any]:
+        return {ref: ada.profile_id for ref in refs if ref == before}
+
+    door.app.state.facets = {"resolve": resolve}  # type: ignore[attr-defined]
+    await world.audience(await world.destination())
+    async with world.working():
+        await world.enter(ada)
+        await world.settled()
+        await made(door, "/suppressions", {"kind": "profile_id", "value": before})
+        await world.settled()
+    assert await world.standin.members() == []

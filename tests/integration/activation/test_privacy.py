@@ -27,6 +27,7 @@ from cdp_activation.retry import RetryPolicy
 from cdp_activation.ssrf import TargetPolicy
 from cdp_runtime.postgres import Pool
 from cdp_runtime.tenancy import enter_workspace
+from cdp_schemas.nodes import node_id
 from cdp_schemas.profiles import profile_ref
 
 from .conftest import SECRET, World, until
@@ -327,3 +328,16 @@ async def test_who_is_suppressed_goes_though_the_guard_holds_the_rest_and_their_
     await world.update(world.person("eve", version=2, traits={"firstName": "Eve"}))
     async with world.working():
         await until(there(world, ada), 5.0)
+
+
+async def test_who_is_suppressed_by_profile_id_stays_so_under_the_id_of_a_sign_in(world: World, door: Pool) -> None:
+    await world.audience(await world.destination())
+    visitor = node_id(world.workspace, "anonymous_id", "a1")
+    await suppress(world, door, "profile_id", str(visitor))
+    known = {"anonymous_id": ["a1"], "email": ["ada@example.com"], "user_id": ["ada"]}
+    ada = world.person("ada", identifiers=known)
+    async with world.working():
+        await world.enter(ada)
+        await world.settled()
+    assert await members(world) == set()
+    assert (await world.deliveries())[ada.profile_id]["outcome"] == "suppressed"

@@ -1,15 +1,17 @@
 """HTTP: the suppression list, whose members are never sent and are taken off where they are."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 
 from cdp_activation.api import views
 from cdp_activation.api.models import Deleted, Listed, SuppressionBody, SuppressionView
 from cdp_activation.api.paging import invalid, next_cursor, page_of
 from cdp_activation.catalog import Page, Suppression, SuppressionStore
 from cdp_activation.keys import Keyring
+from cdp_runtime.api import Facet
 from cdp_runtime.auth import Principal, require
 from cdp_runtime.clock import Clock
 from cdp_runtime.envelope import ERRORS, Answer, ApiError, Detail, not_found
@@ -24,9 +26,9 @@ def router(store: SuppressionStore, keyring: Keyring, clock: Clock) -> APIRouter
     routes = APIRouter(prefix="/suppressions", tags=["suppressions"], responses=ERRORS)
 
     @routes.post("", status_code=201, summary="Never send somebody again, and take them off where they are")
-    async def add(body: SuppressionBody, principal: Writer) -> Answer[SuppressionView]:
+    async def add(body: SuppressionBody, principal: Writer, request: Request) -> Answer[SuppressionView]:
         name = f"suppression-{uuid4().hex[:16]}"
-        value = _value(body)
+        value = await _value(request, principal.workspace_id, body)
         made = Suppression(name, body.kind, views.hint(value), body.destination_id, body.reason, clock.now())
         if not await store.add(principal.workspace_id, made, keyring.identifier(body.kind, value)):
             raise ApiError(409, "listed_already", "This value is on the suppression list already.")
@@ -48,10 +50,13 @@ def router(store: SuppressionStore, keyring: Keyring, clock: Clock) -> APIRouter
     return routes
 
 
-def _value(body: SuppressionBody) -> str:
+async def _value(request: Request, workspace_id: str, body: SuppressionBody) -> str:
+    """What is suppressed. An id that a profile had before a merge or a sign-in means the profile that it became."""
     if body.kind != "profile_id":
         return body.value
     found = parse_profile_ref(body.value)
     if found is None:
         raise invalid([Detail(path="value", message="must be profile- and 32 hex digits")])
-    return str(found)
+    facet: Facet | None = getattr(request.app.state, "facets", {}).get("resolve")
+    present: Mapping[Any, Any] = {} if facet is None else await facet(workspace_id, [body.value])
+    return str(present.get(body.value, found))
