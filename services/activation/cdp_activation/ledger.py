@@ -42,7 +42,10 @@ class Followed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DestinationState:
-    """One destination as the worker needs it, its credentials opened. ``ready`` is False while it is switched off."""
+    """One destination as the worker needs it, its credentials opened. ``ready`` is False while it is switched off.
+
+    ``updated_at`` is when somebody entered it last.
+    """
 
     key: DestinationKey
     type: str
@@ -51,6 +54,7 @@ class DestinationState:
     ready: bool = True
     throttled_until: datetime | None = None
     breaker: Breaker = field(default_factory=Breaker)
+    updated_at: datetime | None = None
 
     def is_still(self, now: "DestinationState | None") -> bool:
         """Whether it may be called as before: ``now`` is what it is by now, None when it is gone."""

@@ -147,7 +147,7 @@ class Line:
         whole = answer.whole
         if isinstance(whole, Unauthorized):
             self._closed = whole
-            await self._ports.directory.pause_destination(key, "unauthorized", whole.reason)
+            await self._ports.directory.pause_destination(self.state, "unauthorized", whole.reason)
             _log.warning("destination_unauthorized", destination=key.destination_id, reason=whole.reason)
         until = whole.until if isinstance(whole, Throttled) else answer.rest_until
         if until is not None and until > now:

@@ -57,9 +57,14 @@ class Directory(Protocol):
     async def connections(self, key: DestinationKey) -> Sequence[Connection]:
         """The destination's connections that are not paused for good; those with a replacement first."""
 
-    async def pause_destination(self, key: DestinationKey, kind: PauseClass, reason: str) -> None: ...
+    async def pause_destination(self, state: DestinationState, kind: PauseClass, reason: str) -> None:
+        """Nothing, when others were entered since: the call that failed was not made with them."""
 
-    async def pause_connection(self, key: ConnectionKey, kind: PauseClass, reason: str) -> None: ...
+    async def guard(self, connection: Connection, reason: str) -> None:
+        """Pauses it, unless somebody has confirmed its removals since, or paused it."""
+
+    async def misconfigured(self, connection: Connection, state: DestinationState, reason: str) -> None:
+        """Pauses it, unless its settings or those of the destination are others by now, or somebody paused it."""
 
     async def rest(self, key: DestinationKey, until: datetime) -> None:
         """No call before ``until``, also after a restart."""

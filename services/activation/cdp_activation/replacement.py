@@ -255,7 +255,7 @@ class Replacement:
         _log.warning("replacement_interrupted", audience=key.audience_id, reason=reason)
         self._not_before[key] = self._ports.clock.now() + _PAUSE
         if isinstance(failure, Misconfigured):
-            await self._ports.directory.pause_connection(key, "misconfigured", reason)
+            await self._ports.directory.misconfigured(run.connection, run.line.state, reason)
         elif isinstance(failure, RejectedBatch):
             assert run.connection.replace_session is not None
             await self._ports.directory.replaced(key, run.connection.replace_session, reason)

@@ -67,13 +67,13 @@ class Rounds:
         checked = self._ports.clock.monotonic() - self._guarded_at.get(connection.key, -1e9) < 5.0
         if not leaving or waived or (checked and leaving < self._policies.guard.some):
             return False
-        self._guarded_at[connection.key] = self._ports.clock.monotonic()
         counts = await self._ports.ledger.counts(connection.key, now - self._policies.guard_window)
         reason = alarm(counts, self._policies.guard)
         if reason is None:
+            self._guarded_at[connection.key] = self._ports.clock.monotonic()
             return False
         _log.warning("audience_guarded", audience=connection.key.audience_id, reason=reason)
-        await self._ports.directory.pause_connection(connection.key, "guard", reason)
+        await self._ports.directory.guard(connection, reason)
         return True
 
     async def _settle(self, turn: Turn, made: Plan) -> None:
@@ -179,7 +179,7 @@ class Rounds:
         wrong = next((outcome for outcome in outcomes if isinstance(outcome, Misconfigured)), None)
         if wrong is not None:
             _log.warning("audience_misconfigured", audience=turn.connection.key.audience_id, reason=wrong.reason)
-            await self._ports.directory.pause_connection(turn.connection.key, "misconfigured", wrong.reason)
+            await self._ports.directory.misconfigured(turn.connection, turn.line.state, wrong.reason)
 
     async def _write(self, turn: Turn, written: Sequence[Result], told: Sequence[Result], operation: Operation) -> None:
         now = self._ports.clock.now()

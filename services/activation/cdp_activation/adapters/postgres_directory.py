@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 from psycopg.types.json import Jsonb
 
-from cdp_activation.adapters.rows import rows_of
+from cdp_activation.adapters.rows import names_of, rows_of
 from cdp_activation.breaker import Breaker
 from cdp_activation.ledger import PRIORITIES, Connection, ConnectionKey, DestinationKey, DestinationState, PauseClass
 from cdp_runtime.postgres import Pool
@@ -45,9 +45,17 @@ ORDER BY c.replace_session IS NULL, c.audience_id
 """
 _DESTINATION: Final = """
 SELECT type, settings, credentials, enabled AND deleted_at IS NULL AND paused_class IS NULL AS ready,
-       throttled_until, breaker
+       throttled_until, breaker, updated_at
 FROM activation.destinations WHERE workspace_id = %(workspace)s AND destination_id = %(destination)s
 """
+# somebody's own pause stays one
+_PAUSE: Final = """
+UPDATE activation.connections SET paused_class = %(kind)s, paused_reason = %(reason)s
+WHERE workspace_id = %(workspace)s AND audience_id = %(audience)s AND destination_id = %(destination)s
+  AND paused_class IS DISTINCT FROM 'requested' """
+_AS_SEEN: Final = """
+SELECT FROM activation.destinations t
+WHERE t.workspace_id = %(workspace)s AND t.destination_id = %(destination)s AND t.updated_at = %(seen)s"""
 
 
 class PostgresDirectory:
@@ -74,6 +82,7 @@ class PostgresDirectory:
             ready=row["ready"] and opened,
             throttled_until=row["throttled_until"],
             breaker=breaker_of(row["breaker"]),
+            updated_at=row["updated_at"],
         )
 
     async def connections(self, key: DestinationKey) -> Sequence[Connection]:
@@ -90,18 +99,29 @@ class PostgresDirectory:
             for row in rows
         ]
 
-    async def pause_destination(self, key: DestinationKey, kind: PauseClass, reason: str) -> None:
+    async def pause_destination(self, state: DestinationState, kind: PauseClass, reason: str) -> None:
         await self._execute(
             "UPDATE activation.destinations SET paused_class = %(kind)s, paused_reason = %(reason)s "
-            "WHERE workspace_id = %(workspace)s AND destination_id = %(destination)s",
-            {**_destination(key), "kind": kind, "reason": reason[:500]},
+            "WHERE workspace_id = %(workspace)s AND destination_id = %(destination)s AND updated_at = %(seen)s",
+            {**_destination(state.key), "kind": kind, "reason": reason[:500], "seen": state.updated_at},
         )
 
-    async def pause_connection(self, key: ConnectionKey, kind: PauseClass, reason: str) -> None:
+    async def guard(self, connection: Connection, reason: str) -> None:
         await self._execute(
-            "UPDATE activation.connections SET paused_class = %(kind)s, paused_reason = %(reason)s "
-            "WHERE workspace_id = %(workspace)s AND destination_id = %(destination)s AND audience_id = %(audience)s",
-            {**_destination(key.destination), "audience": key.audience_id, "kind": kind, "reason": reason[:500]},
+            _PAUSE + "AND guard_waived_until IS NOT DISTINCT FROM %(waived)s::timestamptz",
+            {**names_of(connection.key), "kind": "guard", "reason": reason, "waived": connection.guard_waived_until},
+        )
+
+    async def misconfigured(self, connection: Connection, state: DestinationState, reason: str) -> None:
+        await self._execute(
+            _PAUSE + "AND settings = %(settings)s AND EXISTS (" + _AS_SEEN + ")",
+            {
+                **names_of(connection.key),
+                "kind": "misconfigured",
+                "reason": reason[:500],
+                "settings": Jsonb(connection.settings),
+                "seen": state.updated_at,
+            },
         )
 
     async def rest(self, key: DestinationKey, until: datetime) -> None:
