@@ -30,7 +30,8 @@ def caller_of(scope: Scope, proxies: Sequence[Network]) -> Caller:
     """Who calls, as the layers before the routes see it."""
     connection = HTTPConnection(scope)
     peer = connection.client.host if connection.client else ""
-    forwarded = connection.headers.get("x-forwarded-for", "").encode("latin-1", "replace")
+    # a proxy may add a line of its own below the one that the client sent
+    forwarded = ",".join(connection.headers.getlist("x-forwarded-for")).encode("latin-1", "replace")
     return Caller(token_of(connection), client_block(client_address(peer, forwarded, proxies)))
 
 
