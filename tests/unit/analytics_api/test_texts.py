@@ -66,3 +66,16 @@ async def test_bodies_that_are_no_json_are_someone_elses_to_judge(client: httpx.
 
 def test_a_subject_that_cannot_be_kept_takes_no_other_record_with_it() -> None:
     assert "\x00" not in subject("acme", {"ref": "a\x00b"}) + subject("acme", {"ref": "email:a\x00b"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        r'{"name": "a\u0000"}'.encode("utf-16-le"),
+        r'{"more": {"list": ["\ud800"]}}'.encode("utf-32-be"),
+        '{"more": {"half": "\ud800"}}'.encode(errors="surrogatepass"),
+    ],
+)
+async def test_no_encoding_that_json_has_hides_it(client: httpx.AsyncClient, body: bytes) -> None:
+    answer = await client.post("/notes/a", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422, answer.text

@@ -8,8 +8,9 @@ from starlette.requests import HTTPConnection
 
 from cdp_analytics_api.door.faults import invalid
 
-# in JSON both can only be written as \u escapes: a body without any is not searched
-_ESCAPE: Final = b"\\u"
+# both as \u escapes, halves of pairs also as bytes of their own that begin with ED; in UTF-16 and UTF-32, where escapes
+# look otherwise, there are zeros. A body without any of these is not searched
+_SIGNS: Final = (b"\\u", b"\x00", b"\xed")
 
 
 async def sound_texts(connection: HTTPConnection) -> None:
@@ -20,7 +21,7 @@ async def sound_texts(connection: HTTPConnection) -> None:
     """
     _require_sound(connection.path_params.items())
     _require_sound(connection.query_params.multi_items())
-    if isinstance(connection, Request) and _has_model(connection) and _ESCAPE in await connection.body():
+    if isinstance(connection, Request) and _has_model(connection) and _is_searched(await connection.body()):
         for path, text in _texts("", await _parsed(connection)):
             _require_sound([(path or "body", text)])
 
@@ -30,6 +31,10 @@ async def _parsed(request: Request) -> Any:
         return await request.json()
     except (ValueError, RecursionError):
         return None  # whoever reads the body tells what is wrong with it
+
+
+def _is_searched(body: bytes) -> bool:
+    return any(sign in body for sign in _SIGNS)
 
 
 def _has_model(request: Request) -> bool:
