@@ -493,3 +493,18 @@ async def test_an_id_from_before_a_merge_suppresses_who_the_profile_became(
         await made(door, "/suppressions", {"kind": "profile_id", "value": before})
         await world.settled()
     assert await world.standin.members() == []
+
+
+async def test_members_are_counted_however_many_reasons_there_are(world: World, door: httpx.AsyncClient) -> None:
+    destination = await world.destination("webhook")
+    audience_id = await world.audience(destination)
+    await world.execute(
+        "INSERT INTO activation.deliveries (workspace_id, destination_id, audience_id, profile_id, desired, pending, "
+        "outcome, last_error) SELECT %s, %s, %s, gen_random_uuid(), true, false, 'rejected', "
+        "CASE WHEN n <= 50 THEN 'unknown' ELSE 'there is no member ' || n END FROM generate_series(1, 450) AS n",
+        [world.workspace, destination, audience_id],
+    )
+    (there,) = (await door.get(f"/audiences/{audience_id}/status")).json()["data"]["destinations"]
+    assert there["desired"] == sum(failure["count"] for failure in there["failed"]) == 450
+    assert there["failed"][0] == {"outcome": "rejected", "reason": None, "count": 201}
+    assert {"outcome": "rejected", "reason": "unknown", "count": 50} in there["failed"]

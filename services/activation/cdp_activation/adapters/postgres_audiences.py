@@ -51,12 +51,18 @@ UPDATE activation.connections SET
     activated_at = CASE WHEN %(operation)s = 'remove' THEN activated_at ELSE coalesce(activated_at, now()) END
 WHERE workspace_id = %(workspace)s AND audience_id = %(id)s AND destination_id = ANY(%(destinations)s)
 """
+# a destination may word each refusal otherwise: beyond the most frequent reasons rows are counted without theirs
 _TALLIES: Final = """
-SELECT destination_id, outcome, CASE WHEN outcome IN ('rejected', 'gave_up', 'retrying') OR pending THEN last_error END
-       AS error, desired, sent IS NOT NULL AND acknowledged AS present, pending, count(*) AS count,
-       min(changed_at) AS oldest
-FROM activation.deliveries WHERE workspace_id = %(workspace)s AND audience_id = %(id)s
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY count(*) DESC LIMIT 200
+WITH told AS (
+    SELECT destination_id, outcome,
+           CASE WHEN outcome IN ('rejected', 'gave_up', 'retrying') OR pending THEN last_error END AS error,
+           desired, sent IS NOT NULL AND acknowledged AS present, pending, count(*) AS count, min(changed_at) AS oldest
+    FROM activation.deliveries WHERE workspace_id = %(workspace)s AND audience_id = %(id)s
+    GROUP BY 1, 2, 3, 4, 5, 6
+), ranked AS (SELECT *, row_number() OVER (ORDER BY count DESC, error) AS n FROM told)
+SELECT destination_id, outcome, CASE WHEN n <= 200 THEN error END AS error, desired, present, pending,
+       sum(count)::bigint AS count, min(oldest) AS oldest
+FROM ranked GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY count DESC
 """
 _DELIVERIES: Final = """
 SELECT profile_id, destination_id, desired, acknowledged, pending, outcome, last_error AS error, attempts,
