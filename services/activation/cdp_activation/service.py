@@ -209,7 +209,7 @@ class ActivationApi:
         parts = DestinationParts(destinations, self._calls, policy, clock, region)
         self.router.include_router(destinations_routes.router(parts))
         self.router.include_router(
-            suppressions_routes.router(suppressions, Keyring(settings.secret_key, region), clock)
+            suppressions_routes.router(suppressions, destinations, Keyring(settings.secret_key, region), clock)
         )
 
     async def start(self) -> None:

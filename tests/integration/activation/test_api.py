@@ -508,3 +508,12 @@ async def test_members_are_counted_however_many_reasons_there_are(world: World, 
     assert there["desired"] == sum(failure["count"] for failure in there["failed"]) == 450
     assert there["failed"][0] == {"outcome": "rejected", "reason": None, "count": 201}
     assert {"outcome": "rejected", "reason": "unknown", "count": 50} in there["failed"]
+
+
+async def test_nobody_is_suppressed_at_a_destination_that_is_not_there(world: World, door: httpx.AsyncClient) -> None:
+    somewhere = {"kind": "email", "value": "ada@example.com", "destinationId": "destination-typo"}
+    answer = await door.post("/suppressions", json=somewhere)
+    assert answer.status_code == 422
+    assert [detail["path"] for detail in answer.json()["error"]["details"]] == ["destinationId"]
+    there = await world.destination()
+    assert (await made(door, "/suppressions", {**somewhere, "destinationId": there}))["destinationId"] == there

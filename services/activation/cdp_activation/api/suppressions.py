@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from cdp_activation.api import views
 from cdp_activation.api.models import Deleted, Listed, SuppressionBody, SuppressionView
 from cdp_activation.api.paging import invalid, next_cursor, page_of
-from cdp_activation.catalog import Page, Suppression, SuppressionStore
+from cdp_activation.catalog import DestinationStore, Page, Suppression, SuppressionStore
 from cdp_activation.keys import Keyring
 from cdp_runtime.api import Facet
 from cdp_runtime.auth import Principal, require
@@ -21,15 +21,18 @@ Reader = Annotated[Principal, Depends(require("audiences:read"))]
 Writer = Annotated[Principal, Depends(require("audiences:write"))]
 
 
-def router(store: SuppressionStore, keyring: Keyring, clock: Clock) -> APIRouter:
+def router(store: SuppressionStore, destinations: DestinationStore, keyring: Keyring, clock: Clock) -> APIRouter:
     """Routes under ``/suppressions``."""
     routes = APIRouter(prefix="/suppressions", tags=["suppressions"], responses=ERRORS)
 
     @routes.post("", status_code=201, summary="Never send somebody again, and take them off where they are")
     async def add(body: SuppressionBody, principal: Writer, request: Request) -> Answer[SuppressionView]:
+        at = body.destination_id
+        if at is not None and await destinations.get(principal.workspace_id, at) is None:
+            raise invalid([Detail(path="destinationId", message=f"there is no destination {at!r}")])
         name = f"suppression-{uuid4().hex[:16]}"
         value = await _value(request, principal.workspace_id, body)
-        made = Suppression(name, body.kind, views.hint(value), body.destination_id, body.reason, clock.now())
+        made = Suppression(name, body.kind, views.hint(value), at, body.reason, clock.now())
         if not await store.add(principal.workspace_id, made, keyring.identifier(body.kind, value)):
             raise ApiError(409, "listed_already", "This value is on the suppression list already.")
         return Answer(data=views.suppression_view(made))
