@@ -170,6 +170,8 @@ async def test_facets_of_one_name_answer_together() -> None:
         ("/api/cdp/profiles/{ref}/segments", "segments:read", True),
         ("/api/cdp/audiences/{audience_id}/deliveries", "audiences:read", True),
         ("/api/cdp/audiences/{audience_id}/status", "audiences:read", False),
+        ("/api/cdp/suppressions", "audiences:write", True),
+        ("/api/cdp/suppressions/{suppression_id}", "audiences:write", True),
         ("/api/cdp/health", "", False),
     ],
 )

@@ -14,7 +14,7 @@ from cdp_runtime.auth import Principal
 
 Scope = Mapping[str, Any]
 # whatever the scope; a funnel's breakdown shows what events say, addresses too
-_OF_PERSONS: Final = ("/profiles/", "/members", "/preview", "/deliveries", "/analytics/funnel")
+_OF_PERSONS: Final = ("/profiles/", "/members", "/preview", "/deliveries", "/suppressions", "/analytics/funnel")
 
 
 @dataclass(frozen=True, slots=True)
