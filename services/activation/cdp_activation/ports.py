@@ -90,12 +90,12 @@ class Ledger(Protocol):
         """Due rows of those who may be there and must go for privacy's sake, as they are: claimed by nobody."""
 
     async def write_ahead(
-        self, key: ConnectionKey, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
+        self, connection: Connection, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
     ) -> Set[UUID]:
         """Keeps what is about to be sent, so that it can be removed even if we never learn of its arrival.
 
-        Returns who may be sent: whoever left, withdrew a consent or was suppressed since the claim is not among them,
-        stays pending and is not to be sent.
+        Returns who may be sent: nobody, when the connection was paused or has other settings by now. Whoever left,
+        withdrew a consent or was suppressed since the claim is not among them, stays pending and is not to be sent.
         """
 
     async def record(self, key: ConnectionKey, results: Sequence[Result], reports: Sequence[DeliveryReported]) -> None:

@@ -152,7 +152,7 @@ class Replacement:
     async def _send_page(self, run: _Run, members: Sequence[_Sending], *, last: bool) -> Outcome | None:
         key = run.connection.key
         may_be_sent = await self._ports.ledger.write_ahead(
-            key, [(row, with_form(row.entry.sent, cells), keys) for (_, cells), row, keys in members]
+            run.connection, [(row, with_form(row.entry.sent, cells), keys) for (_, cells), row, keys in members]
         )
         members = [one for one in members if one[1].entry.profile_id in may_be_sent]
         if not members:

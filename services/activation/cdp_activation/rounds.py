@@ -144,7 +144,7 @@ class Rounds:
         for batch in self._batches(turn, "add", [(addition.entry, addition.cells) for addition in additions]):
             forms = [(row, with_form(before[row.profile_id], row.cells)) for row in batch.rows]
             may_be_sent = await self._ports.ledger.write_ahead(
-                turn.connection.key,
+                turn.connection,
                 [(turn.claimed[row.profile_id], sent, self.keys(turn, row.profile_id, sent)) for row, sent in forms],
             )
             rows = [row for row in batch.rows if row.profile_id in may_be_sent]

@@ -11,6 +11,7 @@ import pytest
 from cdp_activation.adapters.postgres_audiences import PostgresAudiences
 from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.adapters.postgres_ledger import PostgresLedger
+from cdp_activation.catalog import AudienceDraft, Link
 from cdp_activation.deliver import Deliverer
 from cdp_activation.destinations.destination import HttpRequest, HttpResponse
 from cdp_activation.guard import GuardPolicy
@@ -18,7 +19,7 @@ from cdp_activation.standin.app import WEBHOOK_SECRET
 from cdp_runtime.postgres import Pool
 from cdp_runtime.tenancy import enter_workspace
 
-from .conftest import World, until
+from .conftest import FACEBOOK_AUDIENCE, World, until
 
 pytestmark = pytest.mark.postgres
 
@@ -156,3 +157,40 @@ async def test_a_removal_that_is_confirmed_while_the_guard_counts_is_confirmed(
     async with world.working(guard=GuardPolicy()):
         await world.settled(5.0)
     assert await paused(world) == [None, None] and await world.standin.members() == []
+
+
+ELSEWHERE = "12345678"  # another audience that the stand-in knows
+
+
+@pytest.mark.parametrize("change", ["settings", "pause"])
+async def test_what_is_asked_of_an_audience_counts_for_the_round_that_is_being_prepared(
+    world: World, door: Pool, change: str
+) -> None:
+    destination_id = await world.destination()
+    audience_id = await world.audience(destination_id)
+    ada = world.person("ada")
+    await world.enter(ada)
+    enter_workspace(world.workspace)
+    store, read, changes = PostgresAudiences(door), world.profiles.read, [change]
+
+    async def overtaken(*arguments: Any) -> Any:
+        found = await read(*arguments)
+        match changes and changes.pop():
+            case "settings":
+                link = Link(destination_id, {"customAudienceId": ELSEWHERE})
+                await store.update(
+                    world.workspace, audience_id, AudienceDraft("Elsewhere", "", ["segment-a"], [], {}, [link])
+                )
+            case "pause":
+                await store.pause(world.workspace, audience_id, [destination_id])
+        return found
+
+    world.profiles.read = overtaken  # type: ignore[method-assign]
+    async with world.working() as deliverer:
+        if change == "settings":
+            await world.settled(5.0)
+        else:
+            await until(lambda: asked(world))
+            await until(lambda: idle(deliverer))
+    there = [len(await world.standin.members(audience)) for audience in (FACEBOOK_AUDIENCE, ELSEWHERE)]
+    assert there == ([0, 1] if change == "settings" else [0, 0])

@@ -1,6 +1,7 @@
 """Audiences and their connections in Postgres, and what the ledger says of them."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,7 +11,8 @@ from psycopg.types.json import Jsonb
 
 from cdp_activation.adapters import sql
 from cdp_activation.adapters.postgres_directory import breaker_of
-from cdp_activation.adapters.rows import rows_of
+from cdp_activation.adapters.postgres_ledger import take_turn
+from cdp_activation.adapters.rows import names_of, rows_of
 from cdp_activation.catalog import (
     ActivationOperation,
     Audience,
@@ -24,6 +26,7 @@ from cdp_activation.catalog import (
     StillThere,
     Tally,
 )
+from cdp_activation.ledger import ConnectionKey
 from cdp_runtime.postgres import Pool
 
 _SELECT: Final = f"""
@@ -86,6 +89,10 @@ SELECT count(*) FILTER (WHERE audience_id = %(one)s) AS size, count(*) FILTER (W
        (SELECT count(*) FROM members x JOIN members y USING (profile_id)
         WHERE x.audience_id = %(one)s AND y.audience_id = %(other)s) AS both
 FROM members
+"""
+_OCCUPIED: Final = """
+SELECT 1 FROM activation.deliveries WHERE workspace_id = %(workspace)s AND destination_id = %(destination)s
+  AND audience_id = %(audience)s AND sent IS NOT NULL LIMIT 1
 """
 
 
@@ -256,16 +263,14 @@ async def _reconnect(
 ) -> None:
     """Connections that are no longer asked for are emptied; one with members must not point elsewhere unnoticed."""
     cursor = await connection.execute(
-        "SELECT c.destination_id, c.settings, EXISTS (SELECT 1 FROM activation.deliveries d WHERE d.sent IS NOT NULL "
-        "AND d.workspace_id = c.workspace_id AND d.destination_id = c.destination_id "
-        "AND d.audience_id = c.audience_id) FROM activation.connections c "
-        "WHERE c.workspace_id = %s AND c.audience_id = %s",
+        "SELECT destination_id, settings FROM activation.connections WHERE workspace_id = %s AND audience_id = %s",
         [workspace_id, audience_id],
     )
     wanted = {link.destination_id: link for link in links}
-    for destination_id, settings, occupied in await cursor.fetchall():
+    for destination_id, settings in sorted(await cursor.fetchall(), key=itemgetter(0)):
         link = wanted.get(destination_id)
-        if link is not None and occupied and dict(link.settings) != settings:
+        key = ConnectionKey(workspace_id, audience_id, destination_id)
+        if link is not None and dict(link.settings) != settings and await _occupied(connection, key):
             raise StillThere(f"members are at {destination_id} under the present settings")
         if link is None:
             await connection.execute(
@@ -279,3 +284,10 @@ async def _reconnect(
         "UPDATE activation.connections SET reconcile = true WHERE workspace_id = %s AND audience_id = %s",
         [workspace_id, audience_id],
     )
+
+
+async def _occupied(connection: AsyncConnection[Any], key: ConnectionKey) -> bool:
+    """Whether members are there, or about to be: whoever is sent after this is sent under the settings of then."""
+    await take_turn(connection, key)
+    cursor = await connection.execute(_OCCUPIED, names_of(key))
+    return await cursor.fetchone() is not None

@@ -6,13 +6,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
 
 from cdp_activation.adapters import sql
 from cdp_activation.adapters.rows import names_of, rows_in
 from cdp_activation.adapters.sealing import FormSeal
 from cdp_activation.destinations.destination import Cells
 from cdp_activation.guard import AudienceCounts
-from cdp_activation.ledger import Claimed, ConnectionKey, DestinationKey, Result
+from cdp_activation.ledger import Claimed, Connection, ConnectionKey, DestinationKey, Result
 from cdp_activation.plan import Entry
 from cdp_activation.retry import Progress
 from cdp_runtime.faultpoints import reach
@@ -63,21 +64,23 @@ class PostgresLedger:
         return [self._claimed(key, row) for row in rows]
 
     async def write_ahead(
-        self, key: ConnectionKey, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
+        self, connection: Connection, forms: Sequence[tuple[Claimed, Sequence[Cells], Sequence[int]]]
     ) -> frozenset[UUID]:
         if not forms:
             return frozenset()
+        key = connection.key
         parameters = {
             **names_of(key),
+            "settings": Jsonb(connection.settings),
             "claim": forms[0][0].claim,
             "profiles": [row.entry.profile_id for row, _, _ in forms],
             "sent": [self._seal.close(key, row.entry.profile_id, cells) for row, cells, _ in forms],
             "keys": [_array(keys) for _, _, keys in forms],
         }
-        async with self._pool.connection() as connection:
-            await connection.execute(sql.WHILE_NOBODY_IS_SUPPRESSED, [key.workspace_id])
-            await take_turn(connection, key)
-            return frozenset(row["profile_id"] for row in await rows_in(connection, sql.WRITE_AHEAD, parameters))
+        async with self._pool.connection() as writing:
+            await writing.execute(sql.WHILE_NOBODY_IS_SUPPRESSED, [key.workspace_id])
+            await take_turn(writing, key)
+            return frozenset(row["profile_id"] for row in await rows_in(writing, sql.WRITE_AHEAD, parameters))
 
     async def record(self, key: ConnectionKey, results: Sequence[Result], reports: Sequence[DeliveryReported]) -> None:
         async with self._pool.connection() as connection:

@@ -59,8 +59,8 @@ FROM page WHERE d.ctid = page.place
 RETURNING {_CLAIMED}
 """  # noqa: S608
 
-# only who may still be sent: has not left since, withdrawn a consent or been suppressed. A row that changed otherwise
-# is sent as planned, and again as it is now
+# only who may still be sent: has not left, withdrawn a consent or been suppressed since; and nobody, where
+# the connection was paused or points elsewhere by now. A row that changed otherwise is sent as planned, and again
 WRITE_AHEAD: Final = f"""
 UPDATE activation.deliveries d SET sent = u.sent, keys = u.keys::bigint[], acknowledged = false, outcome = 'sending'
 FROM unnest(%(profiles)s::uuid[], %(sent)s::bytea[], %(keys)s::text[]) AS u(profile_id, sent, keys)
@@ -70,6 +70,8 @@ WHERE d.ctid = found.place AND d.claim = %(claim)s
   AND NOT EXISTS (SELECT FROM activation.suppressions s
       WHERE s.workspace_id = %(workspace)s AND s.value_key = ANY(u.keys::bigint[])
         AND s.destination_id IN ('', %(destination)s))
+  AND EXISTS (SELECT FROM activation.connections c WHERE {_D_ROW.replace("d.", "c.")}
+      AND c.settings = %(settings)s AND c.paused_class IS DISTINCT FROM 'requested')
 RETURNING d.profile_id
 """  # noqa: S608
 
