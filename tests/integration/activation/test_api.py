@@ -517,3 +517,20 @@ async def test_nobody_is_suppressed_at_a_destination_that_is_not_there(world: Wo
     assert [detail["path"] for detail in answer.json()["error"]["details"]] == ["destinationId"]
     there = await world.destination()
     assert (await made(door, "/suppressions", {**somewhere, "destinationId": there}))["destinationId"] == there
+
+
+async def test_a_connection_that_is_left_out_is_emptied_though_it_was_paused(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    await made(door, "/destinations", facebook(world))
+    route = f"/audiences/{(await made(door, '/audiences', audience()))['id']}"
+    await world.enter(world.person("ada"))
+    async with world.working():
+        await door.post(f"{route}/activate", json={"operation": "add"})
+        await world.upkeep().reconcile(flagged=True)
+        await world.settled()
+        assert (await door.post(f"{route}/pause", json={})).is_success
+        assert (await door.put(route, json=audience(platforms=[], config={}))).is_success
+        await world.upkeep().reconcile(flagged=True)
+        await world.settled(5.0)
+    assert await world.standin.members() == []

@@ -274,7 +274,8 @@ async def _reconnect(
             raise StillThere(f"members are at {destination_id} under the present settings")
         if link is None:
             await connection.execute(
-                "UPDATE activation.connections SET active = false, reconcile = true, replace_session = NULL "
+                "UPDATE activation.connections SET active = false, reconcile = true, replace_session = NULL, "
+                "paused_class = NULL, paused_reason = NULL "
                 "WHERE workspace_id = %s AND audience_id = %s AND destination_id = %s",
                 [workspace_id, audience_id, destination_id],
             )
