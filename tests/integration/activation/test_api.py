@@ -13,6 +13,7 @@ from cdp_activation.adapters import postgres_sweep
 from cdp_activation.adapters.postgres_destinations import PostgresDestinations
 from cdp_activation.adapters.postgres_ledger import reconcile_in
 from cdp_activation.adapters.postgres_sweep import PostgresSweep
+from cdp_activation.api.paging import encoded
 from cdp_activation.breaker import BreakerPolicy
 from cdp_activation.ledger import ConnectionKey
 from cdp_activation.service import ActivationApi
@@ -534,3 +535,10 @@ async def test_a_connection_that_is_left_out_is_emptied_though_it_was_paused(
         await world.upkeep().reconcile(flagged=True)
         await world.settled(5.0)
     assert await world.standin.members() == []
+
+
+@pytest.mark.parametrize("path", ["/destinations", "/audiences", "/suppressions"])
+async def test_a_cursor_without_a_time_zone_is_none_of_ours(world: World, door: httpx.AsyncClient, path: str) -> None:
+    await made(door, "/destinations", facebook(world))
+    answer = await door.get(path, params={"cursor": encoded("2026-01-01T00:00:00", "destination-1")})
+    assert answer.status_code == 422

@@ -24,9 +24,12 @@ def page_of(limit: Limit = 50, cursor: Cursor = None, offset: Offset = 0) -> Pag
         return Page(limit, None, offset)
     at, name = decoded(cursor, 2)
     try:
-        return Page(limit, (datetime.fromisoformat(at), name))
+        begins = datetime.fromisoformat(at)
     except ValueError:
         raise bad_cursor() from None
+    if begins.tzinfo is None:
+        raise bad_cursor()
+    return Page(limit, (begins, name))
 
 
 def encoded(*parts: object) -> str:
