@@ -542,3 +542,12 @@ async def test_a_cursor_without_a_time_zone_is_none_of_ours(world: World, door: 
     await made(door, "/destinations", facebook(world))
     answer = await door.get(path, params={"cursor": encoded("2026-01-01T00:00:00", "destination-1")})
     assert answer.status_code == 422
+
+
+async def test_an_audience_at_a_destination_that_is_switched_off_says_so(world: World, door: httpx.AsyncClient) -> None:
+    destination = await made(door, "/destinations", facebook(world))
+    created = await made(door, "/audiences", audience())
+    await door.post(f"/audiences/{created['id']}/activate", json={"operation": "add"})
+    assert (await door.put(f"/destinations/{destination['id']}", json={"enabled": False})).is_success
+    (there,) = (await door.get(f"/audiences/{created['id']}/status")).json()["data"]["destinations"]
+    assert (there["state"], there["reason"]) == ("paused", "the destination is switched off")

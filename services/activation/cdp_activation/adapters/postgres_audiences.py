@@ -36,7 +36,8 @@ FROM activation.audiences a WHERE a.workspace_id = %(workspace)s AND a.deleted_a
 """  # noqa: S608 constants
 _LINKS: Final = """
 SELECT c.audience_id, c.destination_id, t.name AS destination_name, t.type, c.platform, c.settings, c.active,
-       c.paused_class, c.paused_reason, t.paused_reason AS destination_paused_reason, t.throttled_until, t.breaker,
+       c.paused_class, c.paused_reason, t.throttled_until, t.breaker,
+       CASE WHEN t.enabled THEN t.paused_reason ELSE 'the destination is switched off' END AS destination_paused_reason,
        c.replace_session IS NOT NULL AS replacing, c.replaced_at, c.replace_error,
        c.reconcile AND c.activated_at IS NOT NULL AS unplanned
 FROM activation.connections c JOIN activation.destinations t USING (workspace_id, destination_id)
