@@ -1,7 +1,7 @@
 """A golden record -> what destinations may know of a profile, and a fingerprint that tells when it changed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
@@ -32,11 +32,14 @@ class Profile:
     traits: Mapping[str, str] = field(default_factory=dict)
     consent: Mapping[str, bool] = field(default_factory=dict)
 
-    def first(self, kind: str) -> str:
-        """The profile's main identifier of a kind: the one that is also a trait, else the first; empty when none."""
-        values = self.identifiers.get(kind, ())
-        trait = self.traits.get(kind, "")
-        return trait if trait in values or not values else values[0]
+    def first(self, kind: str, normal: Callable[[str], str] = str.strip) -> str:
+        """The profile's main identifier of a kind: the one that is also a trait, however it is written there, else the
+        first; empty when none. ``normal`` gives the one spelling of a value."""
+        values, trait = self.identifiers.get(kind, ()), self.traits.get(kind, "")
+        if len(values) < 2:
+            return values[0] if values else trait
+        main = normal(trait)
+        return next((value for value in values if main and normal(value) == main), values[0])
 
 
 def profile_of(

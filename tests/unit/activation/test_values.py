@@ -1,6 +1,7 @@
 """Small pure parts: settings, fingerprints, keys, buckets, batches, reports."""
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from cdp_activation import results
 from cdp_activation.batches import batches
 from cdp_activation.bucket import TokenBucket
+from cdp_activation.destinations.destination import Config
 from cdp_activation.destinations.registry import DESTINATIONS, checked, destination_type, settings_of
 from cdp_activation.keys import Keyring
 from cdp_activation.ledger import Claimed, ConnectionKey
@@ -133,3 +135,24 @@ def test_waiting_for_a_profile_grows_and_is_bounded() -> None:
         for age in (0, 10, 100, 100_000)
     ]
     assert pauses == [timedelta(seconds=s) for s in (0.5, 1, 10, 60)]
+
+
+def test_the_main_identifier_is_the_trait_however_it_is_written() -> None:
+    identifiers = {
+        "email": ["aaa@old.example", "ada@new.example"],
+        "phone": ["+14155550132", "+442079460018"],
+        "user_id": ["1", "2"],
+    }
+    traits = {"email": "Ada@New.example", "phone": "+44 20 7946 0018"}
+    profile = profile_of(UUID(int=1), 1, identifiers, traits, {})
+    hook = Config({"fields": ["email", "phone", "userId"]}, {})
+    told = DESTINATIONS["webhook"].cells(profile, hook)
+    assert told is not None
+    assert (told["email"], told["phone"], told["userId"]) == ("ada@new.example", "+442079460018", "1")
+    fields, _ = checked(settings_of("facebook_custom_audiences"), {})
+    hashes = DESTINATIONS["facebook_custom_audiences"].cells(profile, Config(fields, {}))
+    assert hashes is not None
+    assert hashes["EMAIL"] == sha256(b"ada@new.example").hexdigest()
+    assert hashes["PHONE"] == sha256(b"442079460018").hexdigest()
+    gone = profile_of(UUID(int=1), 1, identifiers, {"email": "another@example.com"}, {})
+    assert gone.first("email") == "aaa@old.example"

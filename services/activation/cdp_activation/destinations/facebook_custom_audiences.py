@@ -124,11 +124,12 @@ def _known(profile: Profile, region: str) -> dict[str, str]:
     traits = profile.traits
     country = hashing.country(traits.get("country", ""))
     year, month, day = _birthday(traits.get("birthday", ""))
+    phone = profile.first("phone", lambda text: hashing.phone_e164(text, region))
     madid = next((value for kind in _MADID_KINDS if (value := profile.first(kind))), "")
     return {
         "EXTERN_ID": profile_ref(profile.profile_id),
-        "EMAIL": hashing.hashed(hashing.email(profile.first("email"))),
-        "PHONE": hashing.hashed(hashing.phone_digits(profile.first("phone"), region)),
+        "EMAIL": hashing.hashed(hashing.email(profile.first("email", hashing.email))),
+        "PHONE": hashing.hashed(hashing.phone_digits(phone, region)),
         "FN": hashing.hashed(hashing.name(traits.get("firstName", ""))),
         "LN": hashing.hashed(hashing.name(traits.get("lastName", ""))),
         "CT": hashing.hashed(hashing.letters(traits.get("city", ""))),

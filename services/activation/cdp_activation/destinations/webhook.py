@@ -86,11 +86,14 @@ class Webhook:
     entry = _ENTRY
 
     def cells(self, profile: Profile, config: Config) -> Cells | None:
+        def normal(text: str) -> str:
+            return hashing.phone_e164(text, config.phone_region)
+
         known = {
             **profile.traits,
             "userId": profile.first("user_id"),
-            "email": hashing.email(profile.first("email")),
-            "phone": hashing.phone_e164(profile.first("phone"), config.phone_region),
+            "email": hashing.email(profile.first("email", hashing.email)),
+            "phone": normal(profile.first("phone", normal)),
             "anonymousId": profile.first("anonymous_id"),
         }
         wanted = config.settings["fields"]
