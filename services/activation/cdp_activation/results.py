@@ -66,7 +66,7 @@ def report(key: ConnectionKey, result: Result, operation: Operation, now: dateti
         profile_id=entry.profile_id,
         operation=operation,
         outcome=outcome,
-        attempts=result.progress.attempts + (1 if outcome == "delivered" else 0),
+        attempts=result.claimed.progress.attempts + 1 if outcome == "delivered" else result.progress.attempts,
         at=now,
         error=result.error or None,
         received_at=result.claimed.received_at,

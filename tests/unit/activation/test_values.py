@@ -156,3 +156,9 @@ def test_the_main_identifier_is_the_trait_however_it_is_written() -> None:
     assert hashes["PHONE"] == sha256(b"442079460018").hexdigest()
     gone = profile_of(UUID(int=1), 1, identifiers, {"email": "another@example.com"}, {})
     assert gone.first("email") == "aaa@old.example"
+
+
+def test_a_delivery_tells_how_many_attempts_it_took() -> None:
+    for before, attempts in ((Progress(), 1), (Progress(3, NOW), 4)):
+        told = results.report(KEY, results.delivered(claimed(progress=before), [{"A": "1"}], None, None), "add", NOW)
+        assert told is not None and told.attempts == attempts
