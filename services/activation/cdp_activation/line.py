@@ -14,6 +14,7 @@ from cdp_activation.destinations.destination import Batch, Config, Destination, 
 from cdp_activation.ledger import DestinationState
 from cdp_activation.outcome import (
     CallOutcome,
+    Delivered,
     Misconfigured,
     Outcome,
     RejectedBatch,
@@ -121,6 +122,9 @@ class Line:
         request = self.destination.build(batch, config, now)
         answer = await self._exchange(request, batch)
         await self._remember(answer)
+        if isinstance(answer.whole, Delivered) and answer.whole.warning:
+            told = {"destination": self.state.key.destination_id, "audience": batch.audience_id}
+            _log.warning("delivered_with_warning", **told, warning=answer.whole.warning)
         kind = type(answer.whole).__name__.lower()
         ACTIVATION_CALLS.labels(self.state.type, batch.operation, kind).inc()
         return answer

@@ -6,6 +6,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from cdp_activation.breaker import BreakerPolicy
 from cdp_activation.bucket import TokenBucket
@@ -82,3 +83,25 @@ async def test_a_pause_in_the_search_for_a_bad_row_does_not_condemn_the_others(
     outcomes = await line.deliver(batch, line.config({}))
     assert {type(outcomes[n]) for n in range(1, 40)} == {outcome}
     assert isinstance(outcomes[0], RejectedRow) or outcome is Misconfigured
+
+
+class Unread:
+    """Meta, which could read one row less than it took, and does not say which."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(200, {}, json.dumps({"num_received": 2, "num_invalid_entries": 1}).encode())
+
+
+async def test_rows_that_a_destination_took_and_could_not_read_are_told_of() -> None:
+    meta, key = DESTINATIONS["facebook_custom_audiences"], DestinationKey("demo", "meta")
+    settings = {"baseUrl": "https://a.example", "apiVersion": "v26.0"}
+    state = DestinationState(key, meta.entry.type, settings, {"accessToken": "token"})
+    ports = LinePorts(Unread(), cast(Any, Directory()), SystemClock())
+    bucket, policy = TokenBucket.full(1000.0, 0.0), BreakerPolicy()
+    line = Line(state, meta, ports, bucket=bucket, policy=policy, phone_region="US")
+    rows = [Row(n, UUID(int=n), 1, {"EXTERN_ID": f"p{n}"}) for n in range(2)]
+    batch = Batch("demo", "audience", "add", rows, datetime(2026, 11, 20, tzinfo=UTC))
+    with capture_logs() as told:
+        await line.deliver(batch, line.config({"customAudienceId": "7"}))
+    (warning,) = (entry["warning"] for entry in told if entry["event"] == "delivered_with_warning")
+    assert "could not read 1 of 2 rows" in warning
