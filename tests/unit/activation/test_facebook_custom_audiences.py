@@ -134,6 +134,7 @@ def test_the_code_decides_not_the_status(status: int, code: int, subcode: int | 
         (200, {"success": True}, RetryLater),
         (200, [1], RetryLater),
         (429, b"", Throttled),
+        (413, b"<html>too large</html>", RejectedBatch),
     ],
 )
 def test_an_answer_that_is_not_meta_s_is_no_success(status: int, body: object, outcome: type) -> None:

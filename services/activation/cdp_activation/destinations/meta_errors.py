@@ -25,7 +25,7 @@ def failure(response: HttpResponse, answer: dict[str, Any] | None, now: datetime
         return _by_code(error, response, now)
     if 200 <= response.status < 300:
         return None
-    if answer is None and response.status != 429:
+    if answer is None and response.status not in (413, 429):
         # of a proxy in front of Meta: its own trouble, not our call's
         return RetryLater(f"HTTP {response.status} with a page instead of an answer")
     return by_status(response, now, _DEFAULT_WAIT).whole
