@@ -92,7 +92,9 @@ class Evaluator:
             now = self._clock.now()
             found = await self._gone(session, definitions, touched, all_gone, now) if touched.gone else []
             await session.apply(found)
-            ids = tuple(sorted(touched.profiles - touched.gone, key=_number))
+            # who inherited may have been looked at before: segments may refer to the one that they came into
+            changed = {one.profile_id for one in found}
+            ids = tuple(sorted((touched.profiles | changed) - touched.gone, key=_number))
             if ids:
                 found += await self._changed(session, definitions, Scope(touched.workspace_id, now, ids), touched)
         self._measure("incremental", started, found)

@@ -193,6 +193,22 @@ async def test_somebody_merged_into_one_of_another_evaluation_lives_on_with_the_
     assert await room.members(chosen) == {ada}
 
 
+async def test_who_inherits_a_manual_membership_is_looked_at_in_the_segments_that_refer_to_it(room: Room) -> None:
+    """Also after the survivor was: the messages of a merge that tell of the two may be read one after the other."""
+    await room.knows(ADA, BOB)
+    ada, bob = ADA.profile_id, BOB.profile_id
+    chosen = await room.segment(None, type_="manual")
+    others = await room.segment({"segment": chosen, "operator": "not_in"})
+    await room.desk.change_members(room.workspace, chosen, [bob], inside=True)
+    await room.touch([bob])
+    assert await room.members(others) == {ada}
+    await room.move(bob, ada)
+    await room.erase(bob)
+    await room.touch([ada])
+    await room.touch([], gone=[bob], merged_into={bob: ada})
+    assert (await room.members(chosen), await room.members(others)) == ({ada}, set())
+
+
 async def test_an_erased_profile_leaves_everything(room: Room) -> None:
     await room.knows(replace(ADA, ltv_minor=20_000))
     rich, chosen = await room.segment(RICH), await room.segment(None, type_="manual")
