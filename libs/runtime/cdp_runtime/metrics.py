@@ -169,11 +169,11 @@ SEGMENTER_BUILDING: Final = Gauge("cdp_segmenter_building_segments", "Segments t
 SEGMENTER_REFUSED: Final = _from_the_start(
     Counter(
         "cdp_segmenter_workspace_refused_total",
-        "Work for one workspace that could not be done and rests: build, end, reconciliation, sweep, moments or "
-        "requests",
+        "Work for one workspace that could not be done and rests: build, end, reconciliation, sweep, moments, "
+        "requests, or changes, which are left to the reconciliation",
         ["work"],
     ),
-    *("build", "end", "reconciliation", "sweep", "moments", "requests"),
+    *("build", "end", "reconciliation", "sweep", "moments", "requests", "changes"),
 )
 SEGMENTER_UNREADABLE: Final = Counter("cdp_segmenter_records_unreadable_total", "Records that are no message")
 

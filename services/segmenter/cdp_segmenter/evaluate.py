@@ -58,13 +58,16 @@ class Evaluator:
         self._ledger, self._crowd, self._clock = ledger, crowd, clock
         self._deciders: dict[str, tuple[list[Definition], list[str], list[Decider]]] = {}
 
-    async def touched(self, touched: Touched) -> int:
-        """Looks at these profiles again in every segment; returns how many memberships changed."""
+    async def touched(self, touched: Touched, *, looks: bool = True) -> int:
+        """Looks at these profiles again in every segment; returns how many memberships changed.
+
+        Without ``looks`` those who are gone leave, and that is all: the store is asked about nobody's facts.
+        """
         everyone = sorted(touched.profiles | touched.gone, key=_number)
         changed = 0
         for some in map(frozenset, in_parts(everyone, IDS_PER_QUERY)):
             part = replace(touched, profiles=some & touched.profiles, gone=some & touched.gone)
-            changed += await self._some(part, touched.gone)
+            changed += await self._some(part, touched.gone, looks)
         return changed
 
     async def part(self, workspace_id: str, segment_ids: Sequence[str], buckets: tuple[int, int], cause: Cause) -> None:
@@ -83,7 +86,7 @@ class Evaluator:
             await session.apply(found)
         self._measure("full", started, found)
 
-    async def _some(self, touched: Touched, all_gone: frozenset[UUID]) -> int:
+    async def _some(self, touched: Touched, all_gone: frozenset[UUID], looks: bool) -> int:
         started = self._clock.monotonic()
         async with self._ledger.session(touched.workspace_id) as session:
             definitions = await session.definitions()
@@ -95,7 +98,7 @@ class Evaluator:
             # who inherited may have been looked at before: segments may refer to the one that they came into
             changed = {one.profile_id for one in found}
             ids = tuple(sorted((touched.profiles | changed) - touched.gone, key=_number))
-            if ids:
+            if ids and looks:
                 found += await self._changed(session, definitions, Scope(touched.workspace_id, now, ids), touched)
         self._measure("incremental", started, found)
         SEGMENTER_PROFILES.inc(len(touched.profiles))

@@ -108,6 +108,9 @@ class Agenda(Protocol):
 
     async def reconciled(self, workspace_id: str, at: datetime) -> None: ...
 
+    async def overdue(self, workspace_id: str) -> None:
+        """The workspace is to be reconciled as soon as it can be."""
+
     async def moments(
         self, until: datetime, limit: int, but: Collection[str] = ()
     ) -> Mapping[str, Mapping[UUID, datetime]]:

@@ -71,7 +71,7 @@ class Segmenter:
             _GROUP,
             settings.brokers,
             [PROFILES_RECORDED],
-            RecordedStream(evaluator, chores.wake, clock).handle,
+            RecordedStream(evaluator, agenda, chores.wake, clock).handle,
             data_dir=settings.data_dir,
             max_batch=settings.segmenter_batch_messages,
             within_seconds=settings.segmenter_batch_seconds,

@@ -5,17 +5,20 @@ The shell hands over the messages of one workspace at a time and does not let wo
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
+from cdp_clickhouse.errors import StoreRefused
 from cdp_eventlog.log import Record
 from cdp_runtime.clock import Clock
 from cdp_runtime.gathering import Gathering
-from cdp_runtime.metrics import SEGMENTER_UNREADABLE
+from cdp_runtime.metrics import SEGMENTER_REFUSED, SEGMENTER_UNREADABLE
 from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.profiles import ProfilesRecorded
 from cdp_segmenter.evaluate import IDS_PER_QUERY, Evaluator, Touched
+from cdp_segmenter.ports import Agenda
 
 _log = structlog.get_logger(__name__)
 _codec = Codec(ProfilesRecorded)
@@ -26,8 +29,8 @@ _ABREAST: Final = 2  # evaluations at once: one computes while another waits for
 class RecordedStream:
     """The handler that the Faust shell calls, for several workspaces at once; a repeated batch changes nothing."""
 
-    def __init__(self, evaluator: Evaluator, wake: Callable[[], None], clock: Clock) -> None:
-        self._evaluator, self._wake, self._clock = evaluator, wake, clock
+    def __init__(self, evaluator: Evaluator, agenda: Agenda, wake: Callable[[], None], clock: Clock) -> None:
+        self._evaluator, self._agenda, self._wake, self._clock = evaluator, agenda, wake, clock
         self._abreast = asyncio.Semaphore(_ABREAST)
 
     async def handle(self, records: Sequence[Record]) -> None:
@@ -36,11 +39,25 @@ class RecordedStream:
             started = self._clock.monotonic()
             evaluated = together(_decoded(records))
             for touched in evaluated:
-                if await self._evaluator.touched(touched):
+                if await self._looked_at(touched):
                     self._wake()
             seconds = self._clock.monotonic() - started
         # a question about a hundred rules costs the store the same for one profile as for a thousand
         await asyncio.sleep(_GATHERING.wait(sum(len(one.profiles) for one in evaluated), seconds))
+
+    async def _looked_at(self, touched: Touched) -> int:
+        """Returns how many memberships changed.
+
+        What the store refuses about a workspace is left to its reconciliation, as soon as that succeeds: to repeat the
+        batch would hold up all that is behind it in the log, of other workspaces too.
+        """
+        try:
+            return await self._evaluator.touched(touched)
+        except (StoreRefused, RecursionError) as error:
+            SEGMENTER_REFUSED.labels("changes").inc()
+            _log.error("workspace_refused", work="changes", workspace_id=touched.workspace_id, reason=str(error))
+            await self._agenda.overdue(touched.workspace_id)
+            return await self._evaluator.touched(replace(touched, profiles=frozenset()), looks=False)
 
 
 def together(messages: Iterable[ProfilesRecorded]) -> list[Touched]:

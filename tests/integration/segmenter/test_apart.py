@@ -11,11 +11,16 @@ from tests.fakes.segmenter import DAY, did, profile
 from cdp_clickhouse.client import TIMEOUT_S
 from cdp_clickhouse.errors import StoreRefused
 from cdp_clickhouse.statement import Statement
+from cdp_eventlog.log import Partition, Record
+from cdp_schemas.codec import encode
+from cdp_schemas.profiles import ProfilesRecorded
+from cdp_schemas.topics import PROFILES_RECORDED
 from cdp_segmenter import sweep
 from cdp_segmenter.adapters.clickhouse_crowd import ClickHouseCrowd
 from cdp_segmenter.build import Builder
 from cdp_segmenter.evaluate import Evaluator
 from cdp_segmenter.rules.scope import Scope
+from cdp_segmenter.stream import RecordedStream
 from cdp_segmenter.sweep import Sweep
 
 from .conftest import Room
@@ -114,6 +119,34 @@ async def test_time_goes_on_for_the_others(rooms: tuple[Room, Room, Refusing], m
     after = await heavy.agenda.workspaces()
     assert after[heavy.workspace] == before[heavy.workspace]
     assert after[light.workspace][0] > before[light.workspace][0]
+
+
+async def test_what_changes_meanwhile_is_made_up_for(rooms: tuple[Room, Room, Refusing]) -> None:
+    """The log goes on, and so do those who are gone; a reconciliation is due at once."""
+    heavy, light, crowd = rooms
+    segments = [await one.segment(RICH) for one in (heavy, light)]
+    for one in (heavy, light):
+        await one.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
+        await one.touch([BOB.profile_id])
+        await one.erase(BOB.profile_id)
+    await heavy.agenda.workspaces()
+    for one in (heavy, light):
+        await one.agenda.reconciled(one.workspace, heavy.clock.now())
+    crowd.heavy = heavy.workspace
+    recorded = [
+        ProfilesRecorded(one.workspace, [ADA.profile_id], heavy.clock.now(), gone=[BOB.profile_id])
+        for one in (heavy, light)
+    ]
+    stream = RecordedStream(heavy.evaluator, heavy.agenda, lambda: None, heavy.clock)
+    await stream.handle(
+        [Record(Partition(PROFILES_RECORDED, 0), place, b"", encode(one), 0) for place, one in enumerate(recorded)]
+    )
+    assert [await heavy.members(segments[0]), await light.members(segments[1])] == [set(), {ADA.profile_id}]
+    crowd.heavy = None
+    await heavy.builder.reconcile_all(every=3600)
+    assert await heavy.members(segments[0]) == {ADA.profile_id}
+    (_, reconciled_at) = (await heavy.agenda.workspaces())[heavy.workspace]
+    assert reconciled_at == heavy.clock.now()
 
 
 async def test_a_worker_may_wait_for_two_answers_of_the_store(room: Room) -> None:

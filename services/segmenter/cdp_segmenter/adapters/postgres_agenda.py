@@ -34,6 +34,10 @@ _SWEPT: Final = """
 UPDATE segmenter.sweeps SET swept_through = %s WHERE workspace_id = %s AND swept_through < %s
 """
 _RECONCILED: Final = "UPDATE segmenter.sweeps SET reconciled_at = %s WHERE workspace_id = %s"
+_OVERDUE: Final = """
+INSERT INTO segmenter.sweeps (workspace_id, swept_through, reconciled_at) VALUES (%s, now(), 'epoch')
+ON CONFLICT (workspace_id) DO UPDATE SET reconciled_at = excluded.reconciled_at
+"""
 _MOMENTS: Final = """
 SELECT workspace_id, profile_id, at FROM segmenter.moments WHERE at <= %s AND workspace_id != ALL(%s)
 ORDER BY at LIMIT %s
@@ -89,6 +93,9 @@ class PostgresAgenda:
 
     async def reconciled(self, workspace_id: str, at: datetime) -> None:
         await self._execute(_RECONCILED, [at, workspace_id])
+
+    async def overdue(self, workspace_id: str) -> None:
+        await self._execute(_OVERDUE, [workspace_id])
 
     async def moments(
         self, until: datetime, limit: int, but: Collection[str] = ()
