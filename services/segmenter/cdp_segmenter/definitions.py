@@ -1,6 +1,6 @@
 """The segments of one workspace as rules: what each refers to, who depends on whom, which are evaluated."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,19 +24,24 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """The segments of a workspace that are not deleted."""
+    """The segments of a workspace that are not deleted; ``unreadable`` are those whose rules another release wrote."""
 
     by_id: Mapping[str, Definition]
+    unreadable: Collection[str] = ()
 
     @classmethod
-    def of(cls, definitions: Iterable[Definition]) -> "Definitions":
-        return cls({definition.segment_id: definition for definition in definitions})
+    def of(cls, definitions: Iterable[Definition], unreadable: Collection[str] = ()) -> "Definitions":
+        return cls({definition.segment_id: definition for definition in definitions}, unreadable)
 
     def rules(self, segment_ids: Iterable[str] | None = None) -> dict[str, Rule]:
-        """Self-contained rules of the segments that have one; only manual segments are still referred to."""
+        """Self-contained rules of the segments that have one; only manual segments are still referred to.
+
+        Without those that refer to an unreadable one, however indirectly: who satisfies them cannot be told.
+        """
+        untold = {one for segment_id in self.unreadable for one in self.dependents(segment_id)}
         raw = {segment_id: definition.rule for segment_id, definition in self.by_id.items()}
         chosen = self.by_id if segment_ids is None else [one for one in segment_ids if one in self.by_id]
-        return {one: inline(rule, raw) for one in chosen if (rule := raw[one]) is not None}
+        return {one: inline(rule, raw) for one in chosen if (rule := raw[one]) is not None and one not in untold}
 
     def manual(self) -> set[str]:
         return {one for one, definition in self.by_id.items() if definition.rule is None}

@@ -134,10 +134,12 @@ class Desk:
         if segment_id not in definitions.by_id:
             raise NoSuchSegment(segment_id)
         inside = frozenset(place.segment_id for place, sequence in before.items() if is_member(sequence))
-        rule = definitions.rules([segment_id]).get(segment_id)
-        if rule is None:
+        if definitions.by_id[segment_id].rule is None:
             is_in = segment_id in inside
             return is_in, Explanation("was added by hand", is_in, "a member" if is_in else "no member")
+        rule = definitions.rules([segment_id]).get(segment_id)
+        if rule is None:  # it refers to one that this release cannot read
+            raise NoSuchSegment(segment_id)
         now = self._clock.now()
         facts = await self._witness.facts(Scope(workspace_id, now), profile_id, event_names(rule))
         if facts is None:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from psycopg.types.json import Jsonb
 from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_aliases, write_events
 
 from cdp_schemas.profiles import ProfilesRecorded
@@ -14,6 +15,7 @@ from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter import desk, evaluate
 from cdp_segmenter.api_models import segment_view
 from cdp_segmenter.catalogue import Draft
+from cdp_segmenter.desk import NoSuchSegment
 from cdp_segmenter.membership import Place, is_member
 from cdp_segmenter.ports import OutOfStep
 from cdp_segmenter.rules import nodes
@@ -279,6 +281,24 @@ async def test_a_stored_rule_with_words_that_were_passed_over_keeps_its_members_
         await room.change("buyers", rules)
     await room.change("buyers", {"event": "purchase", "count": {"min": 5}})
     assert await room.members("buyers") == await room.members(same) == set()
+
+
+async def test_who_refers_to_a_rule_of_another_release_keeps_its_members_as_that_one_does(room: Room) -> None:
+    """A release that was put back meets rules of the one after it: not to be among nobody would be to be everybody."""
+    await room.knows(replace(ADA, ltv_minor=20_000), BOB)
+    rich = await room.segment(RICH)
+    others = await room.segment({"segment": rich, "operator": "not_in"})
+    assert await room.members(others) == {BOB.profile_id}
+    change = "UPDATE segmenter.segments SET rules = %s, version = 2 WHERE workspace_id = %s AND segment_id = %s"
+    async with room.pool.connection() as connection:
+        await connection.execute(change, [Jsonb({"field": "computed.later", "value": 1}), room.workspace, rich])
+    await room.touch([ADA.profile_id, BOB.profile_id])
+    await room.builder.reconcile(room.workspace)
+    assert (await room.members(rich), await room.members(others)) == ({ADA.profile_id}, {BOB.profile_id})
+    with pytest.raises(NoSuchSegment):
+        await room.desk.explain(room.workspace, others, BOB.profile_id)
+    await room.change(rich, {"field": "computed.ltv", "operator": ">", "value": 1000})
+    assert (await room.members(rich), await room.members(others)) == (set(), {ADA.profile_id, BOB.profile_id})
 
 
 async def test_workers_at_once_tell_every_change_once(room: Room) -> None:

@@ -113,6 +113,13 @@ def test_dependents_are_found_however_far() -> None:
     assert known.dependents("d") == set()
 
 
+def test_who_refers_to_what_cannot_be_read_has_no_rule_that_can() -> None:
+    rules = {"b": Not(InSegment("a")), "c": And((InSegment("b"), OLD)), "d": OLD}
+    known = Definitions.of((Definition(name, 1, rule) for name, rule in rules.items()), unreadable=["a"])
+    assert known.rules() == {"d": OLD}
+    assert known.dependents("a") == {"b", "c"}
+
+
 def test_equal_conditions_become_equal_trees() -> None:
     assert simplified(And((RICH, And((OLD, RICH))))) == And((RICH, OLD))
     assert simplified(Not(Not(Or((RICH,))))) == RICH

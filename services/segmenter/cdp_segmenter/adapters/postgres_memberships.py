@@ -126,8 +126,9 @@ class PostgresSession:
         if stale:
             for segment_id, version, type_, rules in await self._rows(_RULES, [self._workspace, stale]):
                 self._remember(segment_id, version, type_, rules)
-        known = (self._parsed.get((self._workspace, one)) for one in self._versions)
-        return Definitions.of(definition for definition in known if definition is not None)
+        known = {one: self._parsed.get((self._workspace, one)) for one in self._versions}
+        unreadable = [one for one, definition in known.items() if definition is None]
+        return Definitions.of((definition for definition in known.values() if definition is not None), unreadable)
 
     async def of_profiles(self, profiles: Sequence[UUID]) -> dict[Place, int]:
         held = await self._held(profiles)
@@ -239,6 +240,7 @@ class PostgresSession:
             rule = rule_of(type_, rules, is_stored=True)
             self._parsed[self._workspace, segment_id] = Definition(segment_id, version, rule)
         except InvalidRule as error:
-            # stored by another release: its members stay as they are, the workspace's other segments go on
+            # stored by another release: its members stay as they are, and those of segments that refer to it; the
+            # workspace's other segments go on
             self._parsed.pop((self._workspace, segment_id), None)
             _log.error("rule_unreadable", workspace_id=self._workspace, segment_id=segment_id, reason=str(error))
