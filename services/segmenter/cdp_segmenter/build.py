@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -103,11 +104,13 @@ class Builder:
 
     async def _empty(self, workspace_id: str, segment_id: str) -> None:
         """Everyone exits a deleted segment, so that whoever follows its memberships lets them go."""
+        after: UUID | None = None
         while True:
             async with self._ledger.session(workspace_id) as session:
-                before = await session.of_segment(segment_id, _EXITS_PER_STEP)
+                before = await session.of_segment(segment_id, _EXITS_PER_STEP, after)
                 reason = Reason(self._clock.now(), "definition")
                 await session.apply(changes(before, (), {segment_id: 0}, reason, workspace_id))
             if not before:
                 break
+            after = next(reversed(before)).profile_id
         await self._agenda.forget(workspace_id, segment_id)

@@ -34,8 +34,8 @@ class Session(Protocol):
     async def of_buckets(self, buckets: tuple[int, int], segment_ids: Sequence[str]) -> dict[Place, int]:
         """The sequences of all profiles of a range of buckets in these segments."""
 
-    async def of_segment(self, segment_id: str, limit: int) -> dict[Place, int]:
-        """Some members of one segment."""
+    async def of_segment(self, segment_id: str, limit: int, after: UUID | None) -> dict[Place, int]:
+        """Some members of one segment, in a fixed order, from behind one of them on."""
 
     async def apply(self, changes: Sequence[MembershipsChanged]) -> None:
         """Records the changes and puts them into the outbox. Raises OutOfStep when one does not follow the last."""

@@ -12,7 +12,7 @@ from tests.fakes.segmenter import DAY, NAMED, did, profile, profile_id, write_al
 
 from cdp_schemas.profiles import ProfilesRecorded
 from cdp_schemas.segments import MembershipChanged
-from cdp_segmenter import desk, evaluate
+from cdp_segmenter import build, desk, evaluate
 from cdp_segmenter.api_models import segment_view
 from cdp_segmenter.catalogue import Draft
 from cdp_segmenter.desk import NoSuchSegment
@@ -239,6 +239,25 @@ async def test_a_deleted_segment_lets_everyone_go(room: Room) -> None:
     await room.build()
     assert steps(await room.told()) == [("entered", 1, "definition"), ("exited", 2, "definition")]
     assert await room.desk.catalogue.get(room.workspace, segment_id) is None
+
+
+async def test_members_of_a_deleted_segment_leave_in_steps(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each goes on behind the last one: to look from the first on would be to pass all who left before."""
+    monkeypatch.setattr(build, "_EXITS_PER_STEP", 2)
+    crowd = [replace(profile(f"p{n}"), ltv_minor=20_000) for n in range(5)]
+    await room.knows(*crowd)
+    segment_id, stays = await room.segment(RICH), await room.segment(RICH)
+    async with room.ledger.session(room.workspace) as session:
+        places, after = list[Place](), None
+        while some := await session.of_segment(segment_id, 2, after):
+            places += some
+            after = places[-1].profile_id
+    assert sorted(places) == sorted(Place(segment_id, facts.profile_id) for facts in crowd)
+    await room.desk.delete(room.workspace, segment_id)
+    await room.build()
+    exits = [change.profile_id for change in await room.told() if change.change == "exited"]
+    assert sorted(exits) == sorted(facts.profile_id for facts in crowd)
+    assert len(await room.members(stays)) == 5
 
 
 async def test_a_segment_of_segments_follows_them(room: Room) -> None:

@@ -55,10 +55,14 @@ SELECT held.number, p.profile_id, held.sequence
 FROM segmenter.profile_segments AS p, unnest(p.segments, p.sequences) AS held (number, sequence)
 WHERE p.workspace_id = %(workspace)s AND p.bucket BETWEEN %(first)s AND %(last)s AND held.number = ANY(%(numbers)s)
 """
+# as a page of members is asked for: after the last, so that those who left before are not passed over at each step
 _OF_SEGMENT: Final = """
-SELECT held.number, p.profile_id, held.sequence
-FROM segmenter.profile_segments AS p, unnest(p.segments, p.sequences) AS held (number, sequence)
-WHERE p.workspace_id = %s AND p.segments @> ARRAY[%s::int] AND held.number = %s AND held.sequence %% 2 = 1 LIMIT %s
+SELECT %(number)s::int, profile_id, sequences[array_position(segments, %(number)s::int)]
+FROM segmenter.profile_segments
+WHERE workspace_id = %(workspace)s AND segments @> ARRAY[%(number)s::int]
+  AND (sequences[array_position(segments, %(number)s::int)] %% 2)::boolean
+  AND (bucket, profile_id) > (%(bucket)s, %(after)s::uuid)
+ORDER BY bucket, profile_id LIMIT %(limit)s
 """
 # the guard on the revision makes a change that does not follow the last one impossible, whoever writes it
 _WRITE: Final = """
@@ -162,10 +166,13 @@ class PostgresSession:
         asked = {"workspace": self._workspace, "first": buckets[0], "last": buckets[1], "numbers": numbers_}
         return self._places(await self._rows(_OF_BUCKETS, asked))
 
-    async def of_segment(self, segment_id: str, limit: int) -> dict[Place, int]:
+    async def of_segment(self, segment_id: str, limit: int, after: UUID | None) -> dict[Place, int]:
         await self._look_up()
         number = self._numbers.get(segment_id)  # none when another process has emptied it meanwhile
-        return self._places(await self._rows(_OF_SEGMENT, [self._workspace, number, number, limit]))
+        asked: dict[str, Any] = {"workspace": self._workspace, "number": number, "limit": limit}
+        asked |= {"bucket": -1 if after is None else bucket_of(after), "after": after or UUID(int=0)}
+        cursor = await self._connection.execute(_OF_SEGMENT, asked, prepare=False)  # planned for its number
+        return self._places(await cursor.fetchall())
 
     async def apply(self, changes: Sequence[MembershipsChanged]) -> None:
         if not changes:
