@@ -93,6 +93,15 @@ CASES: list[tuple[Any, str, str]] = [
     (filtered(property="a..b", operator="=", value=1), "rules.filters[0].property", "is no path"),
     (filtered(property="a", operator="within_last", value=1), "rules.filters[0].operator", "does not apply"),
     (filtered(property="p[]", operator="some", where=[]), "rules.filters[0].operator", "any, all or none"),
+    *(
+        (filtered(property="a[]" * lists, operator="exists"), "rules.filters[0].property", "lists are nested more than")
+        for lists in (11, 400, 3000)
+    ),
+    (
+        filtered(property="a[]", where=[{"property": "[]" * 3000, "operator": "exists"}]),
+        "rules.filters[0].where[0].property",
+        "lists are nested more than 10 deep",
+    ),
     ({"segment": 7}, "rules.segment", "id of a segment"),
     ({"segment": "segment-1", "operator": "near"}, "rules.operator", "in or not_in"),
 ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from cdp_segmenter.rules.ast import And, Condition, ItemsAre, PropertyIs, Quantifier
+from cdp_segmenter.rules.check import MAX_DEPTH
 from cdp_segmenter.rules.fields import PROPERTY_OPERATORS, UnknownField, property_path
 from cdp_segmenter.rules.reader import Reader, group
 
@@ -40,6 +41,8 @@ def _property(reader: Reader, given: Mapping[str, Any], path: str, in_item: bool
     written = given.get("property", given.get("field", "" if in_item else None))
     if not isinstance(written, str) or not (written or in_item):
         return reader.fault(f"{path}.property", "give the path of a property, such as category or products[].sku")
+    if written.count("[]") > MAX_DEPTH:
+        return reader.fault(f"{path}.property", f"lists are nested more than {MAX_DEPTH} deep")
     if given.get("property") is not None and given.get("field") is not None:
         reader.passed_over(f"{path}.field", "give property or field, not both")
     listed, brackets, rest = written.removeprefix("properties.").partition("[]")
