@@ -118,6 +118,8 @@ class Desk:
             raise NotManual(segment_id)
         async with self._ledger.session(workspace_id) as session:
             definitions = await session.definitions()
+            if segment_id not in definitions.by_id:  # deleted since
+                raise NoSuchSegment(segment_id)
             places = {Place(segment_id, profile_id) for profile_id in profiles}
             before = {p: s for p, s in (await session.of_profiles(list(profiles))).items() if p in places}
             reason = Reason(self._clock.now(), "manual")

@@ -14,7 +14,7 @@ from cdp_schemas.profiles import ProfilesRecorded
 from cdp_schemas.segments import MembershipChanged
 from cdp_segmenter import build, desk, evaluate
 from cdp_segmenter.api_models import segment_view
-from cdp_segmenter.catalogue import Draft
+from cdp_segmenter.catalogue import Draft, Segment
 from cdp_segmenter.desk import NoSuchSegment
 from cdp_segmenter.membership import Place, is_member
 from cdp_segmenter.ports import OutOfStep
@@ -258,6 +258,21 @@ async def test_members_of_a_deleted_segment_leave_in_steps(room: Room, monkeypat
     exits = [change.profile_id for change in await room.told() if change.change == "exited"]
     assert sorted(exits) == sorted(facts.profile_id for facts in crowd)
     assert len(await room.members(stays)) == 5
+
+
+async def test_somebody_is_added_to_a_manual_segment_while_it_is_being_deleted(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, desk_ = await room.segment(None, type_="manual"), room.desk
+    segment = await desk_.get(room.workspace, chosen)
+
+    async def before_that(*_: str) -> Segment:
+        return segment
+
+    await desk_.delete(room.workspace, chosen)
+    monkeypatch.setattr(desk_, "get", before_that)
+    with pytest.raises(NoSuchSegment):
+        await desk_.change_members(room.workspace, chosen, [ADA.profile_id], inside=True)
 
 
 async def test_a_segment_of_segments_follows_them(room: Room) -> None:
