@@ -81,9 +81,10 @@ class SegmentsApi:
         self, who: Reader, limit: Limit = 100, cursor: Cursor = None, offset: Offset = 0
     ) -> Answer[Listed[SegmentView]]:
         after = _decoded(cursor)
-        page = self._desk.catalogue.listed(who.workspace_id, limit, after, offset)
-        segments, total = await _answered(page)
-        last = _encoded(segments[-1].draft.name) if len(segments) == limit else None
+        page = self._desk.catalogue.listed(who.workspace_id, limit + 1, after, offset)
+        found, total = await _answered(page)
+        segments = found[:limit]
+        last = _encoded(segments[-1].draft.name) if len(found) > limit else None
         return Answer(data=Listed(items=[segment_view(one) for one in segments], total=total, next_cursor=last))
 
     async def get(self, segment_id: SegmentId, who: Reader) -> Answer[SegmentView]:
@@ -120,13 +121,15 @@ class SegmentsApi:
     ) -> Answer[Listed[MemberView]]:
         segment = await _answered(self._desk.get(who.workspace_id, segment_id))
         after = _uuid(_decoded(cursor))
-        rows = await _answered(self._desk.catalogue.members(who.workspace_id, segment_id, limit, after, offset))
+        # one more than asked for tells whether there is a next page
+        found = await _answered(self._desk.catalogue.members(who.workspace_id, segment_id, limit + 1, after, offset))
+        rows = found[:limit]
         shown = await _profiles(request, who, [row.profile_id for row in rows]) if include else {}
         items = [
             MemberView(id=profile_ref(row.profile_id), entered_at=row.since, profile=shown.get(row.profile_id))
             for row in rows
         ]
-        last = _encoded(rows[-1].profile_id.hex) if len(rows) == limit else None
+        last = _encoded(rows[-1].profile_id.hex) if len(found) > limit else None
         return Answer(data=Listed(items=items, total=segment.size, next_cursor=last))
 
     async def enter(self, segment_id: SegmentId, body: MembersBody, who: Writer, request: Request) -> Answer[SizeView]:

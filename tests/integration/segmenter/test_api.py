@@ -237,6 +237,21 @@ async def test_pages_follow_one_another(room: Room, door: httpx.AsyncClient) -> 
     assert (await door.get(path, params={"cursor": "!"})).status_code == 422
 
 
+async def test_the_last_page_says_so_also_when_it_is_full(room: Room, door: httpx.AsyncClient) -> None:
+    await room.knows(*(replace(profile(f"p{n}"), ltv_minor=20_000) for n in range(4)))
+    for name in ("Rich", "Richer"):
+        segment = await made(door, name=name, rules=RICH)
+    await room.build()
+    for path, limits in (("/segments", (1, 2)), (f"/segments/{segment['id']}/members", (2, 4))):
+        pages = [await data(door, path, limit=limit) for limit in limits]
+        assert [(len(page["items"]), page["nextCursor"] is None) for page in pages] == [
+            (limits[0], False),
+            (limits[1], True),
+        ]
+        last = await data(door, path, limit=limits[0], cursor=pages[0]["nextCursor"])
+        assert (len(last["items"]), last["nextCursor"]) == (limits[0], None)
+
+
 async def test_segments_are_listed_once_whatever_their_letters(door: httpx.AsyncClient) -> None:
     """What is a lower-case letter is for Postgres to say: Python's differ (a final sigma, a dotted capital I)."""
     names = ["ΠΕΛΑΤΕΣ", "Άλλο", "ψ last", "İstanbul", "Izmir", "italy", "ÉTÉ", "Rich", "rich too", "🛒" * 200]
