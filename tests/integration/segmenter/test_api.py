@@ -90,6 +90,8 @@ async def test_a_segment_from_creation_to_deletion(room: Room, door: httpx.Async
     assert (changed.json()["data"]["version"], changed.json()["data"]["status"]) == (2, "building")
     renamed = await door.put(path, json={"name": "Poor", "rules": {**RICH, "operator": "NOT"}})
     assert (renamed.json()["data"]["version"], renamed.json()["data"]["name"]) == (2, "Poor")
+    retyped = await door.put(path, json={"name": "Poor", "type": "behavioral", "rules": {**RICH, "operator": "NOT"}})
+    assert (retyped.json()["data"]["version"], retyped.json()["data"]["type"]) == (2, "behavioral")
     assert (await door.delete(path)).status_code == 200
     assert (await door.get(path)).status_code == 404
 

@@ -18,7 +18,8 @@ VALUES (%(workspace)s, %(segment)s, %(name)s, %(description)s, %(type)s, %(rules
         CASE %(type)s WHEN 'manual' THEN 'ready' ELSE 'building' END, CASE %(type)s WHEN 'manual' THEN 1 ELSE 0 END)
 """
 _UPDATE: Final = """
-UPDATE segmenter.segments SET name = %(name)s, description = %(description)s, rules = %(rules)s, updated_at = now(),
+UPDATE segmenter.segments SET name = %(name)s, description = %(description)s, type = %(type)s, rules = %(rules)s,
+    updated_at = now(),
     version = version + (rules IS DISTINCT FROM %(rules)s::jsonb)::int,
     build = build + (rules IS DISTINCT FROM %(rules)s::jsonb)::int,
     status = CASE WHEN rules IS DISTINCT FROM %(rules)s::jsonb THEN 'building' ELSE status END,
