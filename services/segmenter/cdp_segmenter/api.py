@@ -133,9 +133,7 @@ class SegmentsApi:
         return Answer(data=Listed(items=items, total=segment.size, next_cursor=last))
 
     async def enter(self, segment_id: SegmentId, body: MembersBody, who: Writer, request: Request) -> Answer[SizeView]:
-        profiles = [
-            await _resolved(request, who, ref, f"profileIds[{index}]") for index, ref in enumerate(body.profile_ids)
-        ]
+        profiles = await _all_resolved(request, who, body.profile_ids)
         await _answered(self._desk.change_members(who.workspace_id, segment_id, profiles, inside=True))
         return await self.size(segment_id, who)
 
@@ -198,16 +196,33 @@ async def _answered(work: Awaitable[T]) -> T:
         raise
 
 
-async def _resolved(request: Request, who: Principal, ref: str, path: str | None = None) -> UUID:
-    """The profile of ``profile-…`` or ``kind:value``. Raises ApiError 404, or 422 with ``path``."""
+async def _resolved(request: Request, who: Principal, ref: str) -> UUID:
+    """The profile of ``profile-…`` or ``kind:value``. Raises ApiError 404."""
+    found = await _looked_up(request, who, [ref])
+    if ref not in found:
+        raise not_found("profile", ref)
+    return found[ref]
+
+
+async def _all_resolved(request: Request, who: Principal, refs: Sequence[str]) -> list[UUID]:
+    """Those of a body's ``profileIds``. Raises ApiError 422 with the path of each that is nobody."""
+    found = await _looked_up(request, who, refs)
+    details = [
+        Detail(path=f"profileIds[{index}]", message=f"there is no profile {ref!r} in this workspace")
+        for index, ref in enumerate(refs)
+        if ref not in found
+    ]
+    if details:
+        summary = "; ".join(f"{detail.path}: {detail.message}" for detail in details[:3])
+        raise ApiError(422, "invalid", f"The request is invalid. {summary}", details)
+    return [found[ref] for ref in refs]
+
+
+async def _looked_up(request: Request, who: Principal, refs: Sequence[str]) -> dict[str, UUID]:
+    """Those of the references that name a profile, all of them in one look."""
     resolve = getattr(request.app.state, "facets", {}).get("resolve")
-    found = (await resolve(who.workspace_id, [ref])).get(ref) if resolve else parse_profile_ref(ref)
-    if isinstance(found, UUID):
-        return found
-    if path is not None:
-        detail = Detail(path=path, message=f"there is no profile {ref!r} in this workspace")
-        raise ApiError(422, "invalid", f"The request is invalid. {path}: {detail.message}", [detail])
-    raise not_found("profile", ref)
+    found = await resolve(who.workspace_id, refs) if resolve else {ref: parse_profile_ref(ref) for ref in refs}
+    return {ref: one for ref, one in found.items() if isinstance(one, UUID)}
 
 
 async def _profiles(request: Request, who: Principal, profiles: Sequence[UUID]) -> dict[UUID, Any]:

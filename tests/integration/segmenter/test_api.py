@@ -214,6 +214,9 @@ async def test_manual_members_come_and_go_by_hand(room: Room, door: httpx.AsyncC
     assert (await door.post(path, json={"profileIds": ["email:ada@example.com"]})).json()["data"]["size"] == 2
     unknown = await door.post(path, json={"profileIds": ["email:nobody@example.com"]})
     assert unknown.json()["error"]["details"][0]["path"] == "profileIds[0]"
+    several = ["email:nobody@example.com", "email:ada@example.com", "profile-1"]
+    faults_of = (await door.post(path, json={"profileIds": several})).json()["error"]["details"]
+    assert [detail["path"] for detail in faults_of] == ["profileIds[0]", "profileIds[2]"]
     assert (await door.delete(f"{path}/email:ada@example.com")).json()["data"]["size"] == 1
     assert [row["id"] for row in (await data(door, path))["items"]] == [profile_ref(BOB.profile_id)]
     rules = await made(door, name="Rich", rules=RICH)
