@@ -2,23 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from cdp_runtime.clock import Clock
 from cdp_segmenter.catalogue import Catalogue, Draft, Segment
 from cdp_segmenter.definitions import BY_HAND, Definitions, rule_of
+from cdp_segmenter.due import due_sql
 from cdp_segmenter.explain import Explanation, event_names, explain
 from cdp_segmenter.membership import Place, Reason, changes, is_member
 from cdp_segmenter.ports import Ledger, Witness
 from cdp_segmenter.rules.ast import Rule
 from cdp_segmenter.rules.check import Fault, InvalidRule, check_references, references
+from cdp_segmenter.rules.columns import Columns
 from cdp_segmenter.rules.describe import describe
 from cdp_segmenter.rules.rewrite import inline
 from cdp_segmenter.rules.scope import Scope
+from cdp_segmenter.rules.sql import members_sql
 
 _PREVIEW_ID = "this segment"
 MOST_BY_HAND: Final = 100_000
+# the server refuses 256 KiB of text or 50,000 elements, of three characters or more each
+LONGEST_QUESTION: Final = 150_000
 
 
 class NoSuchSegment(LookupError):
@@ -57,7 +63,7 @@ class Desk:
         rule = rule_of(draft.type, draft.rules)
         # the lock: two segments saved at once must not close a circle together
         async with self._ledger.session(workspace_id) as session:
-            _check(segment_id, rule, await session.definitions())
+            _check(segment_id, rule, await session.definitions(), self._clock.now())
             await self.catalogue.create(workspace_id, segment_id, draft)
         return await self.get(workspace_id, segment_id)
 
@@ -68,7 +74,7 @@ class Desk:
         rule = rule_of(draft.type, draft.rules)
         async with self._ledger.session(workspace_id) as session:
             definitions = await session.definitions()
-            _check(segment_id, rule, definitions)
+            _check(segment_id, rule, definitions, self._clock.now())
             await self.catalogue.update(workspace_id, segment_id, draft)
             changed = await self.get(workspace_id, segment_id)
             if changed.version != known.version:
@@ -102,7 +108,7 @@ class Desk:
             return Preview(0, [], BY_HAND)
         async with self._ledger.session(workspace_id, locked=False) as session:
             definitions = await session.definitions()
-        _check(_PREVIEW_ID, rule, definitions)
+        _check(_PREVIEW_ID, rule, definitions, self._clock.now())
         whole = inline(rule, {one: definition.rule for one, definition in definitions.by_id.items()})
         named = sorted(references(whole) & definitions.manual())
         manual = {one: await self._manual_members(workspace_id, one) for one in named}
@@ -169,6 +175,26 @@ class Desk:
         return [member.profile_id for member in members]
 
 
-def _check(segment_id: str, rule: Rule | None, definitions: Definitions) -> None:
-    if rule is not None:
-        check_references(segment_id, rule, {one: known.rule for one, known in definitions.by_id.items()})
+def _check(segment_id: str, rule: Rule | None, definitions: Definitions, now: datetime) -> None:
+    """Raises InvalidRule for references that cannot be followed, and a rule that no question to the store has room for.
+
+    Once saved, such a one would keep the store from answering about the whole workspace.
+    """
+    if rule is None:
+        return
+    known = {one: definition.rule for one, definition in definitions.by_id.items()}
+    check_references(segment_id, rule, known)
+    known[segment_id] = rule
+    for one in (segment_id, *sorted(definitions.dependents(segment_id))):
+        whole = known[one]
+        if whole is None or (length := _longest_question(inline(whole, known), now)) <= LONGEST_QUESTION:
+            continue
+        which = "the rule" if one == segment_id else f"the segment {one!r}, which refers to this one,"
+        message = f"{which} takes {length:,} characters to ask, at most {LONGEST_QUESTION:,} are allowed"
+        raise InvalidRule([Fault("rules", f"{message}: give it fewer conditions, or shorter lists")])
+
+
+def _longest_question(rule: Rule, now: datetime) -> int:
+    """Characters of the longest one that is asked about a rule alone."""
+    asked = [members_sql([rule], Scope("", now)), *due_sql([rule], "", now, now)]
+    return max(Columns([rule]).longest(now), *(len(question.sql) for question in asked))

@@ -1,5 +1,6 @@
 """The segments API over real stores, behind the front door's own error answers."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -149,6 +150,28 @@ async def test_a_rule_that_unfolds_into_too_much_is_refused(door: httpx.AsyncCli
     three = {"operator": "AND", "conditions": [{**rich, "value": value} for value in range(3)]}
     grown = await door.put(f"/segments/{tiers[0]}", json={"name": "tier 0", "rules": three})
     assert (grown.status_code, tiers[9] in grown.json()["message"]) == (422, True)
+
+
+async def test_a_rule_that_no_question_has_room_for_is_refused(door: httpx.AsyncClient) -> None:
+    """Its price is low; saved, ClickHouse would answer no question that it is part of."""
+
+    def spent(lists: int) -> dict[str, Any]:
+        amounts = [list(range(1000 * number, 1000 * (number + 1))) for number in range(lists)]
+        return {
+            "operator": "OR",
+            "conditions": [{"field": "computed.ltv", "operator": "in", "value": some} for some in amounts],
+        }
+
+    for path, more in (("/segments", {"name": "Spent"}), ("/segments/preview", {})):
+        refused = await door.post(path, json={"rules": spent(8), **more})
+        assert refused.status_code == 422, refused.text
+        assert re.search(r"the rule takes \d{3},\d{3} characters to ask", refused.json()["message"])
+    half = await made(door, name="Half of it", rules=spent(2))
+    rest = {"operator": "OR", "conditions": [{"segment": half["id"]}, RICH]}
+    whole = await made(door, name="With the rest", rules=rest)
+    grown = await door.put(f"/segments/{half['id']}", json={"name": "Half of it", "rules": spent(8)})
+    assert grown.status_code == 422
+    assert (await door.put(f"/segments/{whole['id']}", json={"name": "With the rest", "rules": rest})).is_success
 
 
 async def test_a_preview_may_name_nobody(room: Room, door: httpx.AsyncClient) -> None:
