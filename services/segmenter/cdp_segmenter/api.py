@@ -134,14 +134,22 @@ class SegmentsApi:
 
     async def enter(self, segment_id: SegmentId, body: MembersBody, who: Writer, request: Request) -> Answer[SizeView]:
         profiles = await _all_resolved(request, who, body.profile_ids)
-        await _answered(self._desk.change_members(who.workspace_id, segment_id, profiles, inside=True))
-        return await self.size(segment_id, who)
+        return await self._changed(segment_id, profiles, who, request, inside=True)
 
     async def leave(
         self, segment_id: SegmentId, profile: ProfileRef, who: Writer, request: Request
     ) -> Answer[SizeView]:
         profile_id = await _resolved(request, who, profile)
-        await _answered(self._desk.change_members(who.workspace_id, segment_id, [profile_id], inside=False))
+        return await self._changed(segment_id, [profile_id], who, request, inside=False)
+
+    async def _changed(
+        self, segment_id: str, profiles: Sequence[UUID], who: Principal, request: Request, *, inside: bool
+    ) -> Answer[SizeView]:
+        async def by_now(profiles: Sequence[UUID]) -> Sequence[UUID]:
+            return list((await _looked_up(request, who, list(map(profile_ref, profiles)))).values())
+
+        change = self._desk.change_members(who.workspace_id, segment_id, profiles, inside=inside, by_now=by_now)
+        await _answered(change)
         return await self.size(segment_id, who)
 
     async def explain(

@@ -1,6 +1,6 @@
 """What owners ask of segments -> checked, stored, answered: the use cases behind the HTTP routes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -25,6 +25,8 @@ _PREVIEW_ID = "this segment"
 MOST_BY_HAND: Final = 100_000
 # the server refuses 256 KiB of text or 50,000 elements, of three characters or more each
 LONGEST_QUESTION: Final = 150_000
+# ids of profiles -> those that they have by now
+ByNow = Callable[[Sequence[UUID]], Awaitable[Sequence[UUID]]]
 
 
 class NoSuchSegment(LookupError):
@@ -117,15 +119,27 @@ class Desk:
         return Preview(size, some, describe(rule))
 
     async def change_members(
-        self, workspace_id: str, segment_id: str, profiles: Sequence[UUID], *, inside: bool
+        self,
+        workspace_id: str,
+        segment_id: str,
+        profiles: Sequence[UUID],
+        *,
+        inside: bool,
+        by_now: ByNow | None = None,
     ) -> None:
-        """Profiles into a manual segment, or out of it; those already there stay as they are. Raises NotManual."""
+        """Profiles into a manual segment, or out of it; those already there stay as they are. Raises NotManual.
+
+        ``by_now`` tells who they are once the workspace is locked: whoever was merged or erased while this waited has
+        been taken out of the segments already, and nobody would do so again.
+        """
         if (await self.get(workspace_id, segment_id)).draft.type != "manual":
             raise NotManual(segment_id)
         async with self._ledger.session(workspace_id) as session:
             definitions = await session.definitions()
             if segment_id not in definitions.by_id:  # deleted since
                 raise NoSuchSegment(segment_id)
+            if by_now is not None:
+                profiles = await by_now(profiles)
             places = {Place(segment_id, profile_id) for profile_id in profiles}
             before = {p: s for p, s in (await session.of_profiles(list(profiles))).items() if p in places}
             reason = Reason(self._clock.now(), "manual")

@@ -248,6 +248,25 @@ async def test_manual_members_come_and_go_by_hand(room: Room, door: httpx.AsyncC
     assert (await door.put(f"/segments/{segment['id']}", json={"name": "x", "rules": RICH})).status_code == 422
 
 
+async def test_somebody_who_is_merged_while_she_is_added_is_added_as_the_survivor(
+    room: Room, door: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The segmenter was told of the merge before her id was in the segment: there it would stay."""
+    await room.knows(ADA, BOB)
+    segment = await made(door, name="Friends", type="manual")
+    path, asked = f"/segments/{segment['id']}/members", list[Sequence[str]]()
+
+    async def merging(workspace_id: str, refs: Sequence[str]) -> Mapping[str, UUID]:
+        asked.append(refs)
+        return {ref: ADA.profile_id if len(asked) == 1 else BOB.profile_id for ref in refs}
+
+    monkeypatch.setitem(door._transport.app.state.facets, "resolve", merging)  # type: ignore[attr-defined]
+    added = await door.post(path, json={"profileIds": ["email:ada@example.com"]})
+    assert added.json()["data"]["size"] == 1
+    assert [row["id"] for row in (await data(door, path))["items"]] == [profile_ref(BOB.profile_id)]
+    assert asked == [["email:ada@example.com"], [profile_ref(ADA.profile_id)]]
+
+
 async def test_pages_follow_one_another(room: Room, door: httpx.AsyncClient) -> None:
     crowd = [replace(profile(f"p{n}"), ltv_minor=20_000) for n in range(5)]
     await room.knows(*crowd)
