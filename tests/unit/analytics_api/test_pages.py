@@ -11,7 +11,9 @@ from cdp_analytics_api.notation import to_millis
 from cdp_analytics_api.pages import EventPages
 from cdp_analytics_api.periods import EPOCH, Period
 from cdp_analytics_api.queries.events import EventFilter
+from cdp_analytics_api.routes.events import EventQuery
 from cdp_clickhouse.statement import Statement
+from cdp_runtime.clock import ManualClock
 
 NOW = datetime(2026, 2, 15, 12, 0, tzinfo=UTC)
 NODE = UUID(int=7)
@@ -62,3 +64,10 @@ async def test_pages_reach_back_over_any_gap_without_loss_or_repeat() -> None:
         if cursor is None:
             break
     assert [to_millis(at) for at in seen] == [at for at in shelf.times if at < to_millis(NOW)]
+
+
+def test_without_an_end_a_list_has_events_whose_devices_are_ahead() -> None:
+    """As far as the gateway believes them; the live stream and the segments have them at once, too."""
+    assert EventQuery().filter(ManualClock(NOW)).period.end == NOW + timedelta(minutes=5, milliseconds=1)
+    asked = EventQuery(end_date="2026-02-15T12:00:00Z").filter(ManualClock(NOW))
+    assert asked.period.end == NOW + timedelta(milliseconds=1)

@@ -1,7 +1,8 @@
 """GET /events, and a profile's events and timeline: filters and cursors in, pages out."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
@@ -19,6 +20,8 @@ from cdp_runtime.envelope import Answer, Wire
 
 EventsReader = Annotated[Principal, Depends(require("events:read"))]
 ProfilesReader = Annotated[Principal, Depends(require("profiles:read"))]
+# as much may an event be ahead of its arrival by the clock of its device: without an end it is listed all the same
+_AHEAD: Final = timedelta(minutes=5)
 _CURSOR = Field(None, description="send it as `cursor` for the next page; null after the last")
 
 
@@ -46,7 +49,7 @@ class EventQuery:
     def filter(self, clock: Clock) -> EventFilter:
         """Raises BadPeriod, and ApiError 422 for an unknown type."""
         return EventFilter(
-            period=period(self.start_date, self.end_date, now=clock.now(), default=None),
+            period=period(self.start_date, self.end_date, now=clock.now() + _AHEAD, default=None),
             type=known_type(self.type),
             event=self.event or None,
         )
