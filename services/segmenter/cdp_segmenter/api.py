@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Annotated, Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -133,23 +134,17 @@ class SegmentsApi:
         return Answer(data=Listed(items=items, total=segment.size, next_cursor=last))
 
     async def enter(self, segment_id: SegmentId, body: MembersBody, who: Writer, request: Request) -> Answer[SizeView]:
-        profiles = await _all_resolved(request, who, body.profile_ids)
-        return await self._changed(segment_id, profiles, who, request, inside=True)
+        resolve = partial(_all_resolved, request, who, body.profile_ids)
+        await _answered(self._desk.change_members(who.workspace_id, segment_id, resolve, inside=True))
+        return await self.size(segment_id, who)
 
     async def leave(
         self, segment_id: SegmentId, profile: ProfileRef, who: Writer, request: Request
     ) -> Answer[SizeView]:
-        profile_id = await _resolved(request, who, profile)
-        return await self._changed(segment_id, [profile_id], who, request, inside=False)
+        async def resolve() -> Sequence[UUID]:
+            return [await _resolved(request, who, profile)]
 
-    async def _changed(
-        self, segment_id: str, profiles: Sequence[UUID], who: Principal, request: Request, *, inside: bool
-    ) -> Answer[SizeView]:
-        async def by_now(profiles: Sequence[UUID]) -> Sequence[UUID]:
-            return list((await _looked_up(request, who, list(map(profile_ref, profiles)))).values())
-
-        change = self._desk.change_members(who.workspace_id, segment_id, profiles, inside=inside, by_now=by_now)
-        await _answered(change)
+        await _answered(self._desk.change_members(who.workspace_id, segment_id, resolve, inside=False))
         return await self.size(segment_id, who)
 
     async def explain(

@@ -23,10 +23,9 @@ from cdp_segmenter.rules.sql import members_sql
 
 _PREVIEW_ID = "this segment"
 MOST_BY_HAND: Final = 100_000
-# the server refuses 256 KiB of text or 50,000 elements, of three characters or more each
-LONGEST_QUESTION: Final = 150_000
-# ids of profiles -> those that they have by now
-ByNow = Callable[[Sequence[UUID]], Awaitable[Sequence[UUID]]]
+# a text that is longer than a field of a request goes without it, and leaves its values no room but the URL's
+LONGEST_QUESTION: Final = 130_000
+Resolve = Callable[[], Awaitable[Sequence[UUID]]]
 
 
 class NoSuchSegment(LookupError):
@@ -118,19 +117,11 @@ class Desk:
         size, some = await self._witness.preview(whole, scope, manual, sample)
         return Preview(size, some, describe(rule))
 
-    async def change_members(
-        self,
-        workspace_id: str,
-        segment_id: str,
-        profiles: Sequence[UUID],
-        *,
-        inside: bool,
-        by_now: ByNow | None = None,
-    ) -> None:
+    async def change_members(self, workspace_id: str, segment_id: str, resolve: Resolve, *, inside: bool) -> None:
         """Profiles into a manual segment, or out of it; those already there stay as they are. Raises NotManual.
 
-        ``by_now`` tells who they are once the workspace is locked: whoever was merged or erased while this waited has
-        been taken out of the segments already, and nobody would do so again.
+        Who they are is asked once the workspace is locked: of a merge or an erasure while this waits for the lock, the
+        segments will have been told already, and nobody would tell them again.
         """
         if (await self.get(workspace_id, segment_id)).draft.type != "manual":
             raise NotManual(segment_id)
@@ -138,10 +129,9 @@ class Desk:
             definitions = await session.definitions()
             if segment_id not in definitions.by_id:  # deleted since
                 raise NoSuchSegment(segment_id)
-            if by_now is not None:
-                profiles = await by_now(profiles)
+            profiles = await resolve()
             places = {Place(segment_id, profile_id) for profile_id in profiles}
-            before = {p: s for p, s in (await session.of_profiles(list(profiles))).items() if p in places}
+            before = {p: s for p, s in (await session.of_profiles(profiles)).items() if p in places}
             reason = Reason(self._clock.now(), "manual")
             versions = definitions.versions([segment_id])
             await session.apply(changes(before, places if inside else (), versions, reason, workspace_id))

@@ -1,6 +1,6 @@
 """A migrated Postgres and ClickHouse with the segmenter's parts wired around a clock that stands still."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -85,6 +85,14 @@ class Room:
     async def change(self, segment_id: str, rules: Any) -> None:
         await self.desk.update(self.workspace, segment_id, Draft(segment_id, "", "rule-based", rules))
         await self.build()
+
+    async def add(self, segment_id: str, profiles: Sequence[UUID]) -> None:
+        """By hand."""
+
+        async def resolve() -> Sequence[UUID]:
+            return profiles
+
+        await self.desk.change_members(self.workspace, segment_id, resolve, inside=True)
 
     async def build(self) -> None:
         builds = (await self.agenda.building()).get(self.workspace)

@@ -130,7 +130,7 @@ async def test_a_merged_profile_leaves_and_its_manual_memberships_go_on(room: Ro
     """A recorder of an earlier release does not tell where a profile went: then the store knows."""
     await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
     rich, chosen = await room.segment(RICH), await room.segment(None, type_="manual")
-    await room.desk.change_members(room.workspace, chosen, [BOB.profile_id], inside=True)
+    await room.add(chosen, [BOB.profile_id])
     if not told:
         await room.move(BOB.profile_id, ADA.profile_id)
     await room.erase(BOB.profile_id)
@@ -147,7 +147,7 @@ async def test_a_manual_membership_follows_somebody_who_was_merged_twice_while_a
     await room.knows(ADA, BOB, EVE, profile("zoe"))
     chosen = await room.segment(None, type_="manual")
     zoe = profile("zoe").profile_id
-    await room.desk.change_members(room.workspace, chosen, [BOB.profile_id, zoe], inside=True)
+    await room.add(chosen, [BOB.profile_id, zoe])
     for one in (BOB.profile_id, EVE.profile_id, zoe):
         await room.erase(one)
     into = {BOB.profile_id: EVE.profile_id, EVE.profile_id: ADA.profile_id}
@@ -166,7 +166,7 @@ async def test_nobody_inherits_for_somebody_erased_at_once(
     await room.knows(ADA, BOB)
     chosen = await room.segment(None, type_="manual")
     ada, bob = ADA.profile_id, BOB.profile_id
-    await room.desk.change_members(room.workspace, chosen, [bob, ada] if both else [bob], inside=True)
+    await room.add(chosen, [bob, ada] if both else [bob])
     await room.move(bob, ada)
     await room.erase(bob)
     await room.erase(ada)
@@ -187,7 +187,7 @@ async def test_somebody_merged_into_one_of_another_evaluation_lives_on_with_the_
     await room.knows(ADA, BOB, EVE)
     chosen = await room.segment(None, type_="manual")
     ada, bob, eve = ADA.profile_id, BOB.profile_id, EVE.profile_id
-    await room.desk.change_members(room.workspace, chosen, [bob], inside=True)
+    await room.add(chosen, [bob])
     await room.move(eve, ada)
     await room.erase(bob)
     await room.erase(eve)
@@ -201,7 +201,7 @@ async def test_who_inherits_a_manual_membership_is_looked_at_in_the_segments_tha
     ada, bob = ADA.profile_id, BOB.profile_id
     chosen = await room.segment(None, type_="manual")
     others = await room.segment({"segment": chosen, "operator": "not_in"})
-    await room.desk.change_members(room.workspace, chosen, [bob], inside=True)
+    await room.add(chosen, [bob])
     await room.touch([bob])
     assert await room.members(others) == {ada}
     await room.move(bob, ada)
@@ -214,7 +214,7 @@ async def test_who_inherits_a_manual_membership_is_looked_at_in_the_segments_tha
 async def test_an_erased_profile_leaves_everything(room: Room) -> None:
     await room.knows(replace(ADA, ltv_minor=20_000))
     rich, chosen = await room.segment(RICH), await room.segment(None, type_="manual")
-    await room.desk.change_members(room.workspace, chosen, [ADA.profile_id], inside=True)
+    await room.add(chosen, [ADA.profile_id])
     await room.erase(ADA.profile_id)
     await room.touch([], gone=[ADA.profile_id])
     assert await room.members(rich) == await room.members(chosen) == set()
@@ -272,14 +272,14 @@ async def test_somebody_is_added_to_a_manual_segment_while_it_is_being_deleted(
     await desk_.delete(room.workspace, chosen)
     monkeypatch.setattr(desk_, "get", before_that)
     with pytest.raises(NoSuchSegment):
-        await desk_.change_members(room.workspace, chosen, [ADA.profile_id], inside=True)
+        await room.add(chosen, [ADA.profile_id])
 
 
 async def test_a_segment_of_segments_follows_them(room: Room) -> None:
     await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
     rich, chosen = await room.segment(RICH), await room.segment(None, type_="manual")
     both = await room.segment({"operator": "AND", "conditions": [{"segment": rich}, {"segment": chosen}]})
-    await room.desk.change_members(room.workspace, chosen, [ADA.profile_id], inside=True)
+    await room.add(chosen, [ADA.profile_id])
     await room.sweep.requests()
     assert await room.members(both) == {ADA.profile_id}
     await room.change(rich, {"field": "computed.ltv", "operator": ">", "value": 1000})
@@ -359,7 +359,7 @@ async def test_many_profiles_at_once_and_many_members_by_hand(room: Room, monkey
     await room.knows(*crowd)
     chosen = await room.segment(None, type_="manual")
     both = await room.segment({"operator": "AND", "conditions": [RICH, {"segment": chosen}]})
-    await room.desk.change_members(room.workspace, chosen, everyone[:4200], inside=True)
+    await room.add(chosen, everyone[:4200])
     await room.touch(everyone)
     assert (await room.desk.get(room.workspace, both)).size == 4200
     await room.desk.evaluate(room.workspace, both)

@@ -169,8 +169,13 @@ class PostgresSession:
     async def of_segment(self, segment_id: str, limit: int, after: UUID | None) -> dict[Place, int]:
         await self._look_up()
         number = self._numbers.get(segment_id)  # none when another process has emptied it meanwhile
-        asked: dict[str, Any] = {"workspace": self._workspace, "number": number, "limit": limit}
-        asked |= {"bucket": -1 if after is None else bucket_of(after), "after": after or UUID(int=0)}
+        asked = {
+            "workspace": self._workspace,
+            "number": number,
+            "limit": limit,
+            "bucket": -1 if after is None else bucket_of(after),
+            "after": after or UUID(int=0),
+        }
         cursor = await self._connection.execute(_OF_SEGMENT, asked, prepare=False)  # planned for its number
         return self._places(await cursor.fetchall())
 
