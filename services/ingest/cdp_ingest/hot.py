@@ -148,11 +148,12 @@ class HotPaths:
         if channel == "client":
             facts = connection.client_facts(request.peer, request.headers, self._callers.proxies)
         origin = Origin(source, channel, route.call, facts)
-        self._in_flight.enter(source.source_id, len(body))
+        holder = (source.workspace_id, source.source_id)
+        self._in_flight.enter(holder, len(body))
         try:
             await self._gateway.take(origin, call, body)
         finally:
-            self._in_flight.leave(source.source_id, len(body))
+            self._in_flight.leave(holder, len(body))
         return None
 
     async def _body(self, receive: Receive, held: "_Held") -> bytes:

@@ -71,11 +71,14 @@ class Limiter:
 
 
 class InFlight:
-    """The bytes of all bodies between their arrival and their answer, bounded for the worker and for each source."""
+    """The bytes of all bodies between their arrival and their answer, bounded for the worker and for each source.
+
+    A source is its workspace and its id: each workspace may call one of its own ``web``.
+    """
 
     def __init__(self, limit: int, source_limit: int) -> None:
         self._limit, self._source_limit = limit, source_limit
-        self._by_source: dict[str, int] = {}
+        self._by_source: dict[tuple[str, str], int] = {}
         self.total = 0
 
     def reserve(self, size: int) -> None:
@@ -87,14 +90,14 @@ class InFlight:
     def release(self, size: int) -> None:
         self.total -= size
 
-    def enter(self, source: str, size: int) -> None:
+    def enter(self, source: tuple[str, str], size: int) -> None:
         """Raises CallRefused when the source alone has too many bytes in flight."""
         held = self._by_source.get(source, 0)
         if held and held + size > self._source_limit:
             raise CallRefused(SOURCE_BUFFER_FULL)
         self._by_source[source] = held + size
 
-    def leave(self, source: str, size: int) -> None:
+    def leave(self, source: tuple[str, str], size: int) -> None:
         held = self._by_source[source] - size
         if held:
             self._by_source[source] = held

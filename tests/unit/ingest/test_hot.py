@@ -322,6 +322,21 @@ async def test_a_full_buffer_is_503_at_once_and_free_again_afterwards(door: Door
     assert door.in_flight.total == 0
 
 
+async def test_sources_of_two_workspaces_that_are_called_the_same_have_room_each(door: Door) -> None:
+    door.table.sources[hash_token("theirs")] = Source("other", "s1", "Shop")
+    door.log.gate = asyncio.Event()
+    large = {**TRACK, "properties": {"a": "x" * 40_000}}
+    calls = [asyncio.create_task(door.post("/v1/t", large, BASIC)) for _ in range(2)]
+    async with asyncio.timeout(5):
+        while door.log.calls < 2:
+            await asyncio.sleep(0.01)
+    theirs = asyncio.create_task(door.post("/v1/t", {**large, "writeKey": "theirs"}))
+    await asyncio.wait({theirs}, timeout=0.1)
+    door.log.gate.set()
+    assert is_success(await theirs)
+    assert all(is_success(answer) for answer in await asyncio.gather(*calls))
+
+
 async def test_bodies_that_are_only_announced_take_nothing_of_the_buffer(door: Door) -> None:
     opened = 0
 

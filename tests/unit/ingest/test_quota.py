@@ -75,10 +75,11 @@ def test_bytes_in_flight_are_bounded_for_the_worker() -> None:
 
 def test_one_source_cannot_take_the_room_of_all_and_is_told_so() -> None:
     in_flight = InFlight(1000, 50)
-    in_flight.enter("loud", 40)
+    loud, quiet = ("demo", "loud"), ("demo", "quiet")
+    in_flight.enter(loud, 40)
     with pytest.raises(CallRefused) as caught:
-        in_flight.enter("loud", 40)
+        in_flight.enter(loud, 40)
     assert caught.value.refusal.status == 429
-    in_flight.enter("quiet", 40)
-    in_flight.leave("loud", 40)
-    in_flight.enter("loud", 400)  # alone, even a body larger than the share is let in
+    in_flight.enter(quiet, 40)
+    in_flight.leave(loud, 40)
+    in_flight.enter(loud, 400)  # alone, even a body larger than the share is let in
