@@ -60,12 +60,13 @@ class Limiter:
             self._buckets[source].tokens -= events
 
     def _bucket(self, source: str, rate: Rate, now: float) -> _Bucket:
+        burst = max(1.0, rate.burst)  # with less there never is a token, and the source would be shut out for ever
         bucket = self._buckets.get(source)
         if bucket is None:
             if len(self._buckets) >= _FORGET_AT:
                 self._buckets.clear()
-            bucket = self._buckets[source] = _Bucket(rate.burst, now)
-        bucket.tokens = min(rate.burst, bucket.tokens + (now - bucket.at) * rate.per_second)
+            bucket = self._buckets[source] = _Bucket(burst, now)
+        bucket.tokens = min(burst, bucket.tokens + (now - bucket.at) * rate.per_second)
         bucket.at = now
         return bucket
 

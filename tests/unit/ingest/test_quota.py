@@ -34,6 +34,14 @@ def test_the_wait_is_whole_seconds_of_at_most_five_minutes() -> None:
     assert wait(limiter, 0.0) == 300
 
 
+@pytest.mark.parametrize("rate", [Rate(0.2, 0.4), Rate(10, 0.5)])
+def test_a_rate_of_less_than_an_event_a_second_lets_one_in_at_a_time(rate: Rate) -> None:
+    limiter = Limiter()
+    assert wait(limiter, 0.0, rate) is None
+    limiter.spend("s", rate, 1, 0.0)
+    assert wait(limiter, wait(limiter, 0.0, rate) or 0.0, rate) is None
+
+
 def test_no_rate_is_no_limit() -> None:
     limiter = Limiter()
     limiter.spend("s", UNLIMITED, 10**9, 0.0)
