@@ -8,7 +8,8 @@ import msgspec
 _BATCH: Final = re.compile(rb'"batch"\s*:\s*\[')
 _WRITE_KEY: Final = re.compile(rb'"writeKey"\s*:\s*("[^"\\]{1,200}")')
 _SENT_AT: Final = re.compile(rb'"sentAt"\s*:\s*("[^"\\]{1,64}")')
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
+# a string that does not end is one too: else each quote that is escaped in it would begin another to its end
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
 _GAP: Final = re.compile(rb"[\s,]*")
 # where a neighbour most likely begins, when brackets or quotes do not match: an object that opens with a call's field
 _NEIGHBOUR: Final = re.compile(
