@@ -8,6 +8,7 @@ from cdp_ingest.refusals import BODY_ENCODING, BODY_TOO_LARGE, CallRefused
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_OR_ZLIB: Final = 47
 _RAW_DEFLATE: Final = -15
+_MOST_MEMBERS: Final = 100  # each costs a copy of all that follows it
 
 
 def inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
@@ -45,6 +46,8 @@ def _inflated(body: bytes, window: int, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while body:
+        if len(parts) == _MOST_MEMBERS:
+            raise CallRefused(BODY_ENCODING, f"It is compressed in more than {_MOST_MEMBERS} parts.")
         stream = zlib.decompressobj(window)
         try:
             part = stream.decompress(body, limit - size + 1)

@@ -1,6 +1,7 @@
 """Compressed bodies come out whole, and never larger than a call may be."""
 
 import gzip
+import time
 import zlib
 
 import pytest
@@ -71,3 +72,11 @@ def test_a_bomb_is_given_up_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(CallRefused):
         inflate(gzip.compress(bytes(50_000_000)), b"gzip", LIMIT)
     assert max(asked) <= LIMIT + 1
+
+
+def test_a_body_of_very_many_parts_is_given_up_soon() -> None:
+    began = time.process_time()
+    with pytest.raises(CallRefused) as caught:
+        inflate(gzip.compress(b"") * 26_000 + gzip.compress(BODY), b"gzip", LIMIT)
+    assert caught.value.refusal.label == "body_encoding"
+    assert time.process_time() - began < 0.5
