@@ -32,7 +32,7 @@ class _SeedBatch(Envelope, rename="camel", frozen=True, gc=False, kw_only=True):
 
 
 class Broken(NamedTuple):
-    """A piece of a batch that is no JSON, as it came."""
+    """A piece of a batch that is no JSON, or beyond its limit, as it came."""
 
     raw: bytes
     fault: Fault
@@ -144,7 +144,15 @@ def _cut(envelope: Envelope, events: list[bytes], limit: int) -> Call:
     if len(events) <= limit:
         return Call(envelope, events, is_batch=True)
     fault = Fault(BATCH_TOO_LONG, "batch", f"It holds {len(events)}, the limit is {limit}.")
-    return Call(envelope, events[:limit], [Broken(raw, fault) for raw in events[limit:]], True)
+    return Call(envelope, events[:limit], _bounded([Broken(raw, fault) for raw in events[limit:]], limit), True)
+
+
+def _bounded(broken: list[Broken], limit: int) -> list[Broken]:
+    """What goes beyond ``limit`` pieces is one: each becomes a message, a hundred times as large as the smallest."""
+    rest = broken[limit:]
+    if not rest:
+        return broken
+    return [*broken[:limit], Broken(b",".join([piece.raw for piece in rest]), rest[0].fault)]
 
 
 def _salvaged(body: bytes, limit: int, error: BaseException) -> Call:
@@ -165,4 +173,4 @@ def _salvaged(body: bytes, limit: int, error: BaseException) -> Call:
         raise CallRefused(BODY_UNREADABLE, f"{error}.") from error
     envelope = Envelope(write_key=Raw(found.write_key), sent_at=Raw(found.sent_at))
     call = _cut(envelope, events, limit)
-    return call._replace(broken=[*broken, *call.broken])
+    return call._replace(broken=_bounded([*broken, *call.broken], limit))

@@ -64,6 +64,14 @@ def test_events_beyond_the_limit_are_set_apart() -> None:
     assert [(b.raw, b.fault.refusal.label) for b in call.broken] == [(GOOD[3], "batch_too_long")]
 
 
+@pytest.mark.parametrize("piece", [b"{}", b"0", b"{x}"])
+def test_very_many_pieces_to_be_set_apart_do_not_become_as_many_messages(piece: bytes) -> None:
+    pieces = [GOOD[0], *[piece] * 5000]
+    call = read_batch(batch(*pieces), LIMIT)
+    assert len(call.events) + len(call.broken) <= 2 * LIMIT + 1
+    assert b",".join([*call.events, *(broken.raw for broken in call.broken)]) == b",".join(pieces)
+
+
 HALVED = b'{"type":"track","userId":"half","event":"E","properties":{"a":"x\\ud83d"}}'
 
 
