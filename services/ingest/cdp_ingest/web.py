@@ -20,6 +20,7 @@ from cdp_runtime.envelope import error_body
 from cdp_schemas.codec import encode
 
 _CACHED: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=86400"
+_UNKNOWN_FOR_NOW: Final = Source("", "", "unknown for now")
 _ANY_ORIGIN: Final = {"access-control-allow-origin": "*", "access-control-expose-headers": "ETag, Retry-After"}
 
 
@@ -41,7 +42,7 @@ def build_web(callers: Callers, site: Site) -> FastAPI:
         if source is None:
             return _error(404, "write_key_unknown", "No source has this write key.")
         host, scheme = _reached_at(request, site)
-        return _document(request, documents.segment_settings(write_key, source, host, scheme))
+        return _document(request, source, documents.segment_settings(write_key, source, host, scheme))
 
     @app.get("/sourceConfig")
     @app.get("/sourceConfig/")
@@ -51,7 +52,7 @@ def build_web(callers: Callers, site: Site) -> FastAPI:
         source = await _known(callers, keys[:1], request)
         if source is None:
             return _error(401, "write_key_unknown", "No source has this write key.")
-        return _document(request, documents.rudder_source_config(keys[0], source))
+        return _document(request, source, documents.rudder_source_config(keys[0], source))
 
     @app.get("/analytics.js/v1/{write_key}/analytics.min.js")
     async def snippet_script(write_key: str) -> Response:
@@ -87,7 +88,7 @@ async def _known(callers: Callers, keys: Sequence[str], request: Request) -> Sou
         return await callers.source(keys, peer, request.headers.get("x-forwarded-for", "").encode("latin-1"))
     except CallRefused as error:
         if error.refusal is SOURCES_UNAVAILABLE:
-            return Source("", "", "unknown for now")
+            return _UNKNOWN_FOR_NOW
         raise
 
 
@@ -96,10 +97,12 @@ def _reached_at(request: Request, site: Site) -> tuple[str, str]:
     return site.public_host or request.headers.get("host", "localhost"), scheme
 
 
-def _document(request: Request, content: Mapping[str, Any]) -> Response:
+def _document(request: Request, source: Source, content: Mapping[str, Any]) -> Response:
+    """To be kept for a while, unless it is only a guess: a source that needs consent says so in its own."""
     body = encode(content)
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"etag": tag, "cache-control": _CACHED, "vary": "Host", **_ANY_ORIGIN}
+    kept = "no-store" if source is _UNKNOWN_FOR_NOW else _CACHED
+    headers = {"etag": tag, "cache-control": kept, "vary": "Host", **_ANY_ORIGIN}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(body, media_type="application/json", headers=headers)

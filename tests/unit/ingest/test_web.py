@@ -65,7 +65,9 @@ async def test_an_unchanged_document_is_not_sent_again(web: Web) -> None:
 async def test_settings_of_an_unknown_key_are_404_but_not_in_an_outage(web: Web) -> None:
     assert (await web.client.get("/v1/projects/no/settings")).status_code == 404
     web.table.down = True
-    assert (await web.client.get("/v1/projects/other/settings")).status_code == 200
+    for path in ("/v1/projects/other/settings", "/sourceConfig?writeKey=other"):
+        answer = await web.client.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store"), "nobody keeps a guess"
 
 
 @pytest.mark.parametrize("path", ["/sourceConfig/?writeKey=key&p=web&v=3", "/sourceConfig?writeKey=key&p=android"])
