@@ -76,15 +76,14 @@ class ReceivedStream:
             await self._handle(records[middle:])
             return
         _log.warning("event_quarantined", offset=records[0].offset, reason=str(refused))
-        epochs = self._epochs
-        await self._tell(await self._patience.until_done(lambda: self._resolver.resolve(records, epochs, str(refused))))
+        await self._tell(await self._settle(records, str(refused)))
 
-    async def _settle(self, records: Sequence[Record]) -> Settled:
+    async def _settle(self, records: Sequence[Record], fault: str = "") -> Settled:
         """Resolves once, through outages, deadlocks, lost replies to a commit, and partitions that others took."""
         attempt = 0
         while True:
             try:
-                return await self._resolver.resolve(records, self._epochs)
+                settled = await self._resolver.resolve(records, self._epochs, fault)
             except Fenced as fenced:
                 records = self._let_go(records, fenced)
                 if not records:
@@ -92,9 +91,9 @@ class ReceivedStream:
             except StoreUnavailable as error:
                 await self._patience.after(error, attempt)
                 attempt += 1
-                done = await self._committed(records)
-                if done is not None:
-                    return done
+            else:
+                # what was in doubt is decided by now: it would have held the partitions until it was
+                return settled if settled.decisions or not attempt else await self._committed(records)
 
     def _let_go(self, records: Sequence[Record], fenced: Fenced) -> list[Record]:
         RESOLVER_FENCED.inc(len(fenced.partitions))
@@ -103,13 +102,15 @@ class ReceivedStream:
             self._epochs.pop(number, None)
         return [record for record in records if record.partition.number in self._epochs]
 
-    async def _committed(self, records: Sequence[Record]) -> Settled | None:
-        """The settled batch when its commit happened although the reply was lost."""
+    async def _committed(self, records: Sequence[Record]) -> Settled:
+        """The batch, settled by a commit whose reply was lost; of partitions that others took, they tell."""
         last = {record.partition.number: record.offset for record in records}
         stored = await self._patience.until_done(lambda: self._store.positions(last))
-        ours = {number: claim for number, claim in stored.items() if self._epochs.get(number) == claim.epoch}
-        if not all(number in ours and ours[number].next_offset == offset + 1 for number, offset in last.items()):
-            return None
+        ours = {
+            number: claim
+            for number, claim in stored.items()
+            if self._epochs.get(number) == claim.epoch and claim.next_offset == last[number] + 1
+        }
         return await self._recovered(ours, records)
 
     async def _recovered(self, claims: Mapping[int, Claim], records: Sequence[Record]) -> Settled:

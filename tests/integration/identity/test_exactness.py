@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -26,7 +26,7 @@ from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.topics import EVENTS_IDENTIFIED, EVENTS_RECEIVED
 
 from .conftest import empty
-from .shop import EXACT, Worker, at, event, identified, outcomes, outgoing, patience, profiles, resolve
+from .shop import EXACT, Worker, at, event, identified, outcomes, outgoing, patience, profiles, refused, resolve
 
 pytestmark = pytest.mark.postgres
 TIGHT = Rules(Guards({"user_id": 1, "email": 2, "anonymous_id": 3, "device_id": 2}, 2, 8), least_move=0)
@@ -378,3 +378,73 @@ async def test_a_message_id_counts_again_after_the_window(pool: Pool) -> None:
     await resolve(log, pool, event(seconds=-1, user_id="ada", message_id="m1"))
     await resolve(log, pool, event(seconds=0, user_id="ada", message_id="m1"))
     assert outcomes(log) == ["duplicate", "stored", "stored"]
+
+
+class SlowCommit(PostgresStore):
+    """The connection breaks with the first COMMIT on its way, and the server is done with it a moment later."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.committing: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        if self.committing is not None:
+            async with super().transaction() as tx:
+                yield tx
+            return
+        under_way = super().transaction()
+        yield await under_way.__aenter__()
+        self.committing = asyncio.create_task(self._commit(under_way))
+        raise StoreUnavailable("the connection broke before the reply to COMMIT")
+
+    async def _commit(self, under_way: AbstractAsyncContextManager[PostgresTransaction]) -> None:
+        await asyncio.sleep(0.3)
+        await under_way.__aexit__(None, None, None)
+
+
+async def test_a_commit_that_is_still_under_way_when_it_is_asked_for_is_told(pool: Pool) -> None:
+    log = MemoryLog()
+    await log.publish([outgoing(event(user_id=f"u{number}")) for number in range(8)])
+    store = SlowCommit(pool)
+    await MemoryConsumer(log, "resolver", [EVENTS_RECEIVED], stream_of(store, log)).drain()
+    assert store.committing is not None
+    await store.committing
+    assert outcomes(log) == ["stored"] * 8
+    assert len(profiles(log)) == 8
+
+
+async def test_a_lost_reply_to_the_commit_of_a_quarantine_loses_no_dead_letter(pool: Pool) -> None:
+    log = MemoryLog()
+    await resolve(log, pool, event(user_id="ada"))  # LosingReplies loses the replies to its own commits alone
+    await log.publish([outgoing(event("identify", user_id="ada", traits={"plan": "pro\0"}, message_id="poison"))])
+    await MemoryConsumer(log, "resolver", [EVENTS_RECEIVED], stream_of(LosingReplies(pool), log)).drain()
+    assert [(one.message_id, one.reason) for one in refused(log)] == [("poison", "refused_by_store")]
+    assert outcomes(log) == ["quarantined", "stored"]
+
+
+class LosingAPartition(PostgresStore):
+    """The first commit happens, its reply is lost, and another worker takes partition 1 before anybody asks."""
+
+    is_new = True
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        async with super().transaction() as tx:
+            yield tx
+        if self.is_new:
+            self.is_new = False
+            await PostgresStore(self._pool).claim([1])
+            raise StoreUnavailable("the connection broke before the reply to COMMIT")
+
+
+async def test_a_lost_reply_is_made_up_for_in_the_partitions_that_are_left(pool: Pool) -> None:
+    log = MemoryLog(partitions=2)
+    await log.publish([outgoing(event(user_id=f"u{number}"), number % 2) for number in range(6)])
+    partitions = [Partition(EVENTS_RECEIVED, number) for number in range(2)]
+    stream, heir = stream_of(LosingAPartition(pool), log), Worker(log, pool).stream
+    await stream.assigned(partitions, log)
+    await stream.handle({one: await log.read(one, 0, 10) for one in partitions})
+    assert [record.partition.number for record in log.records(EVENTS_IDENTIFIED)] == [0] * 3
+    await heir.assigned(partitions[1:], log)  # what is lost there its heir tells
+    assert outcomes(log) == ["stored"] * 6
