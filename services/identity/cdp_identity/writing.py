@@ -14,11 +14,12 @@ from cdp_runtime.envelope import ApiError, unavailable
 from cdp_runtime.faultpoints import reach
 from cdp_schemas.codec import encode
 from cdp_schemas.events import Call, ReceivedEvent, routing_key
-from cdp_schemas.topics import EVENTS_RECEIVED
+from cdp_schemas.topics import EVENTS_RECEIVED, all_topics
 
 SOURCE: Final = "api"
 _FIRST_LOOK: Final = 0.01
 _LATER_LOOK: Final = 0.05
+_OVERHEAD: Final = 4096  # bytes that the broker counts besides a message's value
 
 
 class SettledMessages(Protocol):
@@ -45,6 +46,7 @@ class ProfileWrites:
 
     def __init__(self, producer: Producer, settled: SettledMessages, clock: Clock, wait_seconds: float) -> None:
         self._producer, self._settled, self._clock, self._wait = producer, settled, clock, wait_seconds
+        self._largest = all_topics()[EVENTS_RECEIVED].max_message_bytes - _OVERHEAD
 
     async def apply(self, workspace_id: str, change: Change) -> tuple[str, bool]:
         """Makes the change durable and waits for it. Returns its message id, and whether it is applied by now.
@@ -54,6 +56,8 @@ class ProfileWrites:
         event = self._event(workspace_id, change)
         message = Outgoing(EVENTS_RECEIVED, routing_key(workspace_id, change.key), encode(event))
         try:
+            if len(message.value) > self._largest:  # the broker would refuse all that travels in the same round
+                raise MessageTooLarge(f"a change of {len(message.value)} bytes")
             reach("door.before-produce")
             await self._producer.publish([message])
             reach("door.after-produce")
