@@ -5,6 +5,7 @@
 
 import argparse
 import io
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -40,17 +41,19 @@ def main(arguments: list[str]) -> int:
     except (Noisy, Unknown) as reason:
         print(f"No figure is reported: {reason}.", file=sys.stderr)
         return 1
-    except Exception:
-        _report(rows, noisy)  # half an hour's figures do not go with what failed after them
+    except BaseException:  # a stack that gives up ends a test, which is no Exception
+        if rows:
+            _report(rows, noisy)  # half an hour's figures do not go with what failed after them
         raise
-    _report(rows, noisy)
-    return 0
+    return _report(rows, noisy)
 
 
-def _report(rows: list[report.Row], noisy: bool) -> None:
+def _report(rows: list[report.Row], noisy: bool) -> int:
+    """The exit code: 1 when something never came. Slow is a figure, and never is none."""
     rows = [replace(row, noisy=noisy or machine.was_noisy) for row in rows]
     print("\n" + "\n\n".join(part for part in (report.markdown(rows), report.composite(rows), _settings()) if part))
     report.save(rows)
+    return int(not all(math.isfinite(row.value) for row in rows))
 
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
