@@ -3,9 +3,11 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import md5
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 from faults.stack import HTTP
@@ -18,6 +20,7 @@ from bench.target import Target, share_of_bare, times_bare
 from bench.whole import Whole, api, open_workspace
 from cdp_activation.standin.app import WEBHOOK_SECRET
 from cdp_clickhouse.client import ClickHouse
+from cdp_schemas.profiles import profile_ref
 from cdp_schemas.tables import PROFILES
 
 MEMBERS, PER_CALL, PER_SECOND = 100_000, 100, 10
@@ -32,7 +35,8 @@ P19 = Target(
     release=share_of_bare(0.98, "of the limit"), floor=share_of_bare(0.9, "of the limit"),
     how=f"{MEMBERS:,} members of a segment, a tenth of the goal's million, to a webhook of the stand-in that takes "
     f"{PER_SECOND} calls a second of {PER_CALL} members each; from the request that activates the new audience until "
-    "its last member is acknowledged, without the members of the calls that a rested destination takes at once",
+    "its last member is acknowledged and all are there, without those of the calls that a rested destination takes at "
+    "once",
 )  # fmt: skip
 P19_CALLS = Target(
     "P19 calls", "calls for it; the baseline is the fewest that hold its members", "calls",
@@ -147,9 +151,23 @@ def _first_load(whole: Whole, segment: str) -> FirstLoad:
     calls = [call for call in calls if call["at"] >= asked]
     taken = sum(call["rows"] for call in calls if call["status"] == 200)
     assert taken == MEMBERS, f"the destination was sent {taken:,} members instead of {MEMBERS:,}"
+    there = HTTP.get(f"{address}/_standin/webhook-members", params={"audience": audience}, timeout=60).json()
+    require_members(there)
     _done(whole, "DELETE", f"/destinations/{destination}", params={"force": True})
     _done(whole, "DELETE", f"/audiences/{audience}")
     return FirstLoad(asked, min(call["at"] for call in calls), acknowledged, len(calls))
+
+
+def require_members(there: Sequence[Mapping[str, Any]]) -> None:
+    """Raises AssertionError unless the destination has each of the people under an address of their own."""
+    named = {(member["profileId"], member["email"]) for member in there}
+    expected = {_member(number) for number in range(1, MEMBERS + 1)}
+    assert named == expected, f"{len(named - expected):,} strangers are there, {len(expected - named):,} members not"
+
+
+def _member(number: int) -> tuple[str, str]:
+    digits = md5(f"member-{number}".encode(), usedforsecurity=False).hexdigest()  # as both stores compute it
+    return profile_ref(UUID(digits)), f"member{number}@example.com"
 
 
 def _acknowledged(whole: Whole, audience: str) -> float:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 
 from bench.pipeline import rate
+from bench.proved import require_right
 from bench.report import Row
 from bench.target import Target, share_of_bare
 from bench.whole import BATCH, Whole
@@ -32,4 +33,5 @@ def drained(whole: Whole) -> Iterable[Row]:
     whole.rest(deadline=120)
     taken = time.perf_counter() - start - 1.0  # the second in which it was seen to be idle
     print(f"  a backlog of {sent.events - during:,} events in {taken:.1f} s", flush=True)
+    require_right(whole)
     yield P22.row((sent.stored - during) / taken, live)

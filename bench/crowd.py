@@ -89,6 +89,16 @@ async def fill(store: ClickHouse, profiles: int = PROFILES, events: int = EVENTS
     await insert(store, tables.PROFILE_ALIASES, _ALIASES, {"profiles": profiles})
     for table in ("events", "counters", "profile_aliases"):
         await store.command(Statement(f"OPTIMIZE TABLE {table} FINAL"))
+    await require_filled(store, profiles, events)
+
+
+async def require_filled(store: ClickHouse, profiles: int, events: int) -> None:
+    """Raises AssertionError when there are less than everybody and everything: two queries agree on nothing, too."""
+    where = f"WHERE workspace_id = '{WORKSPACE}'"
+    counts = f"(SELECT count() FROM profiles FINAL {where}) AS profiles, (SELECT count() FROM events {where}) AS events"
+    (row,) = await store.rows(Statement(f"SELECT {counts}"))
+    found = (row["profiles"], row["events"])
+    assert found == (profiles, events), f"the crowd has {found[0]:,} profiles and {found[1]:,} events"
 
 
 async def insert_profiles(store: ClickHouse, workspace: str, profiles: int = PROFILES) -> None:

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.millrace import Millrace
@@ -18,10 +19,11 @@ from bench import load
 from bench.bare import TOPIC
 from bench.machine import Series, cpu_seconds, family, require_steady
 from bench.report import Row
+from bench.topics import written
 from cdp_devstack.parts import free_ports
 from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.topics import create_topics
-from cdp_schemas.topics import Topic
+from cdp_schemas.topics import EVENTS_RECEIVED, Topic
 
 ROUNDS = 5
 SECONDS = 4.0
@@ -46,11 +48,18 @@ P2 = Load("P2", "gateway, batches of 100", 100, 200, 16)
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Where the requests go, and whose CPU time counts for them."""
+    """Where the requests go, and whose CPU time counts for them. ``written``: records that the log was given so far."""
 
     name: str
     port: int
     pids: list[int]
+    written: Callable[[], int]
+
+    def require_written(self, before: int, events: int) -> None:
+        """Raises RuntimeError unless the log was given just so many since: a 200 for nothing is quick."""
+        given = self.written() - before
+        if given != events:
+            raise RuntimeError(f"{self.name}: {events:,} events were answered 200, and the log was given {given:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +118,14 @@ def _median(rounds: list[Round], field: str) -> float:
 
 
 def _round(side: Side, broker: int, requests: list[bytes], each: Load) -> Round:
+    there = side.written()
     before, broker_before = cpu_seconds(side.pids), cpu_seconds([broker])
     result = load.run(side.port, requests, SECONDS, each.connections)
     if result.failures:
         raise RuntimeError(f"{result.failures} requests were not answered with 200")
     events = result.answers * each.batch
     used, broker_used = cpu_seconds(side.pids) - before, cpu_seconds([broker]) - broker_before
+    side.require_written(there, events)
     return Round(events / result.seconds, *(used / events * 1e6 for used in (used, broker_used, result.cpu_seconds)))
 
 
@@ -142,7 +153,7 @@ def _gateway(stack: Millrace, bootstrap: str) -> Iterator[Side]:
         try:
             gateway.wait_until_ready()
             assert gateway.process is not None
-            yield _answering("ours", port, gateway.process.pid)
+            yield _answering("ours", port, [gateway.process.pid], partial(written, bootstrap, EVENTS_RECEIVED))
         finally:
             gateway.close()
 
@@ -158,11 +169,11 @@ def _bare(bootstrap: str, batch: int) -> Iterator[Side]:
             started.append(process)
             ended.callback(process.wait, 10)
             ended.callback(process.terminate)
-        side = _answering("bare", port, started[0].pid)
-        yield Side(side.name, side.port, [process.pid for process in started])
+        pids = [process.pid for process in started]
+        yield _answering("bare", port, pids, partial(written, bootstrap, BARE.name, BARE.partitions))
 
 
-def _answering(name: str, port: int, pid: int) -> Side:
+def _answering(name: str, port: int, pids: list[int], given: Callable[[], int]) -> Side:
     """The side once all its workers are likely to listen: many new connections in a row were answered."""
     made, deadline = load.requests(1, 1, run=8), time.monotonic() + 30
     answered = 0
@@ -174,4 +185,4 @@ def _answering(name: str, port: int, pid: int) -> Side:
             time.sleep(0.2)
     if answered < 16:
         raise RuntimeError(f"the {name} side does not answer")
-    return Side(name, port, family(pid))
+    return Side(name, port, [one for pid in pids for one in family(pid)], given)

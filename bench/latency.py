@@ -25,8 +25,10 @@ def acknowledged(whole: Whole) -> Iterable[Row]:
         for number in range(ROUNDS):
             requests = load.requests(int(offered * SECONDS), 1, run=31 + number)
             for side in both:
+                there = side.written()
                 given = latencies(side.port, requests, offered, gateway.P1.connections)
                 assert given.failures == 0, f"{given.failures} requests were not answered with 200"
+                side.require_written(there, len(requests))
                 slowest[side.name].append(percentile(given.latencies, 0.99) * 1e3)
     ours, bare = (percentile(slowest[side.name], 0.5) for side in both)
     for name, values in slowest.items():

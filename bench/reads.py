@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import psycopg
 
+from bench.answers import require_right_answers
 from bench.crowd import PROFILES, insert_profiles
 from bench.generator import DEMO, SEED
 from bench.openloop import Offered, latencies, percentile
@@ -27,7 +28,8 @@ MIX: Final = {"get": 0.7, "search": 0.2, "overview": 0.1}
 TOKENS: Final = tuple(f"bench-reads-{n}" for n in range(4))
 _HOW: Final = (
     "{} of 200 requests a second to the front door on a schedule fixed in advance, for 30 s, from the due time to the "
-    "whole answer; the workspace has 1,000,000 profiles, and is sent its part of a steady load of 50 % of P5's rate"
+    "whole answer; the workspace has 1,000,000 profiles, and is sent its part of a steady load of 50 % of P5's rate. "
+    "Some of each are asked before, and compared with what SQL by hand says"
 )
 P17_GET = Target(
     "P17 get", "a profile by its user id or email, p99", "ms", release=at_most(10, "ms"), floor=at_most(100, "ms"),
@@ -51,6 +53,7 @@ def answered(whole: Whole) -> Iterable[Row]:
     load = rate(whole) * SHARE
     if whole.first("a million profiles"):
         _peopled(whole)
+    require_right_answers(whole, _somebody, _conditions)
     asked = list(_asked(random.Random(SEED), PER_SECOND * (WARM_S + SECONDS)))
     first = PER_SECOND * WARM_S
     with whole.steady(load) as steady:

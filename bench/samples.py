@@ -53,10 +53,6 @@ class Sampler:
         self._whole, self._start = whole, time.monotonic()
         self._admin = {name: whole.stack.find(name).environ()["CDP_ADMIN_PORT"] for name in SERVICES}
 
-    @property
-    def admin(self) -> list[str]:
-        return [f"http://127.0.0.1:{port}" for port in self._admin.values()]
-
     def sample(self) -> Sample:
         sample = Sample(time.monotonic() - self._start)
         self._processes(sample)

@@ -5,23 +5,19 @@ Samples go to bench/soak.jsonl while it runs, so that an interrupted run tells w
 
 import argparse
 import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.processes import CDP, environment
-
 from bench import generator, history, verdict
 from bench.openloop import Offered, percentile
 from bench.pipeline import rate
+from bench.proved import PROVED, proof
 from bench.samples import Sample, Sampler
-from bench.whole import TENANTS, Whole, running
+from bench.whole import Whole, running
 
 SAMPLES = Path(__file__).parent / "soak.jsonl"
 _MOST_SAMPLES, _SHORTEST_S, _DRAIN_S = 240, 5.0, 900.0
-_PROVED = TENANTS[3]  # has 2 % of the events
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         drained = _drain(sampler)
         whole.rest()
         samples.append(sampler.sample())
-        agreed = [_all_stored(whole, there, steady.offered), _proved(whole, sampler.admin)]
+        agreed = [_all_stored(whole, there, steady.offered), _proved(whole)]
     print(f"\nacknowledged within {percentile(steady.offered.latencies, 0.99) * 1e3:.0f} ms (p99, batches of 100); "
           f"at rest {drained:.0f} s after the last event\n")  # fmt: skip
     found = verdict.of(samples)
@@ -89,24 +85,7 @@ def _all_stored(whole: Whole, there: int, offered: Offered) -> tuple[str, bool]:
     return f"{said} of {offered.stored:,} that are new and whole", stored == offered.stored and not offered.failures
 
 
-def _proved(whole: Whole, admin: Sequence[str]) -> tuple[str, bool]:
-    """``cdp verify`` of one workspace: conservation, counters against a recount, memberships against their rules.
-
-    It judges every membership by itself: of all workspaces of an hour's load there are tens of millions.
-    """
-    stack = whole.stack
-    settings = environment(
-        CDP_KAFKA_BOOTSTRAP_SERVERS=whole.bootstrap,
-        CDP_POSTGRES_URL=stack.postgres_url,
-        CDP_CLICKHOUSE_URL=stack.clickhouse_url,
-        CDP_REDIS_URL=f"redis://127.0.0.1:{stack.ports['REDIS']}/0",
-    )
-    ports = [part for base in admin for part in ("--admin", base)]
-    done = subprocess.run(
-        [CDP, "verify", "--workspace", _PROVED.workspace, "--chunks", "4", *ports],
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-    )
-    print(done.stdout + done.stderr)
-    return f"cdp verify of {_PROVED.workspace} ended with {done.returncode}", done.returncode == 0
+def _proved(whole: Whole) -> tuple[str, bool]:
+    found = proof(whole, chunks=4)
+    print(found.said)
+    return f"cdp verify of {PROVED.workspace} ended with {found.code}", found.code == 0

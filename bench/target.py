@@ -1,5 +1,6 @@
-"""What a figure has to reach: a row's id and words, the goal of a release and the floor below which CI fails."""
+"""What a figure has to reach: a row's id and words, the goal of a release, and the floor of every change."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -32,7 +33,9 @@ class Target:
     how: str
 
     def row(self, value: float, baseline: float | None = None, ratio: float | None = None) -> Row:
-        """The judged row. ``ratio`` is value / baseline unless said otherwise."""
+        """The judged row. ``ratio`` is value / baseline unless said otherwise. Raises ValueError for no baseline."""
+        if baseline is not None and not 0 < baseline < math.inf:
+            raise ValueError(f"{self.id}: beside a baseline of {baseline} anything is good")
         if ratio is None and baseline:
             ratio = value / baseline
         return self.judged(Row(self.id, self.what, value, self.unit, baseline, ratio, "", False))
