@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -26,7 +28,7 @@ from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.topics import EVENTS_IDENTIFIED, EVENTS_RECEIVED
 
 from .conftest import empty
-from .shop import EXACT, Worker, at, event, identified, outcomes, outgoing, patience, profiles, refused, resolve
+from .shop import EXACT, START, Worker, at, event, identified, outcomes, outgoing, patience, profiles, refused, resolve
 
 pytestmark = pytest.mark.postgres
 TIGHT = Rules(Guards({"user_id": 1, "email": 2, "anonymous_id": 3, "device_id": 2}, 2, 8), least_move=0)
@@ -448,3 +450,13 @@ async def test_a_lost_reply_is_made_up_for_in_the_partitions_that_are_left(pool:
     assert [record.partition.number for record in log.records(EVENTS_IDENTIFIED)] == [0] * 3
     await heir.assigned(partitions[1:], log)  # what is lost there its heir tells
     assert outcomes(log) == ["stored"] * 6
+
+
+async def test_a_message_id_that_counted_again_on_the_same_day_is_met_by_its_later_arrival(pool: Pool) -> None:
+    log = MemoryLog()
+    an_hour = replace(EXACT, window=timedelta(hours=1))
+    noon = START.replace(hour=12, minute=0, second=0)
+    for minutes in (0, 120, 130):
+        one = event(user_id="ada", message_id="m1", received_at=noon + timedelta(minutes=minutes))
+        await resolve(log, pool, one, rules=an_hour)
+    assert outcomes(log) == ["duplicate", "stored", "stored"]

@@ -124,7 +124,7 @@ class PostgresTransaction:
         arrivals = [message.arrived for message in messages]
         days = _days(from_micros(min(arrivals)) - window, from_micros(max(arrivals)) + window)
         asked = [*arrays(messages, *_MESSAGE), days, window, window]
-        rows = await self._rows(sql.REMEMBER, asked)
+        rows = await self._rows(sql.REMEMBER, [*asked, window])
         known = {position - 1 for position, _ in rows if position is not None}
         if sum(count for _, count in rows) < len(messages) - len(known):
             # a repeat of the same offset, or another worker was quicker: only a fresh look can tell

@@ -19,7 +19,8 @@ UPDATE identity.partitions AS p SET next_offset = t.next_offset, decisions = t.d
 FROM unnest(%s::int[], %s::bigint[], %s::bytea[]) AS t(partition, next_offset, decisions)
 WHERE p.partition = t.partition"""
 
-# of each message the position when it was met at another offset; and, as NULL, those that were remembered just now
+# of each message the position when it was met at another offset; and, as NULL, those that were remembered just now.
+# One that counts again on the same day, after a window of hours, is remembered by its later arrival
 _SAID: Final = """
     SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::int[])
         WITH ORDINALITY AS t(id, received_at, "offset", partition, position)"""
@@ -33,10 +34,13 @@ MET: Final = f"WITH said AS MATERIALIZED ({_SAID}){_MET}"
 
 REMEMBER: Final = f"""
 WITH said AS MATERIALIZED ({_SAID}), met AS MATERIALIZED ({_MET}), taken AS (
-    INSERT INTO identity.messages (id, day, received_at, "offset", partition)
+    INSERT INTO identity.messages AS m (id, day, received_at, "offset", partition)
     SELECT id, (received_at AT TIME ZONE 'UTC')::date, received_at, "offset", partition
     FROM said WHERE position NOT IN (SELECT position FROM met) ORDER BY id
-    ON CONFLICT DO NOTHING RETURNING 1)
+    ON CONFLICT (id, day) DO UPDATE
+        SET received_at = excluded.received_at, "offset" = excluded."offset", partition = excluded.partition
+        WHERE m.received_at < excluded.received_at - %s
+    RETURNING 1)
 SELECT position, 0 FROM met UNION ALL SELECT NULL, count(*) FROM taken"""
 
 _NODE_COLUMNS: Final = (
