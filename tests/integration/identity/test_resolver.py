@@ -10,11 +10,13 @@ import pytest
 from cdp_eventlog.log import MessageTooLarge, Outgoing
 from cdp_eventlog.memory import MemoryLog
 from cdp_identity.adapters.postgres import PostgresTransaction
+from cdp_identity.adapters.postgres_sql import ERASE_REST
 from cdp_identity.application import Rules
 from cdp_identity.revenue import Sum
 from cdp_identity.rows import Key
 from cdp_runtime.metrics import RESOLVER_UNREAD_AMOUNTS
 from cdp_runtime.postgres import Pool
+from cdp_runtime.postgres_arrays import arrays, texts, uuids
 from cdp_schemas.codec import Codec
 from cdp_schemas.consent import PURPOSES_KEPT
 from cdp_schemas.events import ReceivedEvent
@@ -286,3 +288,19 @@ async def test_a_golden_record_that_the_log_does_not_take_stops_no_resolver(pool
     assert (known[ADA].traits, len(known[ADA].consent)) == ({"plan": "pro"}, PURPOSES_KEPT)
     assert known[ADA].consent["p" * 99 + "0"] is False
     assert known[node_id("demo", "user_id", "bob")].identifiers == {"user_id": ["bob"]}
+
+
+async def test_an_erasure_looks_at_its_own_links_alone(pool: Pool) -> None:
+    """Among millions of links a look at all of them, once for each node, stops the resolver for minutes."""
+    crowd = """
+    INSERT INTO identity.links (workspace_id, a, b, first_at, status, message_id, source_id)
+    SELECT 'demo', least(x, y)::uuid, greatest(x, y)::uuid, now(), (ARRAY['h', 'r'])[1 + n % 2]::"char", 'm', 's'
+    FROM generate_series(1, 20000) AS n, md5('x' || n) AS x, md5('y' || n) AS y"""
+    nodes = arrays([("demo", PHONE), ("demo", ADA)], texts, uuids)
+    async with pool.connection() as connection:
+        await connection.execute(crowd)
+        await connection.execute("ANALYZE identity.links")
+        for statement in (one for one in ERASE_REST if "identity.links" in one):
+            rows = await connection.execute(f"EXPLAIN {statement}", nodes)
+            plan = "\n".join([row[0] async for row in rows])
+            assert "Index Cond: ((workspace_id = t.workspace_id) AND" in plan, plan
