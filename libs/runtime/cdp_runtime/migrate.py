@@ -16,7 +16,7 @@ from cdp_clickhouse.errors import StoreUnavailable
 from cdp_clickhouse.statement import Statement
 from cdp_runtime.postgres import lone_session
 
-_LOCK = 7_310_002  # the one after that of Alembic's environment
+_LOCK = 7_310_003  # Alembic's environment has the first of these, the resolver's upkeep the second
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -10,7 +11,9 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.databases import fresh_database
 
 from cdp_clickhouse.errors import StoreUnavailable
-from cdp_runtime.migrate import alembic_config, migrate_clickhouse, migrate_postgres, postgres_sql
+from cdp_identity.adapters.postgres_messages import keep_message_partitions
+from cdp_runtime.migrate import _LOCK, alembic_config, migrate_clickhouse, migrate_postgres, postgres_sql
+from cdp_runtime.postgres import open_pool
 
 LOCK_TIMEOUT_S = 10
 
@@ -58,3 +61,14 @@ async def test_what_would_run_is_what_the_database_has_not_seen(
 async def test_a_clickhouse_that_does_not_answer_is_told() -> None:
     with pytest.raises(StoreUnavailable, match=r"refused|connect"):
         await migrate_clickhouse("http://127.0.0.1:1/cdp", patience_s=1)
+
+
+@pytest.mark.postgres
+async def test_a_resolver_starts_while_clickhouse_is_migrated(postgres_url: str) -> None:
+    await migrate_postgres(postgres_url)
+    pool = await open_pool(postgres_url, name="test")
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as other:
+        await other.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        async with asyncio.timeout(5):
+            await keep_message_partitions(pool, datetime.now(UTC), timedelta(hours=24))
+    await pool.close()
