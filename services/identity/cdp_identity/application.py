@@ -200,7 +200,12 @@ class Application:
             before = locked.profiles.get(group.key)
             record = changes.fold_profile(group, self._created_at(locked, group), revenues[group.key])
             is_same = before is not None and before.version > 0 and not group.is_new_set
-            if before is None or not is_same or changes.is_news(record, before, self._rules.least_move):
+            if (
+                before is None
+                or not is_same
+                or changes.is_news(record, before, self._rules.least_move)
+                or changes.reorders(record, group, locked.nodes)
+            ):
                 result.updated.append(record)
         self._find_gone(locked, found, result)
 

@@ -12,7 +12,7 @@ import msgspec
 from cdp_identity import consent, fold, traits
 from cdp_identity.batch import Mention, changed_consents
 from cdp_identity.fold import NodeState
-from cdp_identity.golden import Frame, Member, from_micros, golden_record
+from cdp_identity.golden import Frame, Member, from_micros, golden_record, identifiers
 from cdp_identity.graph import Link
 from cdp_identity.regroup import Regrouping
 from cdp_identity.rows import ConsentEntry, Key, NodeRow, ProfileRow
@@ -166,3 +166,9 @@ def is_news(record: ProfileUpdated, before: ProfileRow, least_move: int) -> bool
     if not same or before.last_seen is None or record.last_seen is None:
         return True
     return (record.last_seen - before.last_seen).total_seconds() * 1_000_000 > least_move
+
+
+def reorders(record: ProfileUpdated, group: Group, known: Mapping[UUID, NodeRow]) -> bool:
+    """Whether the same nodes' identifiers come in another order now that some were seen earlier than it was known."""
+    before = [(row.kind, known[row.node_id].first_seen, row.value) for row in group.nodes]
+    return record.identifiers != identifiers(before)

@@ -304,3 +304,12 @@ async def test_an_erasure_looks_at_its_own_links_alone(pool: Pool) -> None:
             rows = await connection.execute(f"EXPLAIN {statement}", nodes)
             plan = "\n".join([row[0] async for row in rows])
             assert "Index Cond: ((workspace_id = t.workspace_id) AND" in plan, plan
+
+
+async def test_identifiers_are_told_in_the_order_of_their_first_times_however_late_these_are_known(pool: Pool) -> None:
+    log = MemoryLog()
+    seen = [(1, "a@shop.io"), (3, "b@shop.io"), (4, "a@shop.io"), (2, "a@shop.io"), (0.5, None), (0.7, "b@shop.io")]
+    for seconds, address in seen:
+        context = {"traits": {"email": address}} if address else {}
+        await resolve(log, pool, event(seconds=seconds, user_id="ada", context=context))
+    assert profiles(log)[ADA].identifiers["email"] == ["b@shop.io", "a@shop.io"]
