@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.errors import StoreRefused, StoreUnavailable
 from cdp_identity.recording.acceptance import accepted
+from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
 from cdp_identity.recording.draft import Draft
 from cdp_identity.recording.erasure import Erasures
 from cdp_identity.recording.ports import WAITED_FOR, Erasure, LedgerUnavailable
@@ -87,3 +89,24 @@ async def test_an_erasure_of_another_worker_meets_rows_inserted_meanwhile():
     assert mine.met({"w": {NODE: NOW}}) == [Erasure("w", NODE, NOW)]
     assert mine.met({"w": {NODE: NOW + timedelta(seconds=1)}}) == []  # came back, with a new consent
     assert mine.met({"v": {NODE: NOW}}) == []
+
+
+class Closed(ClickHouse):
+    """A server that refuses everything for a while: its user has used up a quota."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__("http://nowhere")
+        self.refusals = answers
+
+    async def rows(self, statement, *, settings=None):
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise StoreRefused("Quota for user `millrace` for 3600s has been exceeded", 201)
+        return []
+
+
+async def test_a_store_that_refuses_everything_for_a_while_costs_nobody_a_trait():
+    updates = [ProfileUpdated("w", uuid.UUID(int=n), 1, NOW, traits={"plan": n, "tier": n}) for n in range(3)]
+    store = ClickHouseColumns(Closed(answers=7))
+    patience = Patience("recorder", WAITED_FOR, Backoff(base=0, cap=0))
+    assert await patience.until_done(lambda: accepted(updates, store)) == updates

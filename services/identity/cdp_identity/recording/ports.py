@@ -87,7 +87,7 @@ class ColumnStore(Protocol):
         """The block's rows are there, but a view may have missed them: count again what it should have counted."""
 
     async def acceptable(self, objects: Sequence[str]) -> bool:
-        """Whether the JSON type takes all of these objects."""
+        """Whether the JSON type takes all of these objects. Raises StoreRefused while it takes none at all."""
 
 
 class NodeOwners(Protocol):

@@ -111,14 +111,19 @@ class ClickHouseColumns:
             await self._store.command(Statement(_FORGET_PROFILES, values))
 
     async def acceptable(self, objects: Sequence[str]) -> bool:
+        try:
+            await self._read(objects)
+        except StoreRefused:
+            # a quota that is used up or a right that was taken away refuses any object, and is no fault of these
+            await self._read(["{}"])
+            return False
+        return True
+
+    async def _read(self, objects: Sequence[str]) -> None:
         # as one text, which the client cuts where it must: a request's field may be too short for one object alone
         each = "arrayJoin(splitByChar('\n', {objects:String}))"
         asked = Statement(f"SELECT sum(length(toJSONString({each}::{_JSON_TYPE})))", {"objects": "\n".join(objects)})
-        try:
-            await self._store.rows(asked, settings=_INSERT_SETTINGS[PROFILES.name])
-        except StoreRefused:
-            return False
-        return True
+        await self._store.rows(asked, settings=_INSERT_SETTINGS[PROFILES.name])
 
     async def _viewed(self, places: Mapping[str, Any]) -> set[str]:
         """Parts of the outcomes that may hold what the view made of a block."""
