@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from pydantic import ConfigDict, Field, model_validator
 
 from cdp_identity.identifiers import EMAIL, Spelling, normalise
+from cdp_identity.shapes import Said, storable
 from cdp_runtime.envelope import Wire
 from cdp_schemas.money import to_minor
 from cdp_schemas.nodes import node_id
@@ -48,7 +49,7 @@ class ProfileSearch(Wire):
     tags: list[str] = Field(default_factory=list, max_length=20)
     min_ltv: Decimal | None = None
     max_ltv: Decimal | None = None
-    attributes: dict[str, Any] = Field(default_factory=dict)
+    attributes: Said = Field(default_factory=dict)
     limit: int = Field(50, ge=1, le=1000)
     cursor: str | None = None
     offset: int = Field(0, ge=0, le=10_000)
@@ -57,6 +58,7 @@ class ProfileSearch(Wire):
     def _only_known(self) -> "ProfileSearch":
         for name, value in (self.__pydantic_extra__ or {}).items():
             if _TRAIT.fullmatch(name):
+                storable({name: value})
                 continue
             if not _CONSENT.fullmatch(name):
                 raise ValueError(f"{name} is no condition: use a named one, attributes.<trait> or <purpose>Consent")

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, Final
+from math import isfinite
+from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from cdp_runtime.envelope import Wire
 from cdp_schemas.consent import PURPOSES_KEPT
@@ -18,6 +19,26 @@ _SINGLE: Final = {"user_id": "userId", "email": "email", "phone": "phone"}
 _PERSONAL: Final = frozenset(
     {"email", "phone", "firstName", "lastName", "name", "address", "birthday", "avatar", "username"}
 )
+_DEEPEST: Final = 31  # levels: an event, in which these are, may have 32
+
+
+def storable(said: dict[str, Any]) -> dict[str, Any]:
+    """The same, when every store keeps it as it is. Raises ValueError. The front door has looked at its texts."""
+    waiting: list[tuple[Any, int]] = [(said, 1)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, dict | list):
+            if depth > _DEEPEST:
+                raise ValueError(f"must not be nested deeper than {_DEEPEST} levels")
+            waiting += ((inner, depth + 1) for inner in (value.values() if isinstance(value, dict) else value))
+        elif isinstance(value, float) and not isfinite(value):
+            raise ValueError("must not have a number that no double holds")
+        elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+            raise ValueError("must not have an integer beyond 64 bits")
+    return said
+
+
+Said = Annotated[dict[str, Any], AfterValidator(storable)]
 
 
 class Attributes(Wire):
@@ -88,8 +109,8 @@ class ProfileBody(Wire):
     country: str | None = None
     city: str | None = None
     tags: list[str] | None = None
-    custom_fields: dict[str, Any] = Field(default_factory=dict)
-    attributes: dict[str, Any] = Field(default_factory=dict)
+    custom_fields: Said = Field(default_factory=dict)
+    attributes: Said = Field(default_factory=dict)
     external_ids: dict[str, str | int | list[str | int]] = Field(default_factory=dict)
     consent: dict[str, bool] = Field(default_factory=dict, max_length=PURPOSES_KEPT)
     computed: Any = Field(None, description="read-only: computed from events")

@@ -1,7 +1,13 @@
 """A golden record as clients see it."""
 
+from math import inf, nan
+from typing import Any
 from uuid import UUID
 
+import pytest
+from pydantic import ValidationError
+
+from cdp_identity.search import ProfileSearch
 from cdp_identity.shapes import ProfileBody, mask, profile_of
 from cdp_schemas.profiles import ProfileUpdated, Revenue
 
@@ -58,3 +64,27 @@ def test_traits_of_a_body_are_collected_from_its_three_places() -> None:
         {"firstName": "Ada", "attributes": {"lastName": None, "customFields": {"a": 1}}, "customFields": {"b": 2}}
     )
     assert body.traits() == {"firstName": "Ada", "lastName": None, "a": 1, "b": 2}
+
+
+def nested(levels: int) -> list[Any]:
+    """Lists in lists."""
+    return [nested(levels - 1)] if levels > 1 else []
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, inf, nan, nested(31)], ids=str)
+def test_what_no_store_keeps_as_it_is_is_refused_with_its_place(value: Any) -> None:
+    for body, said, place in [
+        (ProfileBody, {"customFields": {"n": value}}, ("customFields",)),
+        (ProfileBody, {"attributes": {"customFields": {"n": {"m": value}}}}, ("attributes",)),
+        (ProfileSearch, {"attributes": {"n": value}}, ("attributes",)),
+        (ProfileSearch, {"attributes.n": value}, ()),
+    ]:
+        with pytest.raises(ValidationError, match="must not") as refused:
+            body.model_validate(said)
+        assert [fault["loc"] for fault in refused.value.errors()] == [place]
+
+
+def test_what_every_store_keeps_is_taken() -> None:
+    said = {"most": 2**64 - 1, "least": -(2**63), "huge": 1e300, "deep": nested(30), "yes": True, "none": None}
+    assert ProfileBody.model_validate({"customFields": said}).traits() == said
+    assert ProfileSearch.model_validate({"attributes": said}).traits() == said
