@@ -27,7 +27,8 @@ class KafkaProducer:
     """The Producer port on aiokafka.
 
     aiokafka's sender task ends for good on some errors (aiokafka issue 1017) and every later send then fails; so any
-    failed publish marks the producer as suspect, and a supervisor builds a new one before the next publish.
+    failed publish marks the producer as suspect, and a new one is tried for until there is one. That does not wait for
+    the next publish: whoever is not ready is sent nothing that he could publish.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class KafkaProducer:
         self._rounds: Rounds | None = None
         self._fault: str | None = "not connected to Kafka yet"
         self._connecting: asyncio.Task[None] | None = None
+        self._returning: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self) -> None:
@@ -69,6 +71,9 @@ class KafkaProducer:
 
     async def stop(self) -> None:
         self._stopping = True
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.wait({self._returning})
         if self._connecting is not None:
             await asyncio.wait({self._connecting})
         producer, self._producer = self._producer, None
@@ -131,6 +136,8 @@ class KafkaProducer:
             task = asyncio.ensure_future(_discard(producer))
             _discarding.add(task)
             task.add_done_callback(_discarding.discard)
+        if self._returning is None or self._returning.done():
+            self._returning = asyncio.create_task(self.start())
 
     async def _connect(self) -> None:
         producer = AIOKafkaProducer(**self._brokers.options(), enable_idempotence=self._idempotent, **self._options)

@@ -89,6 +89,25 @@ async def test_a_broker_that_is_killed_means_503_and_then_everything_goes_on(
         await stopped(gateway, starting)
 
 
+async def test_a_gateway_that_nobody_asks_is_ready_again_when_the_broker_is(
+    broker: BackgroundStack, parts: Parts
+) -> None:
+    _, key = await parts.source()
+    gateway, starting = await running(settings(parts, ingest_ack_seconds=2))
+    try:
+        await starting
+        assert (await gateway.post("/v1/t", track("u"), key)).status_code == 200
+        await asyncio.to_thread(broker.kill, Part.KAFKA)
+        assert (await gateway.post("/v1/t", track("u"), key)).status_code == 503
+        assert "kafka" in gateway.service.faults()
+        await asyncio.to_thread(broker.restart, Part.KAFKA)
+        async with asyncio.timeout(20):  # a load balancer sends nobody to whom is not ready
+            while gateway.service.faults():
+                await asyncio.sleep(0.1)
+    finally:
+        await stopped(gateway, starting)
+
+
 async def test_postgres_away_in_the_middle_is_not_noticed_by_known_sources(parts: Parts, gateway: Gateway) -> None:
     _, key = await parts.source()
     other, starting = await running(settings(parts, ingest_source_cache_seconds=0))
