@@ -28,7 +28,8 @@ _BE_NOTICED: Final = """
 SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '5'),
     ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '20000')) AS t (name, value)"""
 _HANGS_AFTER: Final = 5.0  # seconds
-_TRANSIENT_STATES = ("25P03", "55P03")  # ended as idle within its transaction, lock not available
+# on a server that only reads, as a standby does until it is promoted; ended as idle within its transaction; no lock
+_TRANSIENT_STATES = ("25006", "25P03", "55P03")
 _TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")  # connection, rollback, resources, operator, system
 _CONFINE: Final = sql.SQL("SET ROLE {}").format(sql.Identifier(FRONT_DOOR_ROLE))
 # what people look up lies in memory. At a disk's prices the planner would rather read a hundred thousand entries of a

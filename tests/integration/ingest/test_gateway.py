@@ -210,6 +210,17 @@ async def test_counts_are_set_not_added_and_read_back_per_minute(parts: Parts) -
         await pool.close()
 
 
+@pytest.mark.parametrize("option", ["default_transaction_read_only=on", "role=cdp_front_door"])
+async def test_counts_wait_for_a_postgres_that_does_not_take_them(parts: Parts, option: str) -> None:
+    pool = await open_pool(f"{parts.postgres}?options=-c%20{option.replace('=', '%3D')}", name="test")
+    try:
+        row = AcceptedRow("ws-refused", "source", datetime(2026, 11, 20, tzinfo=UTC), "run", 1)
+        with pytest.raises(OSError, match=r"read-only|permission denied"):
+            await PostgresAccepted(pool).record([row])
+    finally:
+        await pool.close()
+
+
 @pytest.mark.redis
 async def test_gateways_share_what_sources_spend_through_redis(redis_url: str) -> None:
     one, two = RedisSpending(redis_url), RedisSpending(redis_url)

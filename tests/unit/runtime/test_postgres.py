@@ -31,4 +31,5 @@ async def test_opening_that_is_cancelled_leaves_no_worker_behind() -> None:
 def test_a_transaction_that_the_server_ended_may_be_done_again() -> None:
     assert retryable(errors.IdleInTransactionSessionTimeout("idle for too long"))
     assert retryable(errors.LockNotAvailable("locked"))
+    assert retryable(errors.ReadOnlySqlTransaction("a standby that is not promoted yet"))
     assert not retryable(errors.InvalidTransactionState("no transaction"))

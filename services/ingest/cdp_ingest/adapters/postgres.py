@@ -8,7 +8,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from cdp_ingest.ports import AcceptedRow, LookupImpossible, Source
-from cdp_runtime.postgres import Pool, retryable, silence
+from cdp_runtime.postgres import Pool, silence
 
 _SOURCE = """
 SELECT workspace_id, source_id, name, enabled, settings, required_consent
@@ -69,6 +69,4 @@ class PostgresAccepted:
             async with self._pool.connection() as connection:
                 await connection.execute(sql, parameters)
         except (psycopg.Error, PoolTimeout) as error:
-            if not retryable(error):
-                raise
-            raise OSError(f"Postgres does not answer: {error}") from error
+            raise OSError(silence(error)) from error  # whatever it is: counts that nobody writes wait in memory
