@@ -63,6 +63,33 @@ async def test_stored_rows_survive_the_upgrade(clickhouse_url: str) -> None:
         await server.stop()
 
 
+@pytest.mark.parametrize("view", ["counters_from_events", "stored_outcomes_from_events"])
+async def test_an_upgrade_that_ended_while_a_view_was_detached_is_run_again(clickhouse_url: str, view: str) -> None:
+    database = f"halfway_{uuid.uuid4().hex[:8]}"
+    url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/{database}"))
+    server, store = ClickHouse(clickhouse_url), ClickHouse(url)
+    await server.command(Statement(f"CREATE DATABASE {database}"))
+    try:
+        await _first_release(store)
+        for statement in _until_detached(view):
+            await store.command(Statement(statement))
+        assert "cdp_identity/0003_rewritten.sql" in await migrate_clickhouse(url)
+        await store.command(Statement(OLD_ROWS), settings=_once("after"))
+        fingerprints = await _fingerprints(store)
+        assert fingerprints["events"][0] == fingerprints["counters"][0] == 3000
+    finally:
+        await server.command(Statement(f"DROP DATABASE {database}"))
+        await store.stop()
+        await server.stop()
+
+
+def _until_detached(view: str) -> list[str]:
+    """What `0003_rewritten` does until this view is away."""
+    ours = next(one for one in all_migrations() if one.package == "cdp_identity")
+    found = statements(ours.clickhouse[2].read_text())
+    return found[: found.index(f"DETACH TABLE IF EXISTS {view}") + 1]
+
+
 @pytest.mark.postgres
 async def test_of_several_processes_that_migrate_at_once_one_runs_each_file(
     clickhouse_url: str, postgres_url: str

@@ -8,6 +8,10 @@ ALTER TABLE events MODIFY SETTING parts_to_throw_insert = 1;
 
 ALTER TABLE events ADD COLUMN IF NOT EXISTS rewritten Bool DEFAULT false;
 
+-- where an earlier run ended while one of them was detached
+ATTACH TABLE IF NOT EXISTS counters_from_events;
+ATTACH TABLE IF NOT EXISTS stored_outcomes_from_events;
+
 -- until it is attached anew, a view with a new query takes the tokens that it had before for others
 ALTER TABLE counters_from_events MODIFY QUERY
 SELECT workspace_id, event, node_id, toDate(timestamp) AS day,
