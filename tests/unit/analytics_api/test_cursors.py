@@ -10,7 +10,8 @@ from cdp_analytics_api.cursors import BadCursor, Place, read_cursor, write_curso
 from cdp_analytics_api.periods import LATEST
 
 LATEST_MS = int(LATEST.timestamp() * 1000)
-places = st.builds(Place, st.integers(0, LATEST_MS), st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1))
+# the offsets of a log that was lost are moved below zero, as the playbook in docs/operations.md says
+places = st.builds(Place, st.integers(0, LATEST_MS), st.integers(0, 2**31 - 1), st.integers(-(2**63) + 1, 2**63 - 1))
 
 
 @given(places)
