@@ -294,7 +294,7 @@ QUESTIONS: Final[dict[str, Call]] = {
     "tallies": lambda pool: PostgresAudiences(pool).tallies(ADA, "x"),
     "destinations": lambda pool: _listed(PostgresDestinations(pool, BOX).listed(ADA, Page(10))),
     "suppressions": lambda pool: _listed(PostgresSuppressions(pool).listed(ADA, Page(10))),
-    "quarantine": lambda pool: PostgresQuarantine(pool, pool).page(ADA, None, 10, None),
+    "quarantine": lambda pool: _listed(PostgresQuarantine(pool, pool).page(ADA, None, 10, None)),
     "accepted": lambda pool: PostgresAccepted(pool).read(ADA, LONG_AGO),
     "nodes and links": _graph,
     "names": lambda pool: reads(pool)._nodes(ADA, [X]),

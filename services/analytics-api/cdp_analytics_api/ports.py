@@ -143,8 +143,8 @@ class Quarantine(Protocol):
 
     async def page(
         self, workspace_id: str, reason: str | None, limit: int, after: tuple[datetime, int, int] | None
-    ) -> list[Refused]:
-        """The newest first, after the place (received_at, partition, offset)."""
+    ) -> tuple[list[Refused], bool]:
+        """The newest after the place (received_at, partition, offset), as many as memory has room for; whether more."""
 
     async def purge(self, before: datetime) -> None:
         """Removes what arrived before this time."""

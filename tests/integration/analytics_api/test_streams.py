@@ -184,3 +184,23 @@ async def test_the_quarantine_pages(door: FrontDoor) -> None:
     first = (await door.get("/events/quarantine", limit=1)).json()["data"]
     second = (await door.get("/events/quarantine", limit=1, cursor=first["nextCursor"])).json()["data"]
     assert first["items"][0]["id"] != second["items"][0]["id"]
+
+
+async def test_a_page_of_large_refused_events_ends_sooner_and_its_cursor_goes_on(door: FrontDoor) -> None:
+    async with door.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO front.quarantine"
+            ' (workspace_id, partition, "offset", source_id, stage, reason, detail, path, received_at, raw)'
+            " SELECT 'heavy', 9, 1000000 + n, 'web', 'ingest', 'event_too_large', '', '', now(),"
+            " convert_to(repeat('x', 900000), 'UTF8') FROM generate_series(1, 25) AS n"
+        )
+    shown: list[str] = []
+    sizes, more = [], {}
+    while not shown or more:
+        answer = await door.get("/events/quarantine", token="heavy", **more)
+        data = answer.json()["data"]
+        sizes.append(len(answer.content))
+        shown += [item["id"] for item in data["items"]]
+        more = {"cursor": data["nextCursor"]} if data["nextCursor"] else {}
+    assert shown == [f"quarantine-9-{1000000 + n}" for n in range(25, 0, -1)]
+    assert max(sizes) < 10_000_000

@@ -53,13 +53,14 @@ def quarantine_router(quarantine: Quarantine) -> APIRouter:
     ) -> Answer[QuarantineList]:
         """Each with its reason, the path of the fault and, with the scope `profiles:pii`, its raw bytes.
 
-        Without that scope `detail` hides what it quotes of the event.
+        Without that scope `detail` hides what it quotes of the event. Of large events a page has fewer than `limit`: it
+        is the last one when it has no `nextCursor`.
         """
         after = read_cursor(cursor, per_second=1_000_000) if cursor else None
         place = (EPOCH + after.at * _MICROSECOND, after.partition, after.offset) if after else None
-        found = await quarantine.page(principal.workspace_id, reason, limit + 1, place)
-        items = [shown(one, pii=may_see_personal(principal)) for one in found[:limit]]
-        return Answer(data=QuarantineList(items=items, next_cursor=_next(found, limit)))
+        found, is_more = await quarantine.page(principal.workspace_id, reason, limit, place)
+        items = [shown(one, pii=may_see_personal(principal)) for one in found]
+        return Answer(data=QuarantineList(items=items, next_cursor=_place(found[-1]) if is_more else None))
 
     return router
 
@@ -89,8 +90,5 @@ def _text(raw: bytes) -> tuple[str, Literal["utf-8", "base64"]]:
         return base64.b64encode(raw).decode(), "base64"
 
 
-def _next(found: list[Refused], limit: int) -> str | None:
-    if len(found) <= limit:
-        return None
-    last = found[limit - 1]
+def _place(last: Refused) -> str:
     return write_cursor(Place((last.event.received_at - EPOCH) // _MICROSECOND, last.partition, last.offset))

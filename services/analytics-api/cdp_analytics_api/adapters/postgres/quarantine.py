@@ -24,12 +24,22 @@ INSERT INTO front.quarantine_offsets AS known (partition, next_offset)
 SELECT * FROM unnest(%s::int[], %s::bigint[])
 ON CONFLICT (partition) DO UPDATE SET next_offset = greatest(known.next_offset, excluded.next_offset)
 """
+# a page is held several times over while it is written, and each of its events may be as large as a body
+_MOST_BYTES: Final = 8 * 1024 * 1024
 _PAGE: Final = """
-SELECT workspace_id, partition, "offset", source_id, stage, reason, detail, path, message_id, received_at, raw
-FROM front.quarantine
-WHERE workspace_id = %(workspace)s AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(at)s::timestamptz IS NULL
-       OR (received_at, partition, "offset") < (%(at)s, %(partition)s::int, %(offset)s::bigint))
+SELECT found, workspace_id, partition, "offset", source_id, stage, reason, detail, path, message_id, received_at, raw
+FROM (
+    SELECT *, count(*) OVER () AS found,
+        sum(octet_length(raw)) OVER (ORDER BY received_at DESC, partition DESC, "offset" DESC) AS bytes
+    FROM (
+        SELECT * FROM front.quarantine
+        WHERE workspace_id = %(workspace)s AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+          AND (%(at)s::timestamptz IS NULL
+               OR (received_at, partition, "offset") < (%(at)s, %(partition)s::int, %(offset)s::bigint))
+        ORDER BY received_at DESC, partition DESC, "offset" DESC LIMIT %(limit)s + 1
+    ) AS newest
+) AS counted
+WHERE bytes - octet_length(raw) < %(bytes)s
 ORDER BY received_at DESC, partition DESC, "offset" DESC LIMIT %(limit)s
 """
 
@@ -54,7 +64,7 @@ class PostgresQuarantine:
 
     async def page(
         self, workspace_id: str, reason: str | None, limit: int, after: tuple[datetime, int, int] | None
-    ) -> list[Refused]:
+    ) -> tuple[list[Refused], bool]:
         at, partition, offset = after or (None, None, None)
         values = {
             "workspace": workspace_id,
@@ -63,10 +73,11 @@ class PostgresQuarantine:
             "partition": partition,
             "offset": offset,
             "limit": limit,
+            "bytes": _MOST_BYTES,
         }
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(_PAGE, values)).fetchall()
-        return [_refused(row) for row in rows]
+        return [_refused(row[1:]) for row in rows], bool(rows) and rows[0][0] > len(rows)
 
     async def purge(self, before: datetime) -> None:
         await trim(self._owners, sql.Identifier("front", "quarantine"), sql.Identifier("received_at"), before)
