@@ -12,6 +12,7 @@ from cdp_schemas.codec import encode
 Header = tuple[bytes, bytes]
 SUCCESS: Final = b'{"success":true}'
 _JSON: Final = (b"content-type", b"application/json")
+_EXPOSED: Final = (b"access-control-expose-headers", b"Retry-After")
 # what SDKs are known to send, for a preflight that names nothing
 _KNOWN_HEADERS: Final = (
     b"authorization, content-type, content-encoding, x-retry-count, anonymousid, sentat, rsa-retry-attempt, "
@@ -34,8 +35,9 @@ class Cors:
                 (b"access-control-allow-origin", origin),
                 (b"access-control-allow-credentials", b"true"),
                 (b"vary", b"Origin"),
+                _EXPOSED,
             ]
-        return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After")]
+        return [(b"access-control-allow-origin", b"*"), _EXPOSED]
 
     def preflight(self, headers: Mapping[bytes, bytes]) -> Answer:
         """The answer to OPTIONS: the headers asked for are allowed."""

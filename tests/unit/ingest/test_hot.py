@@ -429,6 +429,8 @@ async def test_browsers_may_read_every_answer_also_errors(door: Door) -> None:
     with_cookies = await door.post("/v1/t", TRACK, {**BASIC, **origin})
     assert with_cookies.headers["access-control-allow-origin"] == "https://shop"
     assert with_cookies.headers["access-control-allow-credentials"] == "true"
+    for answer in (good, with_cookies):
+        assert answer.headers["access-control-expose-headers"] == "Retry-After"
 
 
 async def test_a_get_of_an_ingest_path_is_told_to_post(door: Door) -> None:
