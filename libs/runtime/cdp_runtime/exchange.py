@@ -67,6 +67,6 @@ def read_head(raw: bytes) -> Head | None:
     except (HttpParserError, HttpParserUpgrade, HttpParserInvalidURLError):
         return None
     length = reader.headers.get(b"content-length", b"")
-    if not length.isdigit() or not int(length) or not _UNUSUAL.isdisjoint(reader.headers):
+    if not url.path or not length.isdigit() or not int(length) or not _UNUSUAL.isdisjoint(reader.headers):
         return None
     return Head(unquote(url.path.decode("ascii")), url.query or b"", reader.headers, int(length))

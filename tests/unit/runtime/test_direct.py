@@ -62,6 +62,7 @@ def test_a_head_is_read_once_for_all_who_send_the_same() -> None:
         (b"X-Name: One", b"Connection: Upgrade\r\nUpgrade: websocket"),
         (b"X-Name: One", b"X Name: One"),
         (b"X-Name: One", b"X-Name: One\n"),
+        (b"/whole?a=b", b"http://x"),
     ],
 )
 def test_a_head_that_is_not_of_the_usual_kind_is_left_to_the_server(old: bytes, new: bytes) -> None:
