@@ -6,6 +6,7 @@ from typing import Final
 
 Network = IPv4Network | IPv6Network
 _HOST_BITS: Final = 64  # of an IPv6 address: whoever has one has them all
+_MAPPED: Final = "::ffff:"  # how an IPv4 address comes to a server that listens on [::]
 
 
 def networks(names: Sequence[str]) -> tuple[Network, ...]:
@@ -15,9 +16,10 @@ def networks(names: Sequence[str]) -> tuple[Network, ...]:
 
 def client_address(peer: str, forwarded: bytes, proxies: Sequence[Network]) -> str:
     """The peer, or the last address of X-Forwarded-For that no trusted proxy has: those before it may be forged."""
+    peer = _as_it_is(peer)
     if not forwarded or not _within(peer, proxies):
         return peer
-    hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]
+    hops = [_as_it_is(hop.strip()) for hop in forwarded.decode("latin-1").split(",")]
     for hop in reversed(hops):
         if not _is_address(hop):
             return peer
@@ -37,6 +39,11 @@ def client_block(address: str) -> str:
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return f"{IPv6Address(int(parsed) >> _HOST_BITS << _HOST_BITS)}/{128 - _HOST_BITS}"
+
+
+def _as_it_is(address: str) -> str:
+    """An IPv4 address that came as one of IPv6, by itself: no network of IPv4 has the other."""
+    return address.removeprefix(_MAPPED) if "." in address else address
 
 
 def _within(address: str, proxies: Sequence[Network]) -> bool:

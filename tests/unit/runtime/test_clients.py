@@ -17,6 +17,9 @@ PROXIES = networks(["10.0.0.0/8", "::1/128"])
         ("10.0.0.1", b"10.0.0.7, 10.0.0.9", "10.0.0.7"),
         ("10.0.0.1", b"nonsense", "10.0.0.1"),
         ("::1", b"2001:db8::1", "2001:db8::1"),
+        ("::ffff:8.8.8.8", b"", "8.8.8.8"),
+        ("::ffff:10.0.0.1", b"1.1.1.1", "1.1.1.1"),
+        ("::ffff:10.0.0.1", b"::ffff:1.1.1.1, ::ffff:10.0.0.9", "1.1.1.1"),
     ],
 )
 def test_only_trusted_proxies_tell_the_address(peer: str, forwarded: bytes, expected: str) -> None:
