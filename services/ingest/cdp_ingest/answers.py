@@ -13,6 +13,9 @@ Header = tuple[bytes, bytes]
 SUCCESS: Final = b'{"success":true}'
 _JSON: Final = (b"content-type", b"application/json")
 _EXPOSED: Final = (b"access-control-expose-headers", b"Retry-After")
+# a 401 has to name a way to log in. At `Basic` a browser asks whoever looks at a page for a password, where the gateway
+# is on the page's own host: so it is one that no browser knows
+_LOGIN: Final = (b"www-authenticate", b'WriteKey realm="events"')
 # what SDKs are known to send, for a preflight that names nothing
 _KNOWN_HEADERS: Final = (
     b"authorization, content-type, content-encoding, x-retry-count, anonymousid, sentat, rsa-retry-attempt, "
@@ -72,5 +75,5 @@ def refusal(error: CallRefused, cors: Sequence[Header]) -> Answer:
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
     if error.refusal.status == 401:
-        headers.append((b"www-authenticate", b'Basic realm="write key"'))
+        headers.append(_LOGIN)
     return Answer(error.refusal.status, headers, body)

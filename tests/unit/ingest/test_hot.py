@@ -191,6 +191,11 @@ async def test_a_call_without_or_with_a_wrong_key_is_401_and_stores_nothing(door
     assert door.log.published == []
 
 
+async def test_no_answer_makes_a_browser_ask_for_a_password(door: Door) -> None:
+    answer = await door.post("/v1/t", {**TRACK, "writeKey": "off"})
+    assert answer.headers["www-authenticate"].partition(" ")[0].lower() not in ("basic", "digest", "negotiate", "ntlm")
+
+
 async def test_no_error_says_what_makes_an_sdk_drop_its_queue(door: Door) -> None:
     answers = [await door.post("/v1/batch", {"batch": []}), await door.post("/v1/batch", b"{", BASIC)]
     for answer in answers:
