@@ -65,6 +65,7 @@ class PlainEvents(Wire):
 class RefusedPlainEvent(BaseModel):
     """An event that was set apart, with the path of its fault: it can be fixed and sent again."""
 
+    index: int = Field(description="its place among the events of the call, from 0")
     code: str
     path: str
     message: str
@@ -155,8 +156,8 @@ async def _read(request: Request, limit: int) -> bytes:
 
 def _told(taken: Taken) -> TakenEvents:
     refused = [
-        RefusedPlainEvent(code=fault.refusal.label, path=fault.path, message=fault.message)
-        for _, fault, _ in taken.refused
+        RefusedPlainEvent(index=place, code=fault.refusal.label, path=fault.path, message=fault.message)
+        for place, (_, fault, _) in zip(taken.places, taken.refused, strict=True)
     ]
     ids = [event.message_id for event in taken.accepted]
     return TakenEvents(accepted=len(ids), ids=ids, refused=refused)

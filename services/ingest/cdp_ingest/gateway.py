@@ -46,10 +46,15 @@ class Origin:
 
 
 class Taken(NamedTuple):
-    """What became of a call that succeeded, event by event; ``refused`` are in the dead-letter topic."""
+    """What became of a call that succeeded, event by event; ``refused`` are in the dead-letter topic.
+
+    ``places`` tells of each of those which of the call's events it was, from 0; those that its reader could not cut out
+    or had no room for come behind all others.
+    """
 
     accepted: Sequence[Accepted]
     refused: Sequence[Refused]
+    places: Sequence[int]
 
 
 class Gateway:
@@ -108,14 +113,16 @@ class Gateway:
     def _judged(self, judge: Judge, call: Call, arrival: Arrival) -> Taken:
         accepted: list[Accepted] = []
         refused = [Refused(raw, fault) for raw, fault in call.broken]
-        for raw in call.events:
+        places = [len(call.events) + number for number in range(len(refused))]
+        for place, raw in enumerate(call.events):
             verdict = judge(raw, arrival, self._new_id, self._devices)
             if type(verdict) is Accepted:
                 accepted.append(verdict)
             else:
                 assert isinstance(verdict, Refused)
                 refused.append(verdict)
-        return Taken(accepted, refused)
+                places.append(place)
+        return Taken(accepted, refused, places)
 
     async def _publish(self, source: Source, arrival: Arrival, taken: Taken) -> None:
         messages = [Outgoing(EVENTS_RECEIVED, event.key, event.value) for event in taken.accepted]

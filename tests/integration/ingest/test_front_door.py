@@ -94,6 +94,7 @@ async def test_a_batch_is_judged_event_by_event(door: Door, parts: Parts) -> Non
     data = answer.json()["data"]
     assert (answer.status_code, data["accepted"]) == (200, 2)
     assert [(fault["code"], fault["path"]) for fault in data["refused"]] == [("timestamp_invalid", "timestamp")]
+    assert [fault["index"] for fault in data["refused"]] == [1]
     assert {event.profile_id for event in await parts.stored(door.workspace)} == {EVENT["profileId"]}
     assert [json.loads(event.raw) for event in await parts.refused(door.workspace)] == [bad]
 
