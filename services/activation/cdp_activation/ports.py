@@ -113,10 +113,13 @@ class Ledger(Protocol):
     async def suppressed(self, key: DestinationKey, keys: Mapping[UUID, Sequence[int]]) -> frozenset[UUID]:
         """Which profiles, given with the keys of all their identifiers, are on the suppression list."""
 
-    async def reconcile(self, key: ConnectionKey, *, stopping: Callable[[], bool] = ...) -> int:
+    async def reconcile(
+        self, key: ConnectionKey, *, stopping: Callable[[], bool] = ..., changed: Callable[[], None] = ...
+    ) -> int:
         """Brings desired in step with the segments; returns how many were out of step.
 
-        In small turns, between which deliveries go on, and none is begun once ``stopping``.
+        In small turns, between which deliveries go on: ``changed`` is called after each, and none is begun once
+        ``stopping``.
 
         Nothing changes while members of one of the segments are not loaded: they would be taken for gone.
         """

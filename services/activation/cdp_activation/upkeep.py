@@ -1,15 +1,11 @@
 """The work beside deliveries: segments to follow, what messages missed, reports to the log, figures of the backlog."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from cdp_activation.ports import Following, Ledger, Outbox, SweepStore
-from cdp_eventlog.log import LogUnavailable
-from cdp_eventlog.waiting import is_set_within
+from cdp_runtime.chores import every, sparingly
 from cdp_runtime.metrics import (
     ACTIVATION_BREAKER,
     ACTIVATION_OLDEST,
@@ -17,13 +13,12 @@ from cdp_runtime.metrics import (
     ACTIVATION_PENDING,
     ACTIVATION_RECONCILED,
 )
-from cdp_runtime.postgres import retryable
 
-_log = structlog.get_logger(__name__)
 _ROWS: Final = 5000
 # reports of this process go out at once; this is for those that a process left when it died
 _LEFT_SECONDS: Final = 5.0
-_LONGEST_REST_SECONDS: Final = 600.0
+_MEASURE_SECONDS: Final = 5.0
+_LONGEST_REST_SECONDS: Final = 600.0  # of what goes through all members and ledgers
 
 
 class Upkeep:
@@ -47,10 +42,10 @@ class Upkeep:
     async def run(self, *, poll_seconds: float, sweep_seconds: float) -> None:
         """Until ``stop``."""
         await asyncio.gather(
-            self._every(_LEFT_SECONDS, self._report, sooner=self._told),
-            self._every(poll_seconds, lambda: self.reconcile(flagged=True)),
-            self._every(sweep_seconds, lambda: self._sparingly(lambda: self.reconcile(flagged=False))),
-            self._every(5.0, lambda: self._sparingly(self._measure)),
+            every(_LEFT_SECONDS, self._report, self._stopping, sooner=self._told),
+            every(poll_seconds, self._flagged, self._stopping),
+            every(sweep_seconds, self._swept, self._stopping),
+            every(_MEASURE_SECONDS, self._measured, self._stopping),
         )
 
     def stop(self) -> None:
@@ -65,9 +60,7 @@ class Upkeep:
         for followed in await self._following.follow():
             await self._following.load(followed)
         for key, version in (await self._store.connections(flagged=flagged)).items():
-            changed = await self._ledger.reconcile(key, stopping=self._stopping.is_set)
-            if changed:
-                self._wake()
+            changed = await self._ledger.reconcile(key, stopping=self._stopping.is_set, changed=self._wake)
             while not self._stopping.is_set() and await self._ledger.recheck(key, limit=_ROWS):
                 self._wake()
             if self._stopping.is_set():
@@ -81,6 +74,15 @@ class Upkeep:
         if not flagged:
             await self._forget()
             await self._store.count_members()
+
+    async def _flagged(self) -> None:
+        await self.reconcile(flagged=True)
+
+    async def _swept(self) -> None:
+        await sparingly(lambda: self.reconcile(flagged=False), self._stopping, longest=_LONGEST_REST_SECONDS)
+
+    async def _measured(self) -> None:
+        await sparingly(self._measure, self._stopping, longest=_LONGEST_REST_SECONDS)
 
     async def _forget(self) -> None:
         """The ledger of a deleted audience goes once its last member was removed everywhere, that of a deleted
@@ -105,21 +107,3 @@ class Upkeep:
         ACTIVATION_BREAKER.clear()
         for type_name, destination_id, is_open in breakers:
             ACTIVATION_BREAKER.labels(type_name, destination_id).set(is_open)
-
-    async def _sparingly(self, work: Callable[[], Awaitable[None]]) -> None:
-        """What goes through all members and ledgers, for a twentieth of the time at most."""
-        started = time.monotonic()
-        await work()
-        await is_set_within(self._stopping, min(19 * (time.monotonic() - started), _LONGEST_REST_SECONDS))
-
-    async def _every(
-        self, seconds: float, work: Callable[[], Awaitable[None]], *, sooner: asyncio.Event | None = None
-    ) -> None:
-        while not self._stopping.is_set():
-            try:
-                await work()
-            except Exception as error:
-                if not (retryable(error) or isinstance(error, LogUnavailable)):
-                    raise
-                _log.warning("upkeep_waits", reason=str(error))
-            await is_set_within(sooner or self._stopping, seconds)

@@ -1,23 +1,15 @@
 """The work beside the stream: telling changes, building segments, sweeping the clock, healing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import structlog
-
-from cdp_clickhouse.errors import StoreUnavailable
-from cdp_eventlog.log import LogUnavailable
-from cdp_eventlog.waiting import is_set_within
-from cdp_runtime.clock import Clock
+from cdp_runtime.chores import every, sparingly
 from cdp_runtime.metrics import SEGMENTER_BUILDING, SEGMENTER_OUTBOX
-from cdp_runtime.postgres import retryable
 from cdp_segmenter.build import Builder
 from cdp_segmenter.ports import Agenda
 from cdp_segmenter.sweep import Sweep
 
-_log = structlog.get_logger(__name__)
 _MEASURE_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
 _LONGEST_REST_SECONDS = 10.0
@@ -50,10 +42,10 @@ class Chores:
     """Loops that an outage of a store or of the log only slows down. Every process tells; the leader does the rest."""
 
     def __init__(
-        self, outbox: Outbox, leader: Leader, builder: Builder, sweep: Sweep, agenda: Agenda, clock: Clock, pace: Pace
+        self, outbox: Outbox, leader: Leader, builder: Builder, sweep: Sweep, agenda: Agenda, pace: Pace
     ) -> None:
         self._outbox, self._leader, self._builder, self._sweep = outbox, leader, builder, sweep
-        self._agenda, self._clock, self._pace = agenda, clock, pace
+        self._agenda, self._pace = agenda, pace
         self._stopping = asyncio.Event()
         self._told = asyncio.Event()
         self._built = asyncio.Event()
@@ -75,13 +67,13 @@ class Chores:
     async def run(self) -> None:
         """Until ``stop``. Raises what no waiting would cure."""
         running = self._running = asyncio.gather(
-            self._every(self._pace.poll, self._tell, self._told),
-            self._every(self._pace.poll, self._build),
-            self._every(self._pace.poll, self._requests),
-            self._every(self._pace.poll, self._moments),
-            self._every(self._pace.sweep, self._swept, self._built),
-            self._every(max(self._pace.reconcile / 60, self._pace.poll), self._reconcile),
-            self._every(_MEASURE_SECONDS, self._measure),
+            every(self._pace.poll, self._tell, self._stopping, sooner=self._told),
+            every(self._pace.poll, self._build, self._stopping),
+            every(self._pace.poll, self._requests, self._stopping),
+            every(self._pace.poll, self._moments, self._stopping),
+            every(self._pace.sweep, self._swept, self._stopping, sooner=self._built),
+            every(max(self._pace.reconcile / 60, self._pace.poll), self._reconcile, self._stopping),
+            every(_MEASURE_SECONDS, self._measure, self._stopping),
         )
         await running
 
@@ -107,12 +99,12 @@ class Chores:
     async def _swept(self) -> None:
         self._built.clear()
         if self._leads:
-            started = self._clock.monotonic()
-            await self._sweep.all()
-            self.wake()
-            # a sweep reads every event in a window's reach: it may cost 5 % of the time, and ends before its horizon
-            taken = self._clock.monotonic() - started
-            await is_set_within(self._built, min(19 * taken, _LONGEST_REST_SECONDS))
+            # it reads every event in a window's reach; the longest rest ends before the horizon that it foresees
+            await sparingly(self._everyone, self._built, longest=_LONGEST_REST_SECONDS)
+
+    async def _everyone(self) -> None:
+        await self._sweep.all()
+        self.wake()
 
     async def _reconcile(self) -> None:
         if self._leads and await self._builder.reconcile_all(self._pace.reconcile):
@@ -121,18 +113,3 @@ class Chores:
     async def _measure(self) -> None:
         SEGMENTER_OUTBOX.set(await self._outbox.size())
         SEGMENTER_BUILDING.set(sum(map(len, (await self._agenda.building()).values())))
-
-    async def _every(
-        self, seconds: float, work: Callable[[], Awaitable[None]], sooner: asyncio.Event | None = None
-    ) -> None:
-        while not self._stopping.is_set():
-            try:
-                await work()
-            except Exception as error:
-                if self._stopping.is_set():
-                    return
-                if not (retryable(error) or isinstance(error, LogUnavailable | StoreUnavailable)):
-                    raise
-                _log.warning("chore_waits", chore=work.__name__, reason=str(error))
-                await is_set_within(self._stopping, 1.0)
-            await is_set_within(sooner or self._stopping, seconds)

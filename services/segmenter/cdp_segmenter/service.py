@@ -64,7 +64,6 @@ class Segmenter:
             Builder(evaluator, ledger, crowd, agenda, clock),
             Sweep(evaluator, ledger, crowd, agenda, clock),
             agenda,
-            clock,
             pace,
         )
         self._shell = FaustShell(

@@ -124,15 +124,22 @@ class PostgresLedger:
         found = {row["value_key"] for row in rows}
         return frozenset(profile for profile, numbers in keys.items() if found.intersection(numbers))
 
-    async def reconcile(self, key: ConnectionKey, *, stopping: Callable[[], bool] = lambda: False) -> int:
-        changed, rows = 0, _FIRST_ROWS
+    async def reconcile(
+        self,
+        key: ConnectionKey,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+        changed: Callable[[], None] = lambda: None,
+    ) -> int:
+        count, rows = 0, _FIRST_ROWS
         async with self._pool.connection() as reading, reading.cursor(name="out_of_step") as out_of_step:
             await out_of_step.execute(sql.OUT_OF_STEP, names_of(key))
             while not stopping() and (found := await out_of_step.fetchmany(rows)):
                 async with self._pool.connection() as connection:
                     await reconcile_in(connection, key, [profile_id for (profile_id,) in found])
-                changed, rows = changed + len(found), _TURN_ROWS
-        return changed
+                changed()
+                count, rows = count + len(found), _TURN_ROWS
+        return count
 
     async def recheck(self, key: ConnectionKey, *, limit: int) -> int:
         async with self._pool.connection() as connection:
