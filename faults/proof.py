@@ -29,7 +29,7 @@ from cdp_verify.proof import UNREACHABLE, Question, prove, prove_journal
 from cdp_verify.shop import Mix, Shops, canary
 from cdp_verify.stores import LogReads, PostgresReads, Row, Stores
 from faults.stack import HTTP, PLATFORMS, NotInTime, Stack, until
-from faults.tenants import DEMO, TENANTS, Tenant
+from faults.tenants import DEMO, SECRET_KEY, TENANTS, Tenant
 
 T = TypeVar("T")
 _QUIET_SECONDS, _LAST_ANSWERS_SECONDS = 45.0, 120.0
@@ -223,7 +223,8 @@ class Proof:
             try:
                 redis = self._urls[Part.REDIS]
                 standin = self._stack.platforms_url if self._stack.is_running(PLATFORMS) else None
-                return await question(Stores(columns, records, log, redis, self._stack.admin_urls(), standin))
+                admin = self._stack.admin_urls()
+                return await question(Stores(columns, records, log, redis, admin, standin, secret_key=SECRET_KEY))
             finally:
                 await columns.stop()
 

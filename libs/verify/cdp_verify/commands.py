@@ -117,6 +117,7 @@ async def _prove(
         admin,
         standin or None,
         scope,
+        settings.secret_key,
     )
     try:
         before = await _received(log)

@@ -126,7 +126,8 @@ def _partitions(topic: str) -> list[TopicPartition]:
 class Stores:
     """Where the truth is. A store that is None is not there, and what needs it is reported as not checked.
 
-    ``admin_urls`` are admin ports of processes, ``standin_url`` is the stand-in for marketing platforms.
+    ``admin_urls`` are admin ports of processes, ``standin_url`` is the stand-in for marketing platforms; ``secret_key``
+    is the one under which the suppression list is kept.
     """
 
     clickhouse: ClickHouse
@@ -136,6 +137,7 @@ class Stores:
     admin_urls: Sequence[str] = ()
     standin_url: str | None = None
     scope: Scope = field(default_factory=Scope)
+    secret_key: str = field(default="", repr=False)
 
     async def events(self, sql: str, **values: Any) -> list[Row]:
         """Rows of ClickHouse; ``{workspace}`` in the text becomes the condition of the scope, after a WHERE."""

@@ -12,9 +12,11 @@ from uuid import UUID
 import psycopg
 from tests.fakes.memberships import hold
 
+from cdp_activation.keys import Keyring
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_eventlog.log import Partition, Record
+from cdp_runtime.secrets import fingerprint
 from cdp_schemas.codec import encode
 from cdp_schemas.event_names import event_name
 from cdp_schemas.events import RefusedEvent
@@ -29,6 +31,8 @@ from cdp_verify.stores import LogReads, PostgresReads, Stores
 
 WORKSPACES = ("north", "south")
 NOW = datetime.now(UTC).replace(microsecond=0)
+SECRET_KEY = "the-secret-key-of-the-faultless-platform"
+KEYRING = Keyring(SECRET_KEY, "US")
 BUYERS = {"field": "computed.purchaseCount", "operator": ">=", "value": 2}
 VIEWERS = {
     "operator": "AND",
@@ -41,7 +45,7 @@ POSTGRES_TABLES = (
     "identity.nodes, identity.links, identity.profiles, identity.partitions, identity.recorder_partitions, "
     "identity.recorder_intents, identity.recorder_erasures, segmenter.segments, segmenter.profile_segments, "
     "segmenter.outbox, segmenter.outbox_batches, activation.deliveries, activation.connections, activation.audiences, "
-    "activation.destinations, ingest.accepted, front.quarantine"
+    "activation.destinations, activation.suppressions, activation.key_fingerprint, ingest.accepted, front.quarantine"
 )
 
 
@@ -106,7 +110,8 @@ async def build(folder: Path, clickhouse: ClickHouse, postgres_url: str) -> Worl
         encode(MembershipChanged(workspace, segment, 1, profile, "entered", 1, NOW).alone())
         for workspace, segment, profile in members
     ]
-    return World(Stores(clickhouse, PostgresReads(postgres_url), log), postgres_url, journal, log)
+    stores = Stores(clickhouse, PostgresReads(postgres_url), log, secret_key=SECRET_KEY)
+    return World(stores, postgres_url, journal, log)
 
 
 def _write_journal(path: Path) -> None:
@@ -226,6 +231,9 @@ async def _fill_postgres(
                 "INSERT INTO ingest.accepted VALUES (%s, 'web', %s, 'run', %s)", (workspace, NOW, count)
             )
             await _fill_segments(cursor, workspace, [(s, p) for w, s, p in members if w == workspace])
+        await _fill_deliveries(cursor, people.values(), {p for _, segment, p in members if segment == "buyers"})
+        kept = [fingerprint(SECRET_KEY)]
+        await cursor.execute("INSERT INTO activation.key_fingerprint (fingerprint) VALUES (%s)", kept)
 
 
 async def _fill_person(cursor: psycopg.AsyncCursor[Any], person: Person, due: Any) -> None:
@@ -276,9 +284,17 @@ async def _fill_segments(cursor: psycopg.AsyncCursor[Any], workspace: str, membe
     )
     for segment, profile in members:
         await hold(cursor, workspace, segment, profile)
-        if segment == "buyers":
+
+
+async def _fill_deliveries(cursor: psycopg.AsyncCursor[Any], people: Iterable[Person], buyers: set[UUID]) -> None:
+    """Everybody of the audience is there, and was noted by all that is known of them."""
+    for person in people:
+        if person.profile_id in buyers:
+            known = [("profile_id", str(person.profile_id)), *person.nodes.values()]
+            keys = [KEYRING.identifier(kind, value) for kind, value in known]
             await cursor.execute(
                 "INSERT INTO activation.deliveries (workspace_id, destination_id, audience_id, profile_id, desired, "
-                "acknowledged, pending) VALUES (%s, 'hook', 'a', %s, true, true, false)",
-                (workspace, profile),
+                "acknowledged, pending, outcome, sent, keys) "
+                "VALUES (%s, 'hook', 'a', %s, true, true, false, 'delivered', '\\x01', %s)",
+                (person.workspace_id, person.profile_id, keys),
             )

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from tests.answering import answering
 from tests.fakes.memberships import hold
-from tests.integration.verify.faultless import NOW, World, build
+from tests.integration.verify.faultless import KEYRING, NOW, World, build
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
@@ -428,6 +428,105 @@ async def left_there(world: World, columns: str, values: str) -> None:
     )
 
 
+async def a_suppression_that_took_nobody_off(world: World) -> None:
+    await suppressed(world, "user_id")
+
+
+async def a_suppression_of_what_became_known_later(world: World) -> None:
+    """Who was sent without it is not looked at again."""
+    await world.postgres("UPDATE activation.deliveries SET keys = '{}'")
+    await suppressed(world, "email")
+
+
+async def a_removal_for_a_suppression_given_up(world: World) -> None:
+    who = await suppressed(world, "profile_id")
+    await world.postgres(
+        "UPDATE activation.deliveries SET outcome = 'gave_up', last_error = 'it answers 500', cause = 'suppressed' "
+        f"WHERE profile_id = '{who}'"
+    )
+
+
+async def a_member_held_by_no_suppression(world: World) -> None:
+    """That of another workspace, and one for another destination, are none."""
+    who = await a_delivered_one(world)
+    await held(world, who, "suppressed")
+    await suppress(world, "south", "profile_id", str(who))
+    await suppress(world, "north", "profile_id", str(who), destination="elsewhere")
+
+
+async def a_member_without_consent(world: World) -> None:
+    await asks_for(world, '{"consentPurposes": ["ads", "email"]}')
+    await world.postgres("UPDATE identity.profiles SET consent = '{\"email\": true}' WHERE workspace_id = 'north'")
+
+
+async def a_member_who_withdrew_consent(world: World) -> None:
+    await asks_for(world, '{"consentPurposes": ["ads"], "consentWhenUnknown": "allow"}')
+    who = await a_delivered_one(world)
+    await world.postgres(f"UPDATE identity.profiles SET consent = '{{\"ads\": false}}' WHERE profile_id = '{who}'")
+
+
+async def a_member_held_for_a_consent_that_is_there(world: World) -> None:
+    await asks_for(world, '{"consentPurposes": ["ads"]}')
+    await world.postgres("UPDATE identity.profiles SET consent = '{\"ads\": true}'")
+    await held(world, await a_delivered_one(world), "no_consent")
+
+
+async def members_of_an_audience_that_was_switched_off(world: World) -> None:
+    await world.postgres("UPDATE activation.connections SET active = false WHERE workspace_id = 'north'")
+
+
+async def members_of_an_audience_that_was_deleted(world: World) -> None:
+    await world.postgres("UPDATE activation.audiences SET deleted_at = now() WHERE workspace_id = 'north'")
+
+
+async def a_member_half_sent(world: World) -> None:
+    """Settled, as if its call had been answered."""
+    await held(world, await a_delivered_one(world), "sending")
+
+
+async def a_member_acknowledged_who_is_not_there(world: World) -> None:
+    who = await a_delivered_one(world)
+    await world.postgres(f"UPDATE activation.deliveries SET sent = NULL WHERE profile_id = '{who}'")
+
+
+async def a_delivered_one(world: World) -> UUID:
+    rows = await world.stores.postgres.rows(
+        "SELECT profile_id FROM activation.deliveries WHERE workspace_id = 'north' ORDER BY profile_id LIMIT 1"
+    )
+    found: UUID = rows[0]["profile_id"]
+    return found
+
+
+async def suppressed(world: World, kind: str) -> UUID:
+    """Somebody who is at the destination, by what is known of them, written otherwise."""
+    rows = await world.stores.postgres.rows(
+        "SELECT profile_id, value FROM activation.deliveries JOIN identity.nodes USING (workspace_id, profile_id) "
+        f"WHERE workspace_id = 'north' AND kind = '{'user_id' if kind == 'profile_id' else kind}' LIMIT 1"
+    )
+    who: UUID = rows[0]["profile_id"]
+    value = str(who) if kind == "profile_id" else rows[0]["value"]
+    await suppress(world, "north", kind, f" {value.upper() if kind == 'email' else value} ")
+    return who
+
+
+async def suppress(world: World, workspace: str, kind: str, value: str, destination: str = "") -> None:
+    await world.postgres(
+        "INSERT INTO activation.suppressions (workspace_id, suppression_id, destination_id, kind, value_key, hint) "
+        f"VALUES ('{workspace}', 's', '{destination}', '{kind}', {KEYRING.identifier(kind, value)}, '')"
+    )
+
+
+async def held(world: World, who: UUID, outcome: str) -> None:
+    await world.postgres(
+        "UPDATE activation.deliveries SET acknowledged = false, sent = NULL, keys = NULL, "
+        f"outcome = '{outcome}' WHERE profile_id = '{who}'"
+    )
+
+
+async def asks_for(world: World, settings: str) -> None:
+    await world.postgres(f"UPDATE activation.destinations SET settings = '{settings}' WHERE workspace_id = 'north'")
+
+
 async def an_offset_ahead_of_its_effects(world: World) -> None:
     await world.postgres("UPDATE identity.recorder_partitions SET next_received_offset = next_received_offset + 1")
 
@@ -512,6 +611,17 @@ DAMAGES: list[tuple[Damage, str]] = [
     (a_removal_given_up, "I9"),
     (a_removal_refused, "I9"),
     (a_removal_forgotten, "I9"),
+    (a_suppression_that_took_nobody_off, "I9"),
+    (a_suppression_of_what_became_known_later, "I9"),
+    (a_removal_for_a_suppression_given_up, "I9"),
+    (a_member_held_by_no_suppression, "I9"),
+    (a_member_without_consent, "I9"),
+    (a_member_who_withdrew_consent, "I9"),
+    (a_member_held_for_a_consent_that_is_there, "I9"),
+    (members_of_an_audience_that_was_switched_off, "I9"),
+    (members_of_an_audience_that_was_deleted, "I9"),
+    (a_member_half_sent, "I9"),
+    (a_member_acknowledged_who_is_not_there, "I9"),
     (an_offset_ahead_of_its_effects, "I10"),
     (an_offset_beyond_the_log, "I10"),
     (effects_ahead_of_the_offset, "I10"),
@@ -594,6 +704,69 @@ async def test_members_left_knowingly_and_removals_that_go_on_are_no_fault(world
     assert (await check_deliveries(world.stores)).holds
 
 
+async def test_who_is_kept_away_by_a_gate_is_no_fault(world: World) -> None:
+    who = await suppressed(world, "email")
+    await held(world, who, "suppressed")
+    assert (await check_deliveries(world.stores)).violations == []
+    await world.postgres("TRUNCATE activation.suppressions")
+    await held(world, who, "no_consent")
+    await asks_for(world, '{"consentPurposes": ["ads"], "consentWhenUnknown": "allow"}')
+    await world.postgres(f"UPDATE identity.profiles SET consent = '{{\"ads\": false}}' WHERE profile_id = '{who}'")
+    assert (await check_deliveries(world.stores)).violations == []
+
+
+async def test_who_is_suppressed_by_an_id_of_before_a_sign_in_is_no_fault(world: World) -> None:
+    who = await a_delivered_one(world)
+    rows = await world.stores.postgres.rows(
+        f"SELECT node_id FROM identity.nodes WHERE profile_id = '{who}' AND kind = 'anonymous_id' LIMIT 1"
+    )
+    await suppress(world, "north", "profile_id", str(rows[0]["node_id"]))
+    assert (await check_deliveries(world.stores)).count == 1, "who is there under the new one"
+    await held(world, who, "suppressed")
+    assert (await check_deliveries(world.stores)).violations == []
+
+
+async def test_a_suppression_elsewhere_concerns_nobody_here(world: World) -> None:
+    who = str(await a_delivered_one(world))
+    await suppress(world, "north", "profile_id", who, destination="elsewhere")
+    await suppress(world, "south", "profile_id", who)
+    assert (await check_deliveries(world.stores)).violations == []
+
+
+async def test_a_removal_for_privacys_sake_that_goes_on_is_no_fault(world: World) -> None:
+    """It waits for an attempt, or for a destination that is switched off; both are told."""
+    who = await suppressed(world, "user_id")
+    await world.postgres(
+        "UPDATE activation.deliveries SET pending = true, outcome = 'retrying', "
+        f"next_attempt_at = now() + interval '1 hour' WHERE profile_id = '{who}'"
+    )
+    found = await check_deliveries(world.stores)
+    assert found.holds and "1 deliveries wait for another attempt" in found.notes
+    await world.postgres("UPDATE activation.destinations SET enabled = false WHERE workspace_id = 'north'")
+    await world.postgres(f"UPDATE activation.deliveries SET next_attempt_at = now() WHERE profile_id = '{who}'")
+    found = await check_deliveries(world.stores)
+    assert found.holds and any(note.startswith("1 deliveries wait where") for note in found.notes)
+
+
+async def test_under_another_secret_key_only_what_was_noted_is_compared(world: World) -> None:
+    """The list would match nobody, and everybody who is held would be held for nothing."""
+    stranger = replace(world.stores, secret_key="another-secret-key-of-thirty-two-characters")
+    who = await suppressed(world, "user_id")
+    found = await check_deliveries(stranger)
+    assert found.count == 1 and any(note.startswith("CDP_SECRET_KEY is not") for note in found.notes)
+    await held(world, who, "suppressed")
+    assert (await check_deliveries(stranger)).violations == []
+
+
+async def test_a_telephone_number_that_is_not_written_in_full_holds_whom_it_names(world: World) -> None:
+    who = await a_delivered_one(world)
+    traits = '{"phone": "(201) 555-0123"}'
+    await world.postgres(f"UPDATE identity.profiles SET traits = '{traits}' WHERE profile_id = '{who}'")
+    await suppress(world, "north", "phone", "+1 201 555 0123")
+    await held(world, who, "suppressed")
+    assert (await check_deliveries(world.stores)).violations == []
+
+
 async def test_a_change_of_a_member_that_was_given_up_is_told(world: World) -> None:
     await world.postgres(
         "UPDATE activation.deliveries SET outcome = 'gave_up', sent = '\\x01' WHERE workspace_id = 'north'"
@@ -627,6 +800,13 @@ async def test_webhooks_elsewhere_are_not_asked_of_the_stand_in(world: World) ->
     with webhook([]) as url:
         found = await check_deliveries(replace(world.stores, standin_url=url))
     assert found.holds and "elsewhere, and were not asked" in found.notes[-1]
+
+
+async def test_a_call_with_the_id_of_another_one_and_another_body_is_seen(world: World) -> None:
+    calls = [{"note": ""}, {"note": "seen before"}, {"note": "seen before with another body"}]
+    with answering(lambda path: (200, encode(calls if "/calls" in path else []))) as url:
+        found = await check_deliveries(replace(world.stores, standin_url=url))
+    assert found.violations == ["1 calls of the webhook had the id of another one, and another body"]
 
 
 async def point_webhooks(world: World, url: str) -> None:
