@@ -250,6 +250,8 @@ def _sentences(one: Finding) -> Iterator[str]:
     name = f"{one.invariant} {one.meaning}"
     if one.not_checked:
         yield f"{name}: not checked: {one.not_checked}"
+    # rules of the scenarios' own, which are there to be judged
+    yield from (f"{name}: not judged: {part}" for part in one.passed_over)
     yield from (f"{name}: {violation}" for violation in one.violations)
     if one.count > len(one.violations):
         yield f"{name}: and {one.count - len(one.violations)} more"

@@ -24,8 +24,8 @@ app: Final = typer.Typer(
     invoke_without_command=True,
     help="""Proves that nothing is lost, doubled or miscounted: compares the stores with one another and, with
     --journal, with what a client was promised. Reads only. Let the platform come to rest first: what is in
-    flight looks lost. The exit code is 1 when anything is wrong. An invariant whose data is not there is
-    "not checked", never passed.""",
+    flight looks lost. The exit code is 1 when anything is wrong, and 3 when something that was asked for could
+    not be looked at. An invariant whose data is not there is "not checked", never passed.""",
 )
 console: Final = Console()
 _DEMO_KEY: Final = "demo=demo-write-key"

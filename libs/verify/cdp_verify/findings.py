@@ -17,17 +17,21 @@ class Finding:
     """The result of one invariant, or of one part of it.
 
     ``compared`` says what was looked at, with numbers. ``not_checked`` is the reason why nothing was.
+    ``is_blind``: although it was asked for.
     ``sums`` are the violations in numbers: LOST, DOUBLED, OFF_MINOR -> how much; a Counter, so 0 for what is right.
+    ``passed_over`` are parts that this proof cannot judge, each with the reason.
     """
 
     invariant: str
     meaning: str
     compared: str = ""
     not_checked: str = ""
+    is_blind: bool = False
     violations: list[str] = field(default_factory=list)
     count: int = 0
     notes: list[str] = field(default_factory=list)
     sums: Counter[str] = field(default_factory=Counter)
+    passed_over: list[str] = field(default_factory=list)
 
     def wrong(self, detail: str) -> None:
         """One violation, with enough in it to go and look."""
@@ -73,3 +77,8 @@ def finding(invariant: str) -> Finding:
 def not_checked(invariant: str, reason: str) -> Finding:
     """An invariant whose data is not there."""
     return Finding(invariant, MEANINGS[invariant], not_checked=reason)
+
+
+def blind(invariant: str, reason: str) -> Finding:
+    """An invariant that was to be checked, and could not be looked at."""
+    return Finding(invariant, MEANINGS[invariant], not_checked=reason, is_blind=True)

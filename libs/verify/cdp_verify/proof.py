@@ -20,7 +20,7 @@ from cdp_verify.checks.positions import check_positions, positions
 from cdp_verify.checks.processes import MEMORY_LIMIT_BYTES, check_processes
 from cdp_verify.checks.revenue import check_revenue
 from cdp_verify.checks.texts import check_erasure, check_tenancy
-from cdp_verify.findings import MEANINGS, Finding, finding, not_checked
+from cdp_verify.findings import MEANINGS, Finding, blind, finding, not_checked
 from cdp_verify.journal import Journal
 from cdp_verify.stores import Stores
 
@@ -88,7 +88,7 @@ async def _guarded(invariant: str, check: Awaitable[Finding]) -> Finding:
     except UNREACHABLE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if not _is_misfit(error):
-            return not_checked(invariant, reason)
+            return blind(invariant, reason)
         result = finding(invariant)
         result.wrong(f"the store has not what is asked for: {reason}")
         return result

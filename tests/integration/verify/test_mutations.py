@@ -3,10 +3,11 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,12 +15,15 @@ from uuid import UUID
 import msgspec
 import psycopg
 import pytest
+from aiokafka.errors import KafkaConnectionError
+from rich.console import Console
 from tests.answering import answering
 from tests.fakes.memberships import hold
-from tests.integration.verify.faultless import KEYRING, NOW, World, build
+from tests.integration.verify.faultless import KEYRING, NOW, FakeLog, World, build
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
+from cdp_eventlog.log import Record
 from cdp_identity.recording.acceptance import accepted
 from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
 from cdp_identity.recording.profiles import profile_block
@@ -38,6 +42,7 @@ from cdp_verify.checks.revenue import check_revenue
 from cdp_verify.findings import DOUBLED, LOST, OFF_MINOR, Finding
 from cdp_verify.journal import Answer
 from cdp_verify.proof import Question, prove, prove_journal
+from cdp_verify.report import BLIND, show
 from cdp_verify.traits import Likeness, compared
 
 pytestmark = [pytest.mark.postgres, pytest.mark.clickhouse]
@@ -133,6 +138,14 @@ async def test_a_member_by_hand_need_not_be_anybody(world: World) -> None:
     await a_member(world, "by-hand", GHOST)
     found = await check_memberships(world.stores, NOW)
     assert found.violations == [] and "1 members of manual segments are no profiles" in found.notes
+
+
+async def test_a_rule_that_this_reading_does_not_know_is_passed_over_and_told(world: World) -> None:
+    rule = '{"field": "computed.charm", "operator": ">", "value": 1}'
+    await world.postgres(f"UPDATE segmenter.segments SET rules = '{rule}' WHERE segment_id = 'viewers'")
+    found = await check_memberships(world.stores, NOW)
+    assert found.violations == []
+    assert [part.partition(":")[0] for part in found.passed_over] == ["north", "south"]
 
 
 async def test_what_was_told_of_a_deleted_segment_may_be_forgotten(world: World) -> None:
@@ -690,6 +703,23 @@ async def test_a_question_that_does_not_fit_the_tables_passes_nothing(world: Wor
         await world.clickhouse("RENAME TABLE counters_elsewhere TO counters")
     assert "acknowledged" in found.pop("I9")[0] and "counters" in found.pop("I6")[0]
     assert found == {}, "it hides none of the others"
+
+
+class Away(FakeLog):
+    """Kafka, which does not answer."""
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        raise KafkaConnectionError
+
+    async def records(self, topic: str) -> AsyncIterator[Record]:
+        raise KafkaConnectionError
+        yield
+
+
+async def test_what_a_store_did_not_let_anybody_look_at_is_told_from_what_nobody_asked_for(world: World) -> None:
+    findings = await prove(replace(world.stores, log=Away()), Question())
+    assert {one.invariant for one in findings if one.is_blind} == {"I4", "I8", "I10", "I15"}
+    assert show(findings, Console(file=StringIO())) == BLIND
 
 
 async def test_members_left_knowingly_and_removals_that_go_on_are_no_fault(world: World) -> None:

@@ -45,6 +45,14 @@ def test_what_could_not_be_looked_at_is_a_violation(judge: Proof, monkeypatch: p
     assert violation.startswith("I9 ") and violation.endswith("not checked: the store is away")
 
 
+def test_a_segment_that_nobody_could_judge_is_a_violation(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    unjudged = finding("I8")
+    unjudged.passed_over.append("segment high-value: the operator near is beyond this reading")
+    monkeypatch.setattr(proof, "prove", _found([unjudged]))
+    (violation,) = judge.verdict(whole=True).violations
+    assert violation.startswith("I8 ") and "not judged: segment high-value" in violation
+
+
 def test_of_erased_people_everything_is_asked(judge: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "prove", _found([not_checked("I12", "Redis is away")]))
     assert len(judge.verdict(whole=True, erased=["somebody"]).violations) == 1

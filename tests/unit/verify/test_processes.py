@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from cdp_verify.checks.processes import check_processes
-from cdp_verify.findings import finding, not_checked
-from cdp_verify.report import show
+from cdp_verify.findings import blind, finding, not_checked
+from cdp_verify.report import BLIND, BROKEN, show
 from tests.answering import answering
 
 AT_REST = (
@@ -33,6 +33,7 @@ def process(metrics: str, ready: tuple[int, str] = (200, "ok")) -> AbstractConte
     [
         (AT_REST, (200, "ok"), set()),
         (AT_REST.replace("} 0.0", "} 7.0"), (200, "ok"), {"I14"}),
+        (AT_REST.replace("} 0.0", "} NaN"), (200, "ok"), {"I14"}),
         (AT_REST.replace("1.5e+08", "2.5e+09"), (200, "ok"), {"I13"}),
         (AT_REST, (503, "clickhouse: refused"), {"I16"}),
     ],
@@ -71,3 +72,16 @@ def test_the_report_ends_with_one_only_for_violations() -> None:
     assert show([held, broken, unchecked], Console(file=page, width=120)) == 1
     assert "person [0] owes a cent" in page.getvalue(), "brackets in data are no markup"
     assert "and 10 more" in page.getvalue() and "Broken: I5." in page.getvalue()
+
+
+def test_what_was_asked_for_and_could_not_be_looked_at_does_not_end_as_if_it_held() -> None:
+    held, broken, unseen = finding("I1"), finding("I5"), blind("I6", "ClickHouse does not answer")
+    broken.wrong("a cent")
+    assert show([held, unseen], Console(file=StringIO())) == BLIND
+    assert show([held, broken, unseen], Console(file=StringIO())) == BROKEN
+
+
+async def test_processes_that_tell_nothing_of_what_was_asked_are_no_reason_to_pass() -> None:
+    with process("nothing 1\n") as url:
+        assert {one.invariant for one in await check_processes([url]) if one.is_blind} == {"I13", "I14"}
+    assert not any(one.is_blind for one in await check_processes([])), "nobody asked"

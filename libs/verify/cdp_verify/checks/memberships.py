@@ -118,7 +118,7 @@ async def check_memberships(stores: Stores, now: datetime, *, per_part: int = _P
         await _judge(stores, [one for one in segments if one["workspace_id"] == workspace], judging)
     messages = "messages not looked at" if told is None else f"{told:,} messages"
     result.compared = f"{messages}, {len(segments)} segments, {judging.judged:,} memberships judged by their rules"
-    result.notes += [f"not judged: {name}: {why}" for name, why in judging.skipped.items()]
+    result.passed_over += [f"{name}: {why}" for name, why in judging.skipped.items()]
     if judging.on_edge:
         result.notes.append(f"{judging.on_edge} memberships that the clock moves at this moment were left out")
     return result
@@ -227,7 +227,7 @@ async def _judge(stores: Stores, segments: Sequence[Row], judging: _Judging) -> 
     ruled = [one for one in segments if one["rules"] and one["type"] != "manual" and one["status"] == "ready"]
     for one in segments:
         if one["type"] == "manual":
-            judging.skipped[_name(one)] = "it is manual"
+            judging.result.notes.append(f"{_name(one)} is manual, so that no rule says who is in it")
         elif one not in ruled:
             judging.result.wrong(f"{_name(one)} is {one['status']}, so that nobody knows yet who is in it")
     if not ruled:

@@ -7,7 +7,7 @@ from typing import Final
 
 import httpx
 
-from cdp_verify.findings import Finding, finding, not_checked
+from cdp_verify.findings import Finding, blind, finding, not_checked
 
 MEMORY_LIMIT_BYTES: Final = 1 << 30
 _MEMORY: Final = "process_resident_memory_bytes"
@@ -45,9 +45,9 @@ async def check_processes(admin_urls: Sequence[str], memory_limit: int = MEMORY_
     lag.compared, ready.compared = f"the lag of {partitions} partitions", f"{len(admin_urls)} processes"
     # a process without partitions is as good as one that has caught up; all of them without any are not
     if not partitions and not lag.count:
-        lag = not_checked("I14", "none of these processes has partitions")
+        lag = blind("I14", "none of these processes has partitions")
     if not told and not memory.count:
-        memory = not_checked("I13", "none of these processes tells its memory")
+        memory = blind("I13", "none of these processes tells its memory")
     return [memory, lag, ready]
 
 
@@ -69,7 +69,7 @@ async def _lagging(http: httpx.AsyncClient, base: str) -> list[str]:
         if look:
             await asyncio.sleep(_BETWEEN_LOOKS_S)
         answer = await _get(http, f"{base}/metrics")
-        now = {name: value for name, value in samples(answer.text).items() if value > 0} if answer else behind
+        now = {name: value for name, value in samples(answer.text).items() if not value <= 0} if answer else behind
         behind = {name: now[name] for name in now if _is_lag(name) and (not look or name in behind)}
         if not behind:
             break
