@@ -326,6 +326,43 @@ async def an_older_version_in_the_replica(world: World) -> None:
     await world.postgres("UPDATE identity.profiles SET version = 2 WHERE workspace_id = 'south'")
 
 
+async def other_money_in_the_replica(world: World) -> None:
+    """At the same version; and nobody has a journal of it."""
+    await replaced(world, "ltv_minor + 1 AS ltv_minor")
+
+
+async def other_refunds_in_the_replica(world: World) -> None:
+    await replaced(world, "refunded_minor + 1 AS refunded_minor")
+
+
+async def another_currency_in_the_replica(world: World) -> None:
+    await replaced(world, "'EUR' AS currency")
+
+
+async def other_times_in_the_replica(world: World) -> None:
+    await replaced(world, "last_seen - INTERVAL 1 DAY AS last_seen")
+
+
+async def an_order_that_was_never_placed_in_the_replica(world: World) -> None:
+    await replaced(world, "last_seen AS last_order_at")
+
+
+async def replaced(world: World, changed: str) -> None:
+    await world.clickhouse(f"INSERT INTO profiles SELECT * REPLACE ({changed}) FROM profiles FINAL LIMIT 1")
+
+
+async def a_visitor_who_was_forgotten(world: World) -> None:
+    """Node and profile are gone from both stores, the events are there."""
+    rows = await world.stores.postgres.rows(
+        "SELECT min(profile_id::text) AS profile FROM identity.profiles AS p "
+        "WHERE NOT EXISTS (SELECT FROM segmenter.memberships AS m WHERE m.profile_id = p.profile_id) "
+        "AND NOT EXISTS (SELECT FROM identity.nodes AS n WHERE n.profile_id = p.profile_id AND n.kind = 'user_id')"
+    )
+    for table in ("identity.nodes", "identity.profiles"):
+        await world.postgres(f"DELETE FROM {table} WHERE profile_id = '{rows[0]['profile']}'")
+    await world.clickhouse(f"DELETE FROM profiles WHERE profile_id = '{rows[0]['profile']}'")
+
+
 async def another_trait_in_the_replica(world: World) -> None:
     await world.postgres("UPDATE identity.profiles SET traits = '{\"plan\": \"gold\"}' WHERE workspace_id = 'north'")
     await world.clickhouse('INSERT INTO profiles SELECT * REPLACE (\'{"plan":"free"}\'::JSON AS traits) FROM profiles')
@@ -610,6 +647,12 @@ DAMAGES: list[tuple[Damage, str]] = [
     (an_older_version_in_the_replica, "I7"),
     (another_trait_in_the_replica, "I7"),
     (another_consent_in_the_replica, "I7"),
+    (other_money_in_the_replica, "I7"),
+    (other_refunds_in_the_replica, "I7"),
+    (another_currency_in_the_replica, "I7"),
+    (other_times_in_the_replica, "I7"),
+    (an_order_that_was_never_placed_in_the_replica, "I7"),
+    (a_visitor_who_was_forgotten, "I7"),
     (entered_twice, "I8"),
     (a_change_skipped, "I8"),
     (a_change_untold, "I8"),

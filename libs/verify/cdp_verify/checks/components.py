@@ -13,9 +13,14 @@ from uuid import UUID
 from cdp_runtime.parts import in_parts
 from cdp_verify.findings import Finding, finding
 from cdp_verify.stores import Row, Stores
+from cdp_verify.times import ticks
 from cdp_verify.traits import Likeness, compared
 
 _COMPARED: Final = 2000  # profiles asked for at once
+_NODES_AT_ONCE: Final = 100_000  # of events, in memory
+# what a golden record and its replica have alike; nothing that was never told is none, whatever a store makes of it
+_FACTS: Final = ("ltv_minor", "refunded_minor", "order_count", "currency")
+_TIMES: Final = ("first_seen", "last_seen", "first_order_at", "last_order_at")
 _RANKS: Final[Mapping[str, int]] = {"user_id": 0, "email": 1, "phone": 2, "anonymous_id": 4, "device_id": 5}
 _OTHER_RANK: Final = 3
 _NODES: Final = """
@@ -29,17 +34,30 @@ JOIN identity.nodes AS n ON n.workspace_id = l.workspace_id AND n.node_id = l.a
 WHERE l.status = 'h' AND n.kind <> '' AND (%(workspace)s::text IS NULL OR l.workspace_id = %(workspace)s)
 ORDER BY l.workspace_id COLLATE "C", n.profile_id
 """
-_REPLICAS: Final = """
-SELECT profile_id, version, identifiers, consent, toJSONString(traits) AS traits FROM profiles FINAL
-WHERE workspace_id = {asked:String} AND profile_id IN {profiles:Array(UUID)}
-"""
+_REPLICAS: Final = f"""
+SELECT profile_id, version, identifiers, consent, toJSONString(traits) AS traits, {", ".join(_FACTS)},
+       {", ".join(f"toUnixTimestamp64Milli({name}) AS {name}_ms" for name in _TIMES)}
+FROM profiles FINAL
+WHERE workspace_id = {{asked:String}} AND profile_id IN {{profiles:Array(UUID)}}
+"""  # noqa: S608 - constants
 _ALIASES: Final = """
 SELECT node_id, profile_id FROM profile_aliases FINAL
 WHERE workspace_id = {asked:String} AND node_id IN {nodes:Array(UUID)}
 """
-_RECORDS: Final = """
-SELECT profile_id, version, traits, consent FROM identity.profiles
+_RECORDS: Final = f"""
+SELECT profile_id, version, traits, consent, {", ".join((*_FACTS, *_TIMES))} FROM identity.profiles
 WHERE workspace_id = %(workspace)s AND profile_id = ANY(%(profiles)s)
+"""  # noqa: S608 - constants
+_HOW_MANY_ACTED: Final = "SELECT uniq(workspace_id, node_id) AS n FROM events WHERE {workspace}"
+_ACTED: Final = """
+SELECT DISTINCT workspace_id, node_id FROM events
+WHERE {workspace} AND cityHash64(node_id) % {parts:UInt32} = {part:UInt32}
+"""
+# who was erased is known still
+_UNKNOWN: Final = """
+SELECT acted.node_id FROM unnest(%(nodes)s::uuid[]) AS acted(node_id)
+LEFT JOIN identity.nodes AS n ON n.workspace_id = %(workspace)s AND n.node_id = acted.node_id
+WHERE n.node_id IS NULL
 """
 _KEPT: Final = """
 SELECT workspace_id, count(*) AS n FROM identity.profiles
@@ -102,6 +120,7 @@ async def check_components(stores: Stores) -> Finding:
     if waiting:
         untold += await _compare(stores, waiting, result)
     await _nobodies(stores, result)
+    await _strangers(stores, result)
     result.compared = f"{profiles:,} profiles of {nodes:,} nodes, their golden records and aliases"
     if untold:
         result.notes.append(f"{untold:,} profiles have traits that ClickHouse does not hold as they are")
@@ -119,6 +138,20 @@ async def _nobodies(stores: Stores, result: Finding) -> None:
     for workspace in sorted(kept | shown):
         if kept[workspace] != shown[workspace]:
             result.wrong(f"{workspace}: {kept[workspace]} profiles in Postgres, {shown[workspace]} in ClickHouse")
+
+
+async def _strangers(stores: Stores, result: Finding) -> None:
+    """Whose events are there, and who is nobody: with the node its profile is gone from both stores."""
+    parts = 1 + (await stores.events(_HOW_MANY_ACTED))[0]["n"] // _NODES_AT_ONCE
+    for part in range(parts):
+        acted: dict[str, list[UUID]] = {}
+        for row in await stores.events(_ACTED, parts=parts, part=part):
+            acted.setdefault(row["workspace_id"], []).append(row["node_id"])
+        for workspace, nodes in acted.items():
+            for some in in_parts(nodes, _COMPARED):
+                asked = {"workspace": workspace, "nodes": some}
+                unknown = await stores.postgres.rows(_UNKNOWN, asked)
+                result.all_wrong(f"{workspace}: node {row['node_id']} has events, and is not known" for row in unknown)
 
 
 async def _groups(stores: Stores) -> AsyncIterator[Group]:
@@ -184,10 +217,15 @@ async def _compare(stores: Stores, groups: Sequence[Group], result: Finding) -> 
 
 
 def _compare_facts(name: str, record: Row, replica: Row, result: Finding) -> Likeness:
-    """Version, consent and traits; how like the traits are."""
-    for what, kept in (("version", record["version"]), ("consent", record["consent"] or {})):
-        if kept != replica[what]:
-            result.wrong(f"{name} has {what} {kept} in Postgres and {replica[what]} in ClickHouse")
+    """Version, consent, money, times and traits; how like the traits are."""
+    both = [("version", record["version"], replica["version"])]
+    both += [("consent", record["consent"] or {}, replica["consent"])]
+    both += [(what, record[what], replica[what]) for what in _FACTS if record[what] is not None]
+    times = [(what, record[what], replica[f"{what}_ms"] or 0) for what in _TIMES]
+    both += [(what, 0 if kept is None else ticks(kept), shown) for what, kept, shown in times]
+    for what, kept, shown in both:
+        if kept != shown:
+            result.wrong(f"{name} has {what} {kept} in Postgres and {shown} in ClickHouse")
     traits = json.loads(replica["traits"])
     likeness = compared(record["traits"] or {}, traits)
     if likeness is Likeness.OTHER:
