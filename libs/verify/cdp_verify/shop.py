@@ -81,6 +81,7 @@ class Shop:
             "messageId": f"{self._prefix}-{self._workspace_id}-{self._number}",
             "anonymousId": f"{self.canary}-device-{who}-{self._chance.randrange(2)}",
             "timestamp": at.isoformat(timespec="milliseconds"),
+            "context": {"page": {"path": f"/{self.canary}/{self._number}"}},
         }
         if self._chance.random() < self._mix.faulty:
             faulty.append(event["messageId"])

@@ -196,7 +196,8 @@ def _event_row(entry: Entry, offset: int) -> tuple[Any, ...]:
     return (
         *(entry.workspace_id, event_name(event["type"], event.get("event")), _node(entry), at),
         *(int(NOW.timestamp() * 1000), event["type"], entry.message_id, "web", "", event.get("userId", "")),
-        *(event["anonymousId"], encode(event.get("properties", {})), encode(event.get("traits", {})), b"{}", 0, offset),
+        *(event["anonymousId"], encode(event.get("properties", {})), encode(event.get("traits", {}))),
+        *(encode({"ip": "192.0.2.1"} | event["context"]), 0, offset),
     )
 
 

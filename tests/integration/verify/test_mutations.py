@@ -221,6 +221,15 @@ async def an_event_of_another_person(world: World) -> None:
     await rewritten(world, "(SELECT max(node_id) FROM events WHERE user_id != '') AS node_id", message)
 
 
+async def an_event_of_another_call(world: World) -> None:
+    await rewritten(world, "'page' AS call", message_with(world, Answer.ACCEPTED))
+
+
+async def an_event_without_its_page(world: World) -> None:
+    """What the gateway adds to a context is there still."""
+    await rewritten(world, '\'{"ip":"192.0.2.1"}\' AS context', message_with(world, Answer.ACCEPTED))
+
+
 async def a_device_that_was_never_linked(world: World) -> None:
     """It is somebody of its own, as far as nodes and links tell."""
     await world.postgres(f"UPDATE identity.nodes SET profile_id = node_id WHERE node_id = '{await a_device(world)}'")
@@ -631,6 +640,8 @@ DAMAGES: list[tuple[Damage, str]] = [
     (an_event_of_another_time, "I3"),
     (every_event_hours_early, "I3"),
     (an_event_of_another_person, "I3"),
+    (an_event_of_another_call, "I3"),
+    (an_event_without_its_page, "I3"),
     (a_device_that_was_never_linked, "I3"),
     (an_outcome_too_many, "I4"),
     (an_event_without_outcome, "I4"),

@@ -24,7 +24,8 @@ _REFUSED: Final = Codec(RefusedEvent)
 _STORED: Final = """
 SELECT workspace_id, message_id, node_id, toUnixTimestamp64Milli(timestamp) AS at,
        toUnixTimestamp64Milli(received_at) AS received,
-       MD5(concat(event, '\\x1f', user_id, '\\x1f', anonymous_id, '\\x1f', properties, '\\x1f', traits)) AS print
+       MD5(concatWithSeparator('\\x1f', call, event, user_id, anonymous_id, properties, traits,
+                               JSONExtractRaw(context, 'page'))) AS print
 FROM events WHERE startsWith(message_id, {prefix:String}) AND CRC32(message_id) % {buckets:UInt32} = {bucket:UInt32}
 """
 # who was said to be one person, and is not, although nothing refused or revoked it and neither was erased
@@ -113,12 +114,16 @@ async def check_arrivals(stores: Stores, journal: Journal, *, bucket_size: int =
 def fingerprint(event: dict[str, object]) -> bytes:
     """The hash of what the store keeps of an event as the client's own bytes."""
     call, name = str(event["type"]), event.get("event")
+    context = event.get("context")
     kept = [
+        call.encode(),
         event_name(call, name if isinstance(name, str) else None).encode(),
         str(event.get("userId", "")).encode(),
         str(event.get("anonymousId", "")).encode(),
         encode(event.get("properties", {})),
         encode(event.get("traits", {})),
+        # what the gateway adds to a context is beside it
+        encode(context["page"]) if isinstance(context, dict) and "page" in context else b"",
     ]
     return hashlib.md5(b"\x1f".join(kept), usedforsecurity=False).digest()
 
@@ -166,7 +171,7 @@ def _strangers(wanted: dict[Key, Expected], found: dict[Key, list[Stored]]) -> I
 
 def _differing(expected: Expected, row: Stored) -> Iterator[str]:
     if row.print != expected.print:
-        yield "event, ids, properties or traits"
+        yield "call, event, ids, properties, traits or page"
     if expected.nodes and row.node != expected.nodes[0]:
         yield f"it is with node {row.node}"
     # of a try without an answer nobody may have written down when it was sent
