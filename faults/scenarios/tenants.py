@@ -21,6 +21,8 @@ from faults.tenants import DEMO, NEIGHBOUR, TENANTS, Tenant
 from faults.trial import Trial, fault
 
 _SECONDS = 30
+_SUPPRESSED = (201, 409)  # by this call, or already
+_SILENCE_AFTER_S = 5.0
 
 
 @fault("F25", "two workspaces ask, send and deliver while processes die and parts are cut", *ALL)
@@ -66,6 +68,8 @@ def delivering(trial: Trial) -> Iterator[None]:
     """People who come and go, told to the stand-in's webhook, whose members the proof compares one by one.
 
     One is there before the block and leaves after it: of a destination that has nothing to do, nothing would be shown.
+    One is suppressed before they could be told, and one while they are there, whatever is broken by then: of a list
+    with nobody on it nothing would be shown either.
     """
     stack = trial.stack
     # whose plan is that one, for the moment: each identify of the load tells one of three
@@ -76,19 +80,63 @@ def delivering(trial: Trial) -> Iterator[None]:
         members = standin(stack, "GET", f"webhook-members?audience={audience}").json()
         return {member["profileId"] for member in members}
 
-    _moves(trial, 0)
-    until("the stand-in has a member", lambda: bool(held()), 90)
+    until("somebody is suppressed", lambda: _is_suppressed(trial, "unwanted"), 30)
+    for who in ("unwanted", "mover", "silenced"):
+        _moves(trial, who, 0)
+    until("the stand-in has its members", lambda: held() >= {_profile(trial, "mover"), _profile(trial, "silenced")}, 90)
     first = held()
-    yield
+    with _silencing(trial, "silenced"):
+        yield
     stack.recover((*ALL, PLATFORMS))
-    _moves(trial, 1)
+    until("who is silenced is on the list", lambda: _is_suppressed(trial, "silenced"), 30)
+    _moves(trial, "mover", 1)
     until("who has left is gone from the stand-in", lambda: first.isdisjoint(held()), 90)
-    trial.notes.append(f"{len(held())} members at the stand-in")
+    there = held()
+    told = [who for who in ("unwanted", "silenced") if _profile(trial, who) in there]
+    trial.demand(not told, f"I9: {' and '.join(told)} is suppressed, and the stand-in has them")
+    trial.notes.append(f"{len(there)} members at the stand-in")
 
 
-def _moves(trial: Trial, plan: int) -> None:
+@contextmanager
+def _silencing(trial: Trial, who: str) -> Iterator[None]:
+    """Somebody is suppressed while the block runs, as soon as the front door takes it."""
+    over = threading.Event()
+
+    def silence() -> None:
+        over.wait(_SILENCE_AFTER_S)
+        while not over.is_set():
+            with suppress(httpx.HTTPError):
+                if _is_suppressed(trial, who):
+                    return
+            over.wait(0.2)
+
+    thread = threading.Thread(target=silence, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+
+
+def _is_suppressed(trial: Trial, who: str) -> bool:
+    body = {"kind": "user_id", "value": _user(trial, who)}
+    return trial.stack.api("POST", "/suppressions", json=body).status_code in _SUPPRESSED
+
+
+def _profile(trial: Trial, who: str) -> str:
+    """Their profile's id; none before there is one."""
+    answer = trial.stack.api("GET", f"/profiles/user_id:{_user(trial, who)}")
+    return str(answer.json()["data"]["id"]) if answer.is_success else ""
+
+
+def _user(trial: Trial, who: str) -> str:
+    return f"{trial.proof.prefix}-own-{who}"
+
+
+def _moves(trial: Trial, who: str, plan: int) -> None:
     traits = {"plan": f"{trial.proof.canary}-{plan}"}
-    call = event(trial, "Moves", plan, type="identify", userId=f"{trial.proof.prefix}-own-mover", traits=traits)
+    call = event(trial, f"Moves-{who}", plan, type="identify", userId=_user(trial, who), traits=traits)
     del call["event"], call["properties"], call["anonymousId"]
     trial.demand(trial.proof.offer([call]) == 200, "whoever comes and goes was not taken")
 
