@@ -40,6 +40,8 @@ def test_changes_run_the_one_test_command_and_nothing_beside_it() -> None:
     run = ROOT / ".ci" / "run"
     assert os.access(run, os.X_OK)
     assert run.read_text().rstrip().endswith("\nmake test")
+    installed = set(re.findall(r"apt-get install -y -qq (\w+)", run.read_text()))
+    assert installed == {"chromium", "prometheus"}, "what tests are left out without"
 
 
 def test_the_audit_runs_by_itself_and_when_the_lock_changes() -> None:
