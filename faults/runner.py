@@ -64,7 +64,7 @@ class Runner:
             trial.broken.append(f"no recovery: {error}")
         finally:
             trial.proof.close()
-        trial.broken += stack.leaks()
+        trial.broken += stack.leaks(trial.erased)
         violations = [*trial.broken, *verdict.violations]
         if violations:
             trial.notes.append(f"journal and logs: {stack.keep()}")
