@@ -18,6 +18,7 @@ class Trouble:
     ``cut_after``: a connection is reset when so many bytes went in that direction; a partial chunk goes through.
     ``lose_reply_to``: the request that matches goes through, its reply does not, and the connection is reset then.
     ``times``: how often the last two happen, over all connections.
+    ``struck``: how often any of it has met somebody; of a trouble that met nobody nothing is shown.
     """
 
     latency_s: float = 0.0
@@ -28,6 +29,7 @@ class Trouble:
     cut_after: tuple[Direction, int] | None = None
     lose_reply_to: Matches | None = None
     times: int = 1_000_000
+    struck: int = 0
 
 
 @dataclass(eq=False)
@@ -68,7 +70,8 @@ class Proxy:
             connection.reset()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.trouble.refuses:
+        if (trouble := self.trouble).refuses:
+            trouble.struck += 1
             writer.transport.abort()
             return
         try:
@@ -92,7 +95,8 @@ class Proxy:
         try:
             while data := await source.read(_CHUNK):
                 await self._slow(len(data))
-                if self.trouble.swallows:
+                if (trouble := self.trouble).swallows:
+                    trouble.struck += 1
                     continue
                 data = self._struck(connection, way, data)
                 sink.write(data)
@@ -108,6 +112,7 @@ class Proxy:
         trouble = self.trouble
         pause = trouble.latency_s + (size / trouble.bytes_per_second if trouble.bytes_per_second else 0.0)
         if pause:
+            trouble.struck += 1
             await asyncio.sleep(pause)
 
     def _struck(self, connection: _Connection, way: Direction, data: bytes) -> bytes:
@@ -118,19 +123,20 @@ class Proxy:
         if trouble.times <= 0:
             return data
         if way == "up" and trouble.lose_reply_to is not None and trouble.lose_reply_to(data):
-            self._count()
+            self._count(trouble)
             connection.loses_reply = True
         if trouble.cut_after is not None and trouble.cut_after[0] == way:
             rest = trouble.cut_after[1] - connection.sent[way]
             if len(data) >= rest:
-                self._count()
+                self._count(trouble)
                 (connection.server if way == "up" else connection.client).write(data[: max(0, rest)])
                 raise ConnectionResetError
         return data
 
-    def _count(self) -> None:
+    def _count(self, trouble: Trouble) -> None:
         self.struck += 1
-        self.trouble.times -= 1
+        trouble.struck += 1
+        trouble.times -= 1
 
 
 class Proxies:
@@ -149,10 +155,11 @@ class Proxies:
         self._all.append(proxy)
         return proxy
 
-    def cut(self, proxy: Proxy) -> None:
-        """Refuses new connections and breaks the open ones, until :meth:`heal`."""
-        proxy.trouble = Trouble(refuses=True)
+    def cut(self, proxy: Proxy) -> Trouble:
+        """Refuses new connections and breaks the open ones, until :meth:`heal`. Returned is what counts the refused."""
+        proxy.trouble = trouble = Trouble(refuses=True)
         self._loop.call_soon_threadsafe(proxy.reset)
+        return trouble
 
     def heal(self, proxy: Proxy) -> None:
         """No trouble any more; connections whose bytes were swallowed are broken, as they would time out."""

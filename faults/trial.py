@@ -8,9 +8,11 @@ from random import Random
 from time import monotonic, sleep
 
 from faults.proof import Proof
-from faults.stack import Stack
+from faults.proxy import Trouble
+from faults.stack import Stack, until
 
 POINT_SECONDS = 60.0
+FELT_SECONDS = 60.0
 _EVENTS_PER_SECOND = 120.0
 
 
@@ -53,6 +55,10 @@ class Trial:
         if not condition:
             self.broken.append(sentence)
 
+    def felt(self, what: str, trouble: Trouble) -> None:
+        """Returns once the trouble has met somebody. Raises NotInTime: one that meets nobody shows nothing."""
+        until(f"somebody feels that {what}", lambda: trouble.struck > 0, FELT_SECONDS)
+
     @contextmanager
     def load(self, people: int = 60, *, odd_amounts: bool = True) -> Iterator[None]:
         """The load; it has begun when the block does."""
@@ -61,9 +67,9 @@ class Trial:
             yield
 
     def kill(self, name: str) -> None:
-        """kill -9, and up again."""
+        """kill -9, and up again; whoever had ended by itself is not counted."""
+        self.kills += self.stack.is_running(name)
         self.stack.kill(name)
-        self.kills += 1
         self.stack.start(name)
 
     def sweep(self, plans: Mapping[str, Sequence[str]], latest: int = 2) -> None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import httpx
+
 from cdp_devstack.parts import Part
 from faults.proxy import Trouble
 from faults.scenarios.log import is_produce
@@ -13,6 +15,7 @@ from faults.scenarios.stores import is_commit, is_insert
 from faults.scenarios.tenants import delivering
 from faults.stack import ALL, PLATFORMS, Stack
 from faults.trial import Trial, fault
+from faults.troubles import Single, at, lost, met
 
 _SECONDS = 40.0
 _STOPPED_SECONDS = 8.0  # longer than a session: whoever stood still so long is a zombie
@@ -21,7 +24,8 @@ _STOPPED_SECONDS = 8.0  # longer than a session: whoever stood still so long is 
 @fault("F27", "a random schedule of three faults at a time", *ALL, PLATFORMS)
 def everything(trial: Trial) -> None:
     stack, trial.whole = trial.stack, True
-    faults = [*_deaths(trial), *_troubles(stack)]
+    troubles = _troubles(stack)
+    faults: list[Callable[[], None]] = [*_deaths(trial), *troubles]
     with delivering(trial), trial.load():
         end = time.monotonic() + (trial.effort.seconds or _SECONDS) * trial.effort.steps
         while time.monotonic() < end:
@@ -30,6 +34,8 @@ def everything(trial: Trial) -> None:
                 time.sleep(trial.chance.uniform(0, 1.5))
             time.sleep(trial.chance.uniform(1, 4))
             stack.recover(ALL)
+        again = met(trial, troubles, ALL)
+    trial.notes.append(f"{sum(bool(one.made) for one in troubles)} single troubles, {again} of them once more, alone")
 
 
 def _deaths(trial: Trial) -> list[Callable[[], None]]:
@@ -43,20 +49,29 @@ def _deaths(trial: Trial) -> list[Callable[[], None]]:
     ]
 
 
-def _troubles(stack: Stack) -> list[Callable[[], None]]:
+def _troubles(stack: Stack) -> list[Single]:
+    postgres, clickhouse, kafka = Part.POSTGRES, Part.CLICKHOUSE, stack.kafka
+    proxy, cut = stack.proxy, stack.proxies.cut
     return [
-        lambda: _trouble(stack, Part.POSTGRES, "resolver", Trouble(lose_reply_to=is_commit, times=2)),
-        lambda: _trouble(stack, Part.POSTGRES, "segmenter", Trouble(lose_reply_to=is_commit, times=2)),
-        lambda: _trouble(stack, Part.CLICKHOUSE, "recorder", Trouble(lose_reply_to=is_insert, times=2)),
-        lambda: _trouble(stack, Part.POSTGRES, "recorder", Trouble(latency_s=0.2)),
-        lambda: _trouble(stack, Part.CLICKHOUSE, "recorder", Trouble(swallows=True)),
-        lambda: _trouble(stack, Part.CLICKHOUSE, "segmenter", Trouble(cut_after=("down", 2000), times=3)),
-        lambda: _trouble(stack, Part.KAFKA, "", Trouble(latency_s=0.05)),
-        lambda: _trouble(stack, Part.KAFKA, "", Trouble(lose_reply_to=is_produce, times=2)),
-        lambda: stack.proxies.cut(stack.kafka),
-        lambda: stack.proxies.cut(stack.proxy(Part.REDIS, "analytics-api")),
-        lambda: stack.proxies.cut(stack.standin),
-    ]
+        Single("the resolver's commits lose their replies", at(proxy(postgres, "resolver"), lost(is_commit))),
+        Single("the segmenter's commits lose their replies", at(proxy(postgres, "segmenter"), lost(is_commit))),
+        Single("inserts lose their replies", at(proxy(clickhouse, "recorder"), lost(is_insert))),
+        Single("Postgres is far", at(proxy(postgres, "recorder"), lambda: Trouble(latency_s=0.2))),
+        Single("ClickHouse says nothing", at(proxy(clickhouse, "recorder"), lambda: Trouble(swallows=True))),
+        Single("ClickHouse's answers end early",
+               at(proxy(clickhouse, "segmenter"), lambda: Trouble(cut_after=("down", 2000), times=3))),
+        Single("the broker is far", at(kafka, lambda: Trouble(latency_s=0.05))),
+        Single("acknowledgements are lost", at(kafka, lost(is_produce))),
+        Single("the broker is cut off", lambda: cut(kafka)),
+        # the front door alone asks it, when it is asked something
+        Single("Redis is cut off", lambda: cut(proxy(Part.REDIS, "analytics-api")), lambda: _ask(stack)),
+        Single("the platform is cut off", lambda: cut(stack.standin)),
+    ]  # fmt: skip
+
+
+def _ask(stack: Stack) -> None:
+    with suppress(httpx.HTTPError):  # it may be dead
+        stack.api("GET", "/segments", params={"limit": 1})
 
 
 def _stand_still(trial: Trial, name: str) -> None:
@@ -82,7 +97,3 @@ def _second(stack: Stack, name: str) -> None:
         stack.end(name)
     else:
         stack.start(name)
-
-
-def _trouble(stack: Stack, part: Part, service: str, trouble: Trouble) -> None:
-    stack.proxy(part, service).trouble = trouble

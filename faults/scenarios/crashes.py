@@ -4,6 +4,8 @@ import signal
 import time
 from contextlib import suppress
 
+import httpx
+
 from cdp_runtime.faultpoints import POINTS
 from faults.stack import FLOW, NotInTime, Stack, until
 from faults.trial import Trial, fault
@@ -44,19 +46,29 @@ def kill_the_stream_at_every_point(trial: Trial) -> None:
 @fault("F15", "rebalances: a second resolver and recorder come and go", *FLOW)
 def rebalances(trial: Trial) -> None:
     with trial.load():
-        accepted, stored = trial.proof.accepted, _stored(trial)
+        accepted, stored, shared = trial.proof.accepted, _stored(trial), 0
         for _ in range(trial.effort.of(6)):
             for name in ("resolver~2", "recorder~2"):
                 trial.stack.start(name)
             time.sleep(trial.chance.uniform(1.0, 5.0))
             for name in ("resolver~2", "recorder~2"):
+                shared += _has_worked(trial.stack, name)
                 trial.stack.signal(name, signal.SIGTERM)
             for name in ("resolver~2", "recorder~2"):
                 until(f"{name} ended", lambda one=name: trial.stack.dies(one, 0), 50)  # type: ignore[misc]
         accepted, stored = trial.proof.accepted - accepted, _stored(trial) - stored
-    trial.notes.append(f"{accepted} events accepted, {stored} stored meanwhile")
+    trial.notes.append(f"{accepted} events accepted, {stored} stored meanwhile; a second one had work {shared} times")
     trial.demand(accepted > 0, "nothing was accepted during the rebalances")
+    trial.demand(shared > 0, "no second one was ever given work, so that nothing was taken from anybody")
     trial.demand(stored >= _LEAST_PROGRESS * accepted, f"I14: {stored} of {accepted} events stored during rebalances")
+
+
+def _has_worked(stack: Stack, name: str) -> bool:
+    """Whether partitions were taken from the first one for it."""
+    try:
+        return stack.metric(name, _WORK[name.partition("~")[0]]) > 0
+    except httpx.HTTPError:
+        return False  # it is not even up
 
 
 def _stored(trial: Trial) -> int:

@@ -44,9 +44,9 @@ class Audience:
         items = _all(self.stack, f"/audiences/{self.audience}/deliveries")
         return {item["profileId"] for item in items if item["acknowledged"]}
 
-    def there(self) -> int:
-        """How many people the platform has."""
-        return len(standin(self.stack, "GET", f"members?audience={self.remote}").json())
+    def there(self) -> set[str]:
+        """Whom the platform has, by the ids that it was told."""
+        return {row["EXTERN_ID"] for row in standin(self.stack, "GET", f"members?audience={self.remote}").json()}
 
 
 def make_audience(trial: Trial, rules: dict[str, Any] | None = None) -> Audience:
@@ -69,19 +69,23 @@ def compare(trial: Trial, audience: Audience) -> None:
     same = _eventually(lambda: audience.members() == audience.members(fresh) != set())
     kept, anew = audience.members(), audience.members(fresh)
     trial.demand(same, f"I8: {len(kept)} members were kept, {len(anew)} computed anew; {len(kept ^ anew)} differ")
-    told = _eventually(lambda: audience.there() == len(audience.acknowledged()) > 0)
+    told = _eventually(lambda: audience.there() == audience.acknowledged() != set())
     there, acknowledged = audience.there(), audience.acknowledged()
-    trial.demand(told, f"I9: the platform has {there} people, {len(acknowledged)} are acknowledged")
+    trial.demand(
+        told,
+        f"I9: the platform has {len(there)} people, {len(acknowledged)} are acknowledged; "
+        f"{len(there ^ acknowledged)} differ",
+    )
     trial.demand(acknowledged <= kept, f"I9: {len(acknowledged - kept)} acknowledged people are no members")
     changes = asyncio.run(memberships_told(trial.stack))
     for sentence in skipped(change for change in changes if change.segment_id == audience.segment):
         trial.demand(False, f"I8: {sentence}")
-    trial.notes.append(f"{len(kept)} members, {there} at the platform")
+    trial.notes.append(f"{len(kept)} members, {len(there)} at the platform")
 
 
 @fault("F3", "segmenter and activation killed at every boundary of an effect, the front door at random", *_EVERYTHING)
 def kill_the_audience_at_every_point(trial: Trial) -> None:
-    audience = make_audience(trial)
+    audience, trial.whole = make_audience(trial), True
     # new people all the time: without new members there is nothing to commit, publish or send
     with trial.load(people=3000):
         trial.sweep({service: points(service) for service in ("segmenter", "activation")}, latest=1)
@@ -93,12 +97,13 @@ def kill_the_audience_at_every_point(trial: Trial) -> None:
 
 @fault("F12", "the platform hangs, and its connections are cut and swallowed", *_EVERYTHING)
 def slow_platform(trial: Trial) -> None:
-    audience, stack = make_audience(trial), trial.stack
+    audience, stack, trial.whole = make_audience(trial), trial.stack, True
     with trial.load(people=3000):
         _struck(audience, mode="hang", seconds=20)
-        stack.proxies.cut(stack.standin)
+        trial.felt("the platform is cut off", stack.proxies.cut(stack.standin))
         time.sleep(3)
-        stack.standin.trouble = Trouble(swallows=True)
+        stack.standin.trouble = hole = Trouble(swallows=True)
+        trial.felt("the platform answers nothing", hole)
         time.sleep(3)
         stack.proxies.heal(stack.standin)
         _struck(audience, mode="hang", seconds=2)
@@ -108,12 +113,14 @@ def slow_platform(trial: Trial) -> None:
 
 @fault("F13", "the platform answers 429, 500 and pages instead of JSON", *_EVERYTHING)
 def refusing_platform(trial: Trial) -> None:
-    audience = make_audience(trial)
+    audience, trial.whole = make_audience(trial), True
     with trial.load(people=3000):
         for trouble in ({"mode": "throttle", "retryAfter": _PAUSE}, {"mode": "error", "status": 500}, {"mode": "html"}):
             _struck(audience, times=2, **trouble)
     calls = standin(audience.stack, "GET", "calls?limit=1000&target=facebook").json()
-    early = too_early([call for call in calls if audience.remote in call["path"]], _PAUSE)
+    own = [call for call in calls if audience.remote in call["path"]]
+    trial.demand(any(call["status"] == _THROTTLED for call in own), "no call that was told to wait is remembered")
+    early = too_early(own, _PAUSE)
     trial.demand(early == 0, f"I9: {early} calls came within the pause that the platform had asked for")
     compare(trial, audience)
 

@@ -12,7 +12,7 @@ from redis import Redis
 from cdp_devstack.parts import Part
 from faults.proxy import Trouble
 from faults.stack import FLOW, Stack, until
-from faults.trial import Trial, fault
+from faults.trial import FELT_SECONDS, Trial, fault
 
 _NEWEST_PART = """
 SELECT name, path, rows FROM system.parts WHERE active AND database = currentDatabase() AND table = 'events'
@@ -153,7 +153,8 @@ def _throwing_view(trial: Trial) -> None:
     view = "CREATE MATERIALIZED VIEW faults_throwing ENGINE = Null AS SELECT throwIf(1, 'bad view') AS n FROM events"
     trial.proof.command(view)
     try:
-        time.sleep(6)
+        until("an insert meets the view", lambda: trial.stack.said("recorder", "bad view"), FELT_SECONDS)
+        time.sleep(5)
     finally:
         trial.proof.command("DROP TABLE faults_throwing")
 

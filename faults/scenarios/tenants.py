@@ -12,13 +12,13 @@ import httpx
 from cdp_activation.standin.app import WEBHOOK_SECRET
 from cdp_devstack.parts import Part
 from faults.ear import Ear
-from faults.proxy import Trouble
 from faults.scenarios.destinations import made, standin
 from faults.scenarios.inputs import event
 from faults.scenarios.stores import is_commit, is_insert
 from faults.stack import ALL, HTTP, PLATFORMS, Stack, until
 from faults.tenants import DEMO, NEIGHBOUR, TENANTS, Tenant
 from faults.trial import Trial, fault
+from faults.troubles import Single, at, lost, met
 
 _SECONDS = 30
 _SUPPRESSED = (201, 409)  # by this call, or already
@@ -198,15 +198,16 @@ def _questions(stack: Stack) -> list[str]:
 def _break_everything(trial: Trial) -> None:
     stack = trial.stack
     door = stack.proxy(Part.POSTGRES, "analytics-api")
-    faults: list[Callable[[], None]] = [
-        *(lambda name=name: trial.kill(name) for name in ALL),
-        lambda: stack.proxies.reset(door),
-        lambda: setattr(door, "trouble", Trouble(lose_reply_to=is_commit, times=2)),
-        lambda: stack.proxies.cut(stack.proxy(Part.REDIS, "analytics-api")),
-        lambda: setattr(stack.proxy(Part.POSTGRES, "resolver"), "trouble", Trouble(lose_reply_to=is_commit, times=2)),
-        lambda: setattr(stack.proxy(Part.CLICKHOUSE, "recorder"), "trouble", Trouble(lose_reply_to=is_insert, times=2)),
-        lambda: stack.proxies.cut(stack.kafka),
+    resolver, recorder = stack.proxy(Part.POSTGRES, "resolver"), stack.proxy(Part.CLICKHOUSE, "recorder")
+    troubles = [
+        Single("the front door's commits lose their replies", at(door, lost(is_commit))),
+        Single("Redis is cut off", lambda: stack.proxies.cut(stack.proxy(Part.REDIS, "analytics-api"))),
+        Single("the resolver's commits lose their replies", at(resolver, lost(is_commit))),
+        Single("inserts lose their replies", at(recorder, lost(is_insert))),
+        Single("the broker is cut off", lambda: stack.proxies.cut(stack.kafka)),
     ]
+    deaths = [lambda name=name: trial.kill(name) for name in ALL]
+    faults: list[Callable[[], None]] = [*deaths, lambda: stack.proxies.reset(door), *troubles]
     end = time.monotonic() + _SECONDS * trial.effort.steps
     while time.monotonic() < end:
         for break_it in trial.chance.sample(faults, 3):
@@ -215,6 +216,7 @@ def _break_everything(trial: Trial) -> None:
         time.sleep(trial.chance.uniform(0.5, 2))
         stack.calm()
         stack.need(*ALL)
+    met(trial, troubles, ALL)
 
 
 def _listen(trial: Trial, ear: Ear) -> None:

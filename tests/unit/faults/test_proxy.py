@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
-from faults.proxy import Proxy, Trouble
+from faults.proxy import Proxies, Proxy, Trouble
 
 
 @pytest.fixture
@@ -96,3 +97,34 @@ async def test_latency_is_added_in_both_directions(proxy: Proxy) -> None:
     began = time.monotonic()
     assert await ask(proxy, b"hello") == b"ok:hello"
     assert time.monotonic() - began >= 0.2
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Trouble(latency_s=0.01),
+        Trouble(refuses=True),
+        Trouble(swallows=True),
+        Trouble(cut_after=("down", 2), times=1),
+        Trouble(lose_reply_to=lambda data: data == b"hello", times=1),
+    ],
+    ids=["late", "refused", "swallowed", "cut", "reply lost"],
+)
+async def test_a_trouble_knows_whether_it_met_somebody(proxy: Proxy, trouble: Trouble) -> None:
+    proxy.trouble = trouble
+    assert trouble.struck == 0
+    with suppress(OSError, TimeoutError):
+        await ask(proxy, b"hello")
+    assert trouble.struck > 0
+
+
+async def test_whom_a_cut_refuses_is_counted(proxy: Proxy, seen: list[bytes]) -> None:
+    proxies = Proxies()
+    try:
+        front = proxies.before(proxy.port)
+        cut = proxies.cut(front)
+        with pytest.raises(ConnectionError):
+            await ask(front, b"hello")
+        assert cut.struck == 1 and seen == []
+    finally:
+        proxies.close()

@@ -1,11 +1,14 @@
-"""A death counts only where it was wanted, and a load only if it was there."""
+"""A death counts only where it was wanted, a load only if it was there, and a trouble only if somebody felt it."""
 
 from collections.abc import Sequence
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from faults import trial
+from faults.proxy import Trouble
+from faults.stack import NotInTime
 from faults.trial import Trial
 
 
@@ -59,3 +62,19 @@ def test_a_point_that_is_not_reached_is_a_violation(life: str, monkeypatch: pyte
         "recorder did not come to recorder.one",
         "recorder did not come to recorder.two",
     ]
+
+
+def test_who_had_ended_by_itself_was_not_killed() -> None:
+    found = Trial(Stack([]), proof=None, chance=Random(1))  # type: ignore[arg-type]
+    found.kill("recorder")
+    found.kill("recorder")
+    assert found.kills == 1
+
+
+def test_a_trouble_that_meets_nobody_ends_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "FELT_SECONDS", 0.2)
+    nowhere: Any = SimpleNamespace()
+    found = Trial(nowhere, proof=nowhere, chance=Random(1))
+    found.felt("the platform is cut off", Trouble(refuses=True, struck=1))
+    with pytest.raises(NotInTime, match="somebody feels that the platform is cut off"):
+        found.felt("the platform is cut off", Trouble(refuses=True))
