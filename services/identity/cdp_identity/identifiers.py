@@ -63,6 +63,8 @@ def identifier(workspace_id: str, kind: str, value: Any, spelling: Spelling) -> 
     """A normalised identifier; None when the value means nobody or cannot be one of its kind."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
+    if isinstance(value, str) and len(value) > MAX_LENGTH and len(value := value.strip()) > MAX_LENGTH:
+        return None  # before it is remembered: anybody can send 32 KiB, and as many others as there is room for
     return _identifier(workspace_id, kind, value, spelling)
 
 

@@ -88,3 +88,11 @@ def test_external_ids_bring_their_kinds() -> None:
 
 def test_the_spelling_of_kinds_in_references() -> None:
     assert (canonical_kind("userId"), canonical_kind("email"), canonical_kind("a b")) == ("user_id", "email", None)
+
+
+def test_what_is_too_long_is_not_remembered() -> None:
+    before = identifiers._identifier.cache_info().currsize
+    assert [identifier("demo", "email", f"{n}@shop.io{'x' * 30_000}", US) for n in range(3)] == [None] * 3
+    assert identifiers._identifier.cache_info().currsize == before
+    padded = identifier("demo", "user_id", f"ada{' ' * 30_000}", US)
+    assert padded == identifier("demo", "user_id", "ada", US)
