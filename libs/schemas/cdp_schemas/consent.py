@@ -4,6 +4,7 @@ from typing import Any, Final
 
 # of one node, and of one profile
 PURPOSES_KEPT: Final = 200
+PURPOSE_NAME: Final = 128  # characters
 
 
 def preferences(context: Any, management: Any) -> dict[str, bool]:
@@ -19,7 +20,7 @@ def preferences(context: Any, management: Any) -> dict[str, bool]:
     if isinstance(management, dict):
         found |= dict.fromkeys(_names(management.get("allowedConsentIds")), True)
         found |= dict.fromkeys(_names(management.get("deniedConsentIds")), False)
-    return {purpose: allowed for purpose, allowed in found.items() if 0 < len(purpose) <= 128}
+    return {purpose: allowed for purpose, allowed in found.items() if 0 < len(purpose) <= PURPOSE_NAME}
 
 
 def _names(value: Any) -> list[str]:

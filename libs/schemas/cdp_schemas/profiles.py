@@ -9,6 +9,9 @@ from msgspec import Struct, field
 # traits that are in an address when they have no place of their own: Segment's reserved traits keep them there, and
 # profiles are shown, searched, segmented and sent so
 IN_ADDRESS: Final = ("country", "city")
+# what of one call is taken: so many traits, with names of so many characters
+TRAITS_TAKEN: Final = 500
+TRAIT_NAME: Final = 256
 
 
 class Revenue(Struct, rename="camel", frozen=True):

@@ -11,7 +11,7 @@ from cdp_identity.golden import from_micros
 from cdp_identity.rows import ConsentEntry, LinkRow, NodeRow
 from cdp_identity.shapes import Profile, mask
 from cdp_runtime.envelope import Wire
-from cdp_schemas.consent import PURPOSES_KEPT
+from cdp_schemas.consent import PURPOSE_NAME, PURPOSES_KEPT
 from cdp_schemas.profiles import ProfileUpdated, profile_ref
 
 _STATUS = {"h": "held", "r": "refused", "v": "revoked"}
@@ -86,8 +86,8 @@ class ConsentBody(Wire):
         for purpose, granted in said.items():
             if not isinstance(granted, bool):
                 raise ValueError(f"{purpose} must be true or false")
-            if len(purpose) > 128:
-                raise ValueError("the name of a purpose has at most 128 characters")
+            if not 0 < len(purpose) <= PURPOSE_NAME:
+                raise ValueError(f"the name of a purpose has 1 to {PURPOSE_NAME} characters")
         return self
 
     def purposes(self) -> dict[str, bool]:

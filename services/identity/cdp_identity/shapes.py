@@ -6,12 +6,12 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from math import isfinite
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from cdp_runtime.envelope import Wire
-from cdp_schemas.consent import PURPOSES_KEPT
+from cdp_schemas.consent import PURPOSE_NAME, PURPOSES_KEPT
 from cdp_schemas.money import exponent, to_major
-from cdp_schemas.profiles import IN_ADDRESS, ProfileUpdated, Revenue, profile_ref
+from cdp_schemas.profiles import IN_ADDRESS, TRAIT_NAME, TRAITS_TAKEN, ProfileUpdated, Revenue, profile_ref
 
 NAMED_ATTRIBUTES: Final = ("firstName", "lastName", "email", "phone", "country", "city", "tags")
 _LISTED: Final = {"anonymous_id": "anonymousIds", "device_id": "deviceIds", "email": "emails", "phone": "phones"}
@@ -39,6 +39,7 @@ def storable(said: dict[str, Any]) -> dict[str, Any]:
 
 
 Said = Annotated[dict[str, Any], AfterValidator(storable)]
+Purpose = Annotated[str, Field(min_length=1, max_length=PURPOSE_NAME)]
 
 
 class Attributes(Wire):
@@ -112,8 +113,17 @@ class ProfileBody(Wire):
     custom_fields: Said = Field(default_factory=dict)
     attributes: Said = Field(default_factory=dict)
     external_ids: dict[str, str | int | list[str | int]] = Field(default_factory=dict)
-    consent: dict[str, bool] = Field(default_factory=dict, max_length=PURPOSES_KEPT)
+    consent: dict[Purpose, bool] = Field(default_factory=dict, max_length=PURPOSES_KEPT)
     computed: Any = Field(None, description="read-only: computed from events")
+
+    @model_validator(mode="after")
+    def _only_what_is_taken(self) -> "ProfileBody":
+        named = self.traits()
+        if len(named) > TRAITS_TAKEN:
+            raise ValueError(f"a call sets at most {TRAITS_TAKEN} traits")
+        if not all(0 < len(name) <= TRAIT_NAME for name in named):
+            raise ValueError(f"the name of a trait has 1 to {TRAIT_NAME} characters")
+        return self
 
     def traits(self) -> dict[str, Any]:
         """Everything in the body that is a trait, by its name."""

@@ -28,12 +28,11 @@ from cdp_identity.orders import OrderEvent, Place
 from cdp_identity.traits import EXPLICIT
 from cdp_schemas.consent import preferences
 from cdp_schemas.events import ReceivedEvent
-from cdp_schemas.profiles import parse_profile_ref
+from cdp_schemas.profiles import TRAIT_NAME, TRAITS_TAKEN, parse_profile_ref
 
 # the identifier whose node an event stays with: the first of these that it has, then by rank; of what the API says of
 # a profile, the profile's
 _STAYS: Final = {USER_ID: 0, PROFILE_ID: 1, ANONYMOUS_ID: 2}
-_MAX_TRAITS: Final = 500
 _MAX_PURPOSES: Final = 500
 
 
@@ -177,7 +176,7 @@ def _traits(event: ReceivedEvent, context: _Context, traits: dict[str, Any]) -> 
     if event.type != "identify":
         return {}
     said = {**context.traits, **traits} if isinstance(context.traits, dict) else traits
-    return {name: value for name, value in list(said.items())[:_MAX_TRAITS] if 0 < len(name) <= 256}
+    return {name: value for name, value in list(said.items())[:TRAITS_TAKEN] if 0 < len(name) <= TRAIT_NAME}
 
 
 def _consent(event: ReceivedEvent, context: _Context) -> dict[str, bool]:

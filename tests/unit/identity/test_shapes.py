@@ -88,3 +88,19 @@ def test_what_every_store_keeps_is_taken() -> None:
     said = {"most": 2**64 - 1, "least": -(2**63), "huge": 1e300, "deep": nested(30), "yes": True, "none": None}
     assert ProfileBody.model_validate({"customFields": said}).traits() == said
     assert ProfileSearch.model_validate({"attributes": said}).traits() == said
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"customFields": {"": 1}},
+        {"attributes": {"x" * 257: 1}},
+        {"customFields": {f"trait{number}": 1 for number in range(501)}},
+        {"consent": {"": True}},
+        {"consent": {"x" * 129: True}},
+    ],
+    ids=["nameless trait", "long name", "many traits", "nameless purpose", "long purpose"],
+)
+def test_what_an_event_would_lose_on_its_way_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ProfileBody.model_validate(body)
