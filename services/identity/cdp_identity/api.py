@@ -13,7 +13,7 @@ from cdp_identity.api_ports import Changes, Reading
 from cdp_identity.graph import canonical
 from cdp_identity.identifiers import ANONYMOUS_ID, USER_ID, Identifier, Spelling
 from cdp_identity.references import external_entries, identifiers_of, node_of, refuse_other_users
-from cdp_identity.search import ProfileSearch, conditions
+from cdp_identity.search import BadAmount, ProfileSearch, conditions
 from cdp_identity.shapes import Pending, Profile, ProfileBody, profile_of
 from cdp_identity.writing import Change
 from cdp_runtime.auth import Principal, require
@@ -116,8 +116,8 @@ class IdentityApi:
             raise _invalid("cursor", "is not one that a search answered with")
         try:
             asked = conditions(who.workspace_id, body, self._currency, self._spelling)
-        except ValueError as error:
-            raise _invalid("minLtv", str(error)) from error
+        except BadAmount as error:
+            raise _invalid(error.path, str(error)) from error
         found = await self._reading.search(asked, body.limit, body.offset, after)
         ids = found.ids
         records, segments = await asyncio.gather(

@@ -210,17 +210,27 @@ class Conditions:
         return [*self._parameters, *(minor for _, minor in self._amounts)]
 
 
+class BadAmount(ValueError):
+    """What a search has at ``path`` is no amount of money."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
 def conditions(workspace_id: str, search: ProfileSearch, currency: str, spelling: Spelling) -> Conditions:
-    """The search's conditions. Raises ValueError for an amount that is none."""
+    """The search's conditions. Raises BadAmount."""
     found = Conditions(workspace_id, has_address=search.email is not None)
     if search.email is not None:
         _email(found, workspace_id, search.email, spelling)
-    if search.min_ltv is not None:
-        found.add_amount(">=", to_minor(search.min_ltv, currency))
-        if search.min_ltv > 0:
-            found.add("p.order_count > 0")  # lets the indexes of buyers serve
-    if search.max_ltv is not None:
-        found.add_amount("<=", to_minor(search.max_ltv, currency))
+    for path, comparison, amount in (("minLtv", ">=", search.min_ltv), ("maxLtv", "<=", search.max_ltv)):
+        if amount is not None:
+            try:
+                found.add_amount(comparison, to_minor(amount, currency))
+            except ValueError as error:
+                raise BadAmount(path, str(error)) from error
+    if search.min_ltv is not None and search.min_ltv > 0:
+        found.add("p.order_count > 0")  # lets the indexes of buyers serve
     consents = search.consents()
     for purpose, granted in consents.items():
         if not granted:

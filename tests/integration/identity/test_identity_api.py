@@ -426,3 +426,10 @@ async def test_a_change_that_nobody_resolves_in_time_is_answered_as_pending(door
     # the id that was told is that of the profile that came to be
     assert made["id"] == answer.json()["data"]["id"]
     assert (made["attributes"]["firstName"], made["externalIds"]["anonymousIds"]) == ("Eve", ["a1", "a2", "a3"])
+
+
+@pytest.mark.parametrize("path", ["minLtv", "maxLtv"])
+async def test_a_search_says_which_of_its_amounts_is_too_large(api: httpx.AsyncClient, path: str) -> None:
+    answer = await api.post("/profiles/search", json={path: 1e18})
+    assert answer.status_code == 422
+    assert [fault["path"] for fault in answer.json()["error"]["details"]] == [path]
