@@ -108,11 +108,12 @@ def external_ids(entries: Any) -> Iterator[tuple[str, Any]]:
         if not isinstance(entry, dict) or entry.get("collection") not in (None, "", "users"):
             continue
         kind = canonical_kind(entry["type"]) if isinstance(entry.get("type"), str) else None
-        if kind is not None:
-            encoding = entry.get("encoding")
+        encoding = entry.get("encoding")
+        if kind is not None and isinstance(encoding, str) and encoding.lower() not in ("", "none"):
             # a hashed email is no email: it is a kind of its own
-            hashed = isinstance(encoding, str) and encoding.lower() not in ("", "none")
-            yield (f"{kind}.{str(encoding).lower()}" if hashed else kind), entry.get("id")
+            kind = canonical_kind(f"{kind}.{encoding}")
+        if kind is not None:
+            yield kind, entry.get("id")
 
 
 @lru_cache(maxsize=65536)

@@ -79,6 +79,7 @@ def test_external_ids_bring_their_kinds() -> None:
         {"id": "abc", "type": "email", "encoding": "sha256"},
         {"id": "g1", "type": "group", "collection": "accounts"},
         {"id": "x", "type": "no kind!"},
+        {"id": "x", "type": "email", "encoding": "of a length " * 1000},
         {"id": "x", "type": "profile_id"},
         "nonsense",
     ]
