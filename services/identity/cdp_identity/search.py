@@ -34,6 +34,7 @@ _NEXT: Final = """(
 _TRAIT: Final = re.compile(r"attributes\.(?:customFields\.)?(.+)")
 _LONGEST_PATH: Final = 200  # characters; as in the rules of segments
 _CONSENT: Final = re.compile(r"(\w+)Consent")
+_MOST: Final = 100  # traits and purposes of a search: each is a condition, and Postgres takes 65,535 parameters
 
 
 class ProfileSearch(Wire):
@@ -56,6 +57,8 @@ class ProfileSearch(Wire):
 
     @model_validator(mode="after")
     def _only_known(self) -> "ProfileSearch":
+        if len(self.attributes) + len(self.__pydantic_extra__ or {}) > _MOST:
+            raise ValueError(f"a search names at most {_MOST} traits and purposes")
         for name, value in (self.__pydantic_extra__ or {}).items():
             if _TRAIT.fullmatch(name):
                 storable({name: value})

@@ -3,10 +3,12 @@
 from random import Random
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from cdp_identity.search import TOTAL_BOUND, estimate, estimate_beyond
+from cdp_identity.search import TOTAL_BOUND, ProfileSearch, estimate, estimate_beyond
 
 
 @settings(max_examples=30)
@@ -21,3 +23,10 @@ def test_it_lies_near_the_truth_on_every_page(seed: int, count: int, rank: int, 
 
 def test_few_ids_say_nothing_but_that_there_are_more_than_the_bound() -> None:
     assert estimate_beyond(3, UUID(int=2**90), None) == estimate_beyond(0, None, None) == TOTAL_BOUND
+
+
+def test_a_search_names_no_more_traits_than_postgres_takes_parameters_for() -> None:
+    most = {f"a.{number}": 1 for number in range(60)}
+    ProfileSearch.model_validate({"attributes": most, **{f"attributes.b{number}": 1 for number in range(40)}})
+    with pytest.raises(ValidationError, match="at most 100"):
+        ProfileSearch.model_validate({"attributes": most, **{f"attributes.b{number}": 1 for number in range(41)}})
