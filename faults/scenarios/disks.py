@@ -9,6 +9,7 @@ import httpx
 
 from cdp_devstack.errors import StackError
 from cdp_devstack.parts import Part
+from faults.beside import beside
 from faults.scenarios.inputs import event
 from faults.stack import FLOW, Stack, until
 from faults.trial import NotHere, Trial, fault
@@ -90,9 +91,8 @@ def _offered(trial: Trial, folder: str, number: int) -> str:
 @contextmanager
 def _supervised(stack: Stack) -> Iterator[None]:
     """What ended is started again, as a supervisor does it, until the block ends."""
-    over = threading.Event()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while not over.wait(0.5):
             for part in Part:
                 if not stack.parts.is_running(part):
@@ -101,10 +101,5 @@ def _supervised(stack: Stack) -> Iterator[None]:
                     except StackError:
                         continue  # its disk may still be full
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with beside(watch, patience=120):
         yield
-    finally:
-        over.set()
-        thread.join(120)

@@ -5,12 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import httpx
 
 from cdp_activation.standin.app import WEBHOOK_SECRET
 from cdp_devstack.parts import Part
+from faults.beside import beside
 from faults.ear import Ear
 from faults.scenarios.destinations import made, standin
 from faults.scenarios.inputs import event
@@ -100,9 +102,8 @@ def delivering(trial: Trial) -> Iterator[None]:
 @contextmanager
 def _silencing(trial: Trial, who: str) -> Iterator[None]:
     """Somebody is suppressed while the block runs, as soon as the front door takes it."""
-    over = threading.Event()
 
-    def silence() -> None:
+    def silence(over: threading.Event) -> None:
         over.wait(_SILENCE_AFTER_S)
         while not over.is_set():
             with suppress(httpx.HTTPError):
@@ -110,13 +111,8 @@ def _silencing(trial: Trial, who: str) -> Iterator[None]:
                     return
             over.wait(0.2)
 
-    thread = threading.Thread(target=silence, daemon=True)
-    thread.start()
-    try:
+    with beside(silence):
         yield
-    finally:
-        over.set()
-        thread.join(30)
 
 
 def _is_suppressed(trial: Trial, who: str) -> bool:
@@ -164,9 +160,9 @@ def _other(tenant: Tenant) -> Tenant:
 def _asking(trial: Trial) -> Iterator[Callable[[], int]]:
     """Both ask all the time, whatever is broken: answers and errors are looked through alike."""
     paths = _questions(trial.stack)
-    over, counts = threading.Event(), {tenant.workspace: 0 for tenant in TENANTS}
+    counts = {tenant.workspace: 0 for tenant in TENANTS}
 
-    def ask(tenant: Tenant) -> None:
+    def ask(tenant: Tenant, over: threading.Event) -> None:
         foreign = trial.proof.canary_of(_other(tenant))
         while not over.is_set():
             for path in paths:
@@ -177,15 +173,8 @@ def _asking(trial: Trial) -> Iterator[Callable[[], int]]:
                     trial.demand(foreign not in said, f"I11: GET {path} told {tenant.workspace} {foreign}")
                 over.wait(0.05)
 
-    threads = [threading.Thread(target=ask, args=(tenant,), daemon=True) for tenant in TENANTS]
-    for thread in threads:
-        thread.start()
-    try:
+    with beside(*(partial(ask, tenant) for tenant in TENANTS)):
         yield lambda: sum(counts.values())
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join(30)
 
 
 def _questions(stack: Stack) -> list[str]:
