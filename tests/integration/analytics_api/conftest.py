@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from fastapi import APIRouter, Depends
 from redis.asyncio import Redis
+from tests.databases import all_tables
 
 from cdp_analytics_api.service import AnalyticsApi
 from cdp_analytics_api.settings import AnalyticsApiSettings
@@ -25,7 +26,7 @@ from cdp_eventlog.topics import create_topics
 from cdp_runtime.api import ApiPart
 from cdp_runtime.auth import SCOPES, Principal, hash_token, require
 from cdp_runtime.envelope import Answer, ApiError, Wire
-from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.migrate import migrate_postgres
 from cdp_runtime.postgres import Pool, open_pool
 from cdp_schemas.profiles import profile_ref
 from cdp_schemas.tables import EVENTS
@@ -71,11 +72,8 @@ async def insert_aliases(store: ClickHouse, workspace_id: str, moved: dict[UUID,
 @pytest.fixture(scope="session")
 async def store(clickhouse_url: str) -> AsyncIterator[ClickHouse]:
     """The real ClickHouse with every table."""
-    await migrate_clickhouse(clickhouse_url)
-    store = ClickHouse(clickhouse_url)
-    await store.start()
-    yield store
-    await store.stop()
+    async with all_tables(clickhouse_url) as store:
+        yield store
 
 
 ALL_SCOPES = sorted(SCOPES)

@@ -7,20 +7,18 @@ from uuid import uuid4
 import pytest
 from bench import audience, questions, segments
 from bench.crowd import WORKSPACE, Crowd, fill
+from tests.databases import all_tables
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_runtime.migrate import migrate_clickhouse
 
 PROFILES, EVENTS = 1_000, 10_000
 
 
 @pytest.fixture(scope="session")
 async def store(clickhouse_url: str) -> AsyncIterator[ClickHouse]:
-    await migrate_clickhouse(clickhouse_url)
-    store = ClickHouse(clickhouse_url)
-    yield store
-    await store.stop()
+    async with all_tables(clickhouse_url) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from asyncio.subprocess import PIPE
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from tests.databases import clickhouse_client, fresh_clickhouse
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
@@ -34,11 +35,7 @@ FINGERPRINTS = {
 
 
 async def test_stored_rows_survive_the_upgrade(clickhouse_url: str) -> None:
-    database = f"upgrade_{uuid.uuid4().hex[:8]}"
-    url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/{database}"))
-    server, store = ClickHouse(clickhouse_url), ClickHouse(url)
-    await server.command(Statement(f"CREATE DATABASE {database}"))
-    try:
+    async with fresh_clickhouse(clickhouse_url, "upgrade") as url, clickhouse_client(url) as store:
         await _first_release(store)
         await store.command(Statement(OLD_ROWS), settings=_once("before"))
         before = await _fingerprints(store)
@@ -57,19 +54,11 @@ async def test_stored_rows_survive_the_upgrade(clickhouse_url: str) -> None:
             await store.command(Statement(OLD_ROWS), settings=_once("after"))
         after = await _fingerprints(store)
         assert after["events"][0] == after["counters"][0] == 6000
-    finally:
-        await server.command(Statement(f"DROP DATABASE {database}"))
-        await store.stop()
-        await server.stop()
 
 
 @pytest.mark.parametrize("view", ["counters_from_events", "stored_outcomes_from_events"])
 async def test_an_upgrade_that_ended_while_a_view_was_detached_is_run_again(clickhouse_url: str, view: str) -> None:
-    database = f"halfway_{uuid.uuid4().hex[:8]}"
-    url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/{database}"))
-    server, store = ClickHouse(clickhouse_url), ClickHouse(url)
-    await server.command(Statement(f"CREATE DATABASE {database}"))
-    try:
+    async with fresh_clickhouse(clickhouse_url, "halfway") as url, clickhouse_client(url) as store:
         await _first_release(store)
         for statement in _until_detached(view):
             await store.command(Statement(statement))
@@ -77,10 +66,6 @@ async def test_an_upgrade_that_ended_while_a_view_was_detached_is_run_again(clic
         await store.command(Statement(OLD_ROWS), settings=_once("after"))
         fingerprints = await _fingerprints(store)
         assert fingerprints["events"][0] == fingerprints["counters"][0] == 3000
-    finally:
-        await server.command(Statement(f"DROP DATABASE {database}"))
-        await store.stop()
-        await server.stop()
 
 
 def _until_detached(view: str) -> list[str]:

@@ -1,18 +1,17 @@
 """The SQL of docs/operations.md, run as it stands there: after each recovery every event is stored once."""
 
 import re
-import uuid
-from urllib.parse import urlsplit, urlunsplit
+from contextlib import AsyncExitStack
 
 import pytest
 from tests.architecture.repository import ROOT
+from tests.databases import all_tables, fresh_clickhouse
 from tests.integration.identity.test_recorder import Bench, profile
 
-from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_eventlog.memory import MemoryLog
 from cdp_identity.recording.adapters.postgres import PostgresLedger
-from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.migrate import migrate_postgres
 from cdp_runtime.postgres import open_pool
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.postgres]
@@ -45,21 +44,13 @@ async def ledger(pool):
 @pytest.fixture
 async def stores(clickhouse_url):
     """Makes empty, migrated databases; all are gone afterwards."""
-    made = []
+    async with AsyncExitStack() as made:
 
-    async def make():
-        database = f"playbook_{uuid.uuid4().hex[:8]}"
-        url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/{database}"))
-        await migrate_clickhouse(url)
-        store = ClickHouse(url)
-        await store.start()
-        made.append((database, store))
-        return store
+        async def make():
+            url = await made.enter_async_context(fresh_clickhouse(clickhouse_url, "playbook"))
+            return await made.enter_async_context(all_tables(url))
 
-    yield make
-    for database, store in made:
-        await store.command(Statement(f"DROP DATABASE {database}"))
-        await store.stop()
+        yield make
 
 
 async def run(pool, statements, values):

@@ -4,12 +4,11 @@ import asyncio
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from msgspec import Raw
+from tests.databases import all_tables, fresh_clickhouse
 
-from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_eventlog.log import Outgoing, Partition
 from cdp_eventlog.memory import MemoryLog
@@ -21,7 +20,7 @@ from cdp_identity.recording.ports import WAITED_FOR, Fenced
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.clock import SystemClock
 from cdp_runtime.metrics import RECORDER_ROWS_REWRITTEN
-from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.migrate import migrate_postgres
 from cdp_runtime.patience import Patience
 from cdp_runtime.postgres import open_pool
 from cdp_schemas.codec import Codec, encode
@@ -46,14 +45,8 @@ async def pool(postgres_url):
 
 @pytest.fixture
 async def store(clickhouse_url):
-    database = f"recorder_{uuid.uuid4().hex[:8]}"
-    url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/{database}"))
-    await migrate_clickhouse(url)
-    store = ClickHouse(url)
-    await store.start()
-    yield store
-    await store.command(Statement(f"DROP DATABASE {database}"))
-    await store.stop()
+    async with fresh_clickhouse(clickhouse_url, "recorder") as url, all_tables(url) as store:
+        yield store
 
 
 @pytest.fixture

@@ -6,19 +6,18 @@ import signal
 import uuid
 from collections import Counter
 from datetime import UTC, datetime
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from tests.databases import all_tables, fresh_clickhouse
 from tests.processes import CdpProcess, environment
 
-from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
 from cdp_eventlog.brokers import Brokers
 from cdp_eventlog.log import Outgoing
 from cdp_eventlog.producer import KafkaProducer
 from cdp_eventlog.topics import create_topics
-from cdp_runtime.migrate import migrate_clickhouse, migrate_postgres
+from cdp_runtime.migrate import migrate_postgres
 from cdp_runtime.postgres import open_pool
 from cdp_schemas.codec import Codec, encode
 from cdp_schemas.events import IdentifiedEvent
@@ -34,15 +33,9 @@ NODES = [uuid.uuid4() for _ in range(200)]
 
 @pytest.fixture
 async def store(clickhouse_url):
-    database = f"recorder_{uuid.uuid4().hex[:8]}"
-    url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/{database}"))
-    await migrate_clickhouse(url)
-    store = ClickHouse(url)
-    await store.start()
-    store.url = url
-    yield store
-    await store.command(Statement(f"DROP DATABASE {database}"))
-    await store.stop()
+    async with fresh_clickhouse(clickhouse_url, "recorder") as url, all_tables(url) as store:
+        store.url = url
+        yield store
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from msgspec import msgpack
-from tests.databases import fresh_database, front_door
+from tests.databases import all_tables, fresh_database, front_door
 from tests.fakes.segmenter import NAMED, NOW, erase_profile, merge_away, write_events, write_profiles
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_runtime.clock import ManualClock
-from cdp_runtime.migrate import migrate_clickhouse
 from cdp_runtime.postgres import Pool, front_door_statements, open_pool
 from cdp_runtime.tenancy import enter_workspace
 from cdp_schemas.segments import MembershipChanged, read_memberships
@@ -42,10 +41,8 @@ async def pool(segmenter_url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture(scope="session")
 async def store(clickhouse_url: str) -> AsyncIterator[ClickHouse]:
-    await migrate_clickhouse(clickhouse_url)
-    store = ClickHouse(clickhouse_url)
-    yield store
-    await store.stop()
+    async with all_tables(clickhouse_url) as store:
+        yield store
 
 
 @dataclass

@@ -9,8 +9,8 @@ import pytest
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
-from cdp_runtime.migrate import migrate_clickhouse
 from cdp_segmenter.rules.json_sql import trait_column
+from tests.databases import all_tables
 from tests.fakes.segmenter import profile, profile_id, write_profiles
 
 VALUES: Final = (
@@ -40,10 +40,8 @@ def _as_read(value: Any) -> tuple[Any, ...]:
 
 @pytest.fixture
 async def store(clickhouse_url: str) -> AsyncIterator[ClickHouse]:
-    await migrate_clickhouse(clickhouse_url)
-    store = ClickHouse(clickhouse_url)
-    yield store
-    await store.stop()
+    async with all_tables(clickhouse_url) as store:
+        yield store
 
 
 async def _read(store: ClickHouse, workspace: str) -> dict[UUID, tuple[Any, ...]]:
