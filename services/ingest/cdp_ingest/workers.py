@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import httpx
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
@@ -18,12 +19,14 @@ from prometheus_client.registry import Collector
 
 from cdp_runtime.backoff import Backoff
 from cdp_runtime.logs import get_logger
+from cdp_runtime.metrics import READY
 from cdp_runtime.server import bound
 
 _log = get_logger(__name__)
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _LIVED_LONG = 30.0
 _ADDED = frozenset({"process_cpu_seconds", "process_resident_memory_bytes", "process_open_fds"})
+_SILENT: Final = {"workers": "a worker of the gateway does not answer"}
 PORT = "CDP_INGEST_PORT"
 
 
@@ -60,17 +63,31 @@ class GatewayWorkers:
         shutil.rmtree(self._metrics_dir, ignore_errors=True)
 
     def faults(self) -> Mapping[str, str]:
-        """One working gateway is enough to be ready; the others' faults are in their logs and metrics."""
-        if any(worker.is_ready for worker in self._workers):
-            return {}
-        return {"workers": "no worker of the gateway is ready"}
+        """One working gateway is enough to be ready; while there is none, what they wait for."""
+        told = [worker.faults for worker in self._workers]
+        return {name: why for faults in told for name, why in faults.items()} if all(told) else {}
 
     def metrics(self) -> bytes:
         """The sums over all workers, also those that have ended, in the Prometheus text format."""
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=str(self._metrics_dir))  # type: ignore[no-untyped-call]
+        registry.register(_Summed(self._metrics_dir))
         registry.register(_Taken([os.getpid(), *(worker.pid for worker in self._workers if worker.pid)]))
         return generate_latest(registry)
+
+
+class _Summed(Collector):
+    """What the workers have counted, and whether the gateway is ready: that is said here, also when no worker lives."""
+
+    def __init__(self, metrics_dir: Path) -> None:
+        self._metrics_dir = metrics_dir
+
+    def collect(self) -> Iterable[Metric]:
+        ready = list(READY.collect())
+        names = {metric.name for metric in ready}
+        counted: Iterable[Metric] = MultiProcessCollector(  # type: ignore[no-untyped-call]
+            None, path=str(self._metrics_dir)
+        ).collect()
+        return [*ready, *(metric for metric in counted if metric.name not in names)]
 
 
 class _Taken(Collector):
@@ -98,7 +115,7 @@ class _Worker:
         self._number, self._metrics_dir = number, metrics_dir
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
-        self.is_ready = False
+        self.faults: Mapping[str, str] = _SILENT
 
     @property
     def pid(self) -> int | None:
@@ -117,7 +134,7 @@ class _Worker:
             watching = asyncio.create_task(self._watch(admin_port))
             code = await self._process.wait()
             watching.cancel()
-            self.is_ready = False
+            self.faults = _SILENT
             mark_process_dead(self._process.pid, str(self._metrics_dir))  # type: ignore[no-untyped-call]
             if self._stopping:
                 return
@@ -151,14 +168,14 @@ class _Worker:
         return await asyncio.create_subprocess_exec(program, "run", "ingest", env=environment, preexec_fn=_die_together)
 
     async def _watch(self, admin_port: int) -> None:
-        """Asks the worker every half second whether it is ready."""
-        async with httpx.AsyncClient(timeout=2.0) as client:
+        """Asks the worker every half second whether it is ready; it is on this machine, and behind no proxy."""
+        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
             while True:
                 try:
                     answer = await client.get(f"http://127.0.0.1:{admin_port}/readyz")
-                    self.is_ready = answer.status_code == 200
-                except httpx.HTTPError:
-                    self.is_ready = False
+                    self.faults = answer.json()["faults"]
+                except (httpx.HTTPError, ValueError, KeyError):
+                    self.faults = _SILENT
                 await asyncio.sleep(0.5)
 
 
