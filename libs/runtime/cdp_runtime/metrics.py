@@ -16,9 +16,7 @@ def _from_the_start(counter: Counter, *values: str) -> Counter:
 
 
 # every process
-READY: Final = Gauge(
-    "cdp_process_ready", "1 when every dependency is there, else 0", multiprocess_mode="livemax"
-)  # of a gateway with several workers: one that is ready is enough, and a dead one says nothing
+READY: Final = Gauge("cdp_process_ready", "1 when every dependency is there, else 0")
 CONSUMER_LAG: Final = Gauge(
     "cdp_consumer_lag_records", "Records behind the end of the log", ["group", "topic", "partition"]
 )
