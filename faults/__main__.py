@@ -1,4 +1,4 @@
-"""``python -m faults``: faults by number and a seed in; a table, the ledger and exit code 1 for any violation out."""
+"""``python -m faults``: faults by number and a seed in; table, ledger, exit code 1 (violated) or 3 (not run) out."""
 
 import os
 import random
@@ -65,7 +65,8 @@ def main(
         stack.close()
     console.print()
     Console(width=max(console.width, 110)).print(ledger.table([outcome.line for outcome in outcomes]))
-    raise typer.Exit(1 if any(outcome.violations for outcome in outcomes) else 0)
+    not_all = 3 if len(outcomes) < len(scenarios) else 0
+    raise typer.Exit(1 if any(outcome.violations for outcome in outcomes) else not_all)
 
 
 def _list() -> str:
