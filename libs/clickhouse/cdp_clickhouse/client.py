@@ -2,11 +2,8 @@
 
 import asyncio
 import random
-import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
-from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,10 +11,10 @@ import aiohttp
 import clickhouse_connect
 from clickhouse_connect.driver import options
 from clickhouse_connect.driver.asyncclient import AsyncClient
-from clickhouse_connect.driver.binding import DT64Param
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.insert import InsertContext
 
+from cdp_clickhouse.bound import bound
 from cdp_clickhouse.errors import StoreRefused, StoreUnavailable, store_error
 from cdp_clickhouse.statement import Statement, identifier
 
@@ -26,10 +23,6 @@ Settings = Mapping[str, Any]
 TIMEOUT_S: Final = 120.0  # of one answer, unless a caller wants another
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 15.0
-_LONGEST_VALUE: Final = 128 * 1024  # of one field of a request, as a server counts it unless told otherwise
-# where the statement itself is too long for a field, values travel in the URL; escaped, this is the 64 KiB of most
-_LONGEST_IN_URL: Final = 40 * 1024
-_LISTS: Final = (list, tuple)  # `list | tuple` is made anew for each of thousands of ids
 _TRANSPORT: Final = (ClickHouseError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 # before its first insert the driver imports each of these that is installed, as all are where chDB is, to see that
 # lists are no data frames: two seconds of CPU in which the process answers nobody, and 80 MB that stay
@@ -93,7 +86,7 @@ class ClickHouse:
 
     async def command(self, statement: Statement, *, settings: Settings | None = None) -> Any:
         """Run DDL or a mutation; the single value of an answer that has one."""
-        return await self._call(lambda client: client.command(*_bound(statement), settings=_plain(settings)))
+        return await self._call(lambda client: client.command(*bound(statement), settings=_plain(settings)))
 
     async def insert(
         self,
@@ -149,7 +142,7 @@ class ClickHouse:
             raise StoreRefused(f"the values do not fit the columns of {table}: {error}") from error
 
     async def _query(self, statement: Statement, settings: Settings | None) -> Any:
-        return await self._call(lambda client: client.query(*_bound(statement), settings=_plain(settings)))
+        return await self._call(lambda client: client.query(*bound(statement), settings=_plain(settings)))
 
     async def _call(self, call: Callable[[AsyncClient], Awaitable[T]]) -> T:
         try:
@@ -175,54 +168,6 @@ class ClickHouse:
                     tz_mode="aware",
                 )
             return self._client
-
-
-def _bound(statement: Statement) -> tuple[str, dict[str, Any] | None]:
-    if not statement.parameters:
-        return statement.sql, None
-    sql, bound = statement.sql, dict[str, Any]()
-    for name, content in statement.parameters.items():
-        parts = _parts(content)
-        if len(parts) == 1:
-            bound[name] = _bindable(content)
-            continue
-        pieces = {f"{name}__{number}": part for number, part in enumerate(parts)}
-        bound.update((piece, _bindable(part)) for piece, part in pieces.items())
-        sql = re.sub(rf"\{{{name}:([^{{}}]*)\}}", partial(_joined, list(pieces)), sql)
-    if len(sql) > _LONGEST_VALUE and sum(map(_size, bound.values())) > _LONGEST_IN_URL:
-        # a URL that is too long is answered without a code, like an outage
-        raise StoreRefused(f"Max query size exceeded: {len(sql)} characters, and values that no URL has room for", 62)
-    return sql, bound
-
-
-def _parts(content: Any) -> list[Any]:
-    """The content, in as many pieces as it takes for each to fit into a field."""
-    pieces = _size(content) // _LONGEST_VALUE + 1
-    if pieces == 1 or not isinstance(content, str | list | tuple) or len(content) < 2:
-        return [content]
-    length = -(-len(content) // pieces)
-    return [part for at in range(0, len(content), length) for part in _parts(content[at : at + length])]
-
-
-def _size(content: Any) -> int:
-    """At most so many bytes of text: every one of a text may have to be escaped, a UUID in quotes has 38."""
-    if isinstance(content, str):
-        return 2 * len(content.encode())
-    return sum(map(_size, content)) + 4 * len(content) if isinstance(content, _LISTS) else 40
-
-
-def _joined(names: Sequence[str], placeholder: re.Match[str]) -> str:
-    function = "arrayConcat" if placeholder[1].startswith("Array") else "concat"
-    return f"{function}({', '.join(f'{{{name}:{placeholder[1]}}}' for name in names)})"
-
-
-def _bindable(content: Any) -> Any:
-    # the driver cuts a plain datetime to whole seconds
-    if isinstance(content, datetime):
-        return DT64Param(content) if content.microsecond else content
-    if isinstance(content, _LISTS):
-        return type(content)(map(_bindable, content))
-    return content
 
 
 def _plain(settings: Settings | None) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -35,6 +35,8 @@ def long(texts: Iterable[str]) -> list[str]:
     ("kind", "content"),
     [
         ("Array(UUID)", [uuid4() for _ in range(10_000)]),
+        ("Array(UUID)", [UUID(int=0), UUID(int=1), UUID(int=1 << 64), *(uuid4() for _ in range(100))]),
+        ("Array(UInt32)", [0, 1, 255, 256, 2**32 - 1, *range(100_000)]),
         ("Array(String)", long(f"{number} é'\\\"\n\t{{asked:UUID}}" for number in range(50))),
         ("Array(Float64)", [number + 0.123456789 for number in range(20_000)]),
         ("Array(Array(String))", [long("ab"), *([*"cd"],) * 20_000]),
@@ -60,3 +62,15 @@ async def test_a_statement_too_long_to_be_asked_is_refused_and_no_outage(store: 
     with pytest.raises(StoreRefused, match="Max query size exceeded"):
         await store.rows(Statement(asked, {"text": "ж" * 50_000}))
     assert store.fault() is None
+
+
+async def test_a_long_list_takes_away_what_it_names_and_nothing_else(store: ClickHouse):
+    ids = [uuid4() for _ in range(400)]
+    await store.command(Statement("CREATE OR REPLACE TABLE taken (id UUID, at UInt32) ENGINE = MergeTree ORDER BY id"))
+    await store.insert("taken", ("id", "at"), (ids, range(400)), token=None)
+    gone = {"ids": ids[:300], "versions": list(range(300, 600))}
+    one_by_one = "id IN {ids:Array(UUID)} AND at < {versions:Array(UInt64)}[indexOf({ids:Array(UUID)}, id)]"
+    await store.command(Statement(f"DELETE FROM taken WHERE {one_by_one}", gone))
+    rows = await store.rows(Statement("SELECT id FROM taken"))
+    await store.command(Statement("DROP TABLE taken"))
+    assert {row["id"] for row in rows} == set(ids[300:])
