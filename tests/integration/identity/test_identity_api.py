@@ -353,6 +353,15 @@ async def test_a_search_reads_little_of_what_is_new_from_one_end_to_the_other(po
     assert 0 < pages <= 128 / 8 + 1
 
 
+@pytest.mark.parametrize(
+    "text", ["", "ab", "abc", "aaaaa", "ada.lovelace@example.com", "žofie@příklad.cz", "a'b\\,{c}@d"]
+)
+async def test_an_address_is_found_by_each_three_letters_of_it(pool: Pool, text: str) -> None:
+    async with pool.connection() as connection:
+        (parts,) = await (await connection.execute("SELECT identity.parts(%s)", [text])).fetchone() or (None,)
+    assert set(parts or ()) == {text[at : at + 3] for at in range(len(text) - 2)}
+
+
 async def test_consent_has_a_history_and_the_latest_holds(api: httpx.AsyncClient) -> None:
     made = await create(api, email="a@shop.io", consent={"email": True})
     for granted in (False, True):
