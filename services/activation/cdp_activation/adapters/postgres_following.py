@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 from cdp_activation.ledger import Followed
 from cdp_runtime.postgres import Pool
-from cdp_runtime.postgres_arrays import arrays, numbers, uuids
+from cdp_runtime.postgres_arrays import arrays, bigints, uuids
 
 _PAGE: Final = 10_000
 _LOAD_AGAIN: Final = timedelta(days=1)  # longer than any version takes to the column store
@@ -115,5 +115,5 @@ class PostgresFollowing:
 
 
 async def _keep(connection: AsyncConnection[Any], names: Mapping[str, str], page: Sequence[tuple[UUID, int]]) -> None:
-    profiles, sequences = arrays(page, uuids, numbers)
+    profiles, sequences = arrays(page, uuids, bigints)
     await connection.execute(_KEEP, {**names, "profiles": profiles, "sequences": sequences, "recent": _LOAD_AGAIN})

@@ -14,7 +14,7 @@ from cdp_activation.adapters.sql import CHANGED_PRIORITY
 from cdp_activation.ledger import ConnectionKey
 from cdp_activation.projection import ProfileFact
 from cdp_runtime.postgres import Pool
-from cdp_runtime.postgres_arrays import array, arrays, booleans, numbers, octets, texts, times, uuids
+from cdp_runtime.postgres_arrays import Array, array, arrays, bigints, booleans, digests, octets, texts, times, uuids
 from cdp_schemas.segments import MembershipChanged
 
 _FOLLOWED: Final = "SELECT workspace_id, array_agg(segment_id) FROM activation.followed_segments GROUP BY workspace_id"
@@ -164,15 +164,15 @@ async def _make_pending(connection: AsyncConnection[Any], facts: Sequence[Profil
     return (await connection.execute(_CHANGED, columns)).rowcount
 
 
-def _members(changes: Sequence[MembershipChanged]) -> dict[str, str]:
+def _members(changes: Sequence[MembershipChanged]) -> dict[str, Array]:
     rows = [
-        (one.workspace_id, one.segment_id, one.profile_id.hex, one.sequence, one.change == "entered", one.received_at)
+        (one.workspace_id, one.segment_id, one.profile_id.bytes, one.sequence, one.change == "entered", one.received_at)
         for one in changes
     ]
     # one order everywhere, so that two workers never wait for one another in a circle; the last of a name is the newest
     newest = {row[:3]: row for row in sorted(rows, key=itemgetter(0, 1, 2, 3))}
     names = ("workspaces", "segments", "profiles", "sequences", "members", "received")
-    columns = arrays(newest.values(), texts, texts, str, numbers, booleans, times)
+    columns = arrays(newest.values(), texts, texts, digests, bigints, booleans, times)
     return dict(zip(names, columns, strict=True))
 
 
@@ -181,12 +181,12 @@ def _newest(facts: Sequence[ProfileFact]) -> list[ProfileFact]:
     return [facts[at] for at in {row[:2]: row[3] for row in sorted(named)}.values()]
 
 
-def _columns(facts: Sequence[ProfileFact]) -> dict[str, str]:
+def _columns(facts: Sequence[ProfileFact]) -> dict[str, Array]:
     rows = [
         (fact.workspace_id, fact.profile_id, fact.version, fact.deleted, fact.merged, fact.refused) for fact in facts
     ]
     names = ("workspaces", "profiles", "versions", "deleted", "merged", "refused")
-    columns = arrays(rows, texts, uuids, numbers, booleans, booleans, booleans)
+    columns = arrays(rows, texts, uuids, bigints, booleans, booleans, booleans)
     return dict(zip(names, columns, strict=True))
 
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,26 +27,31 @@ from cdp_identity.rows import (
 )
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool, retryable
-from cdp_runtime.postgres_arrays import arrays, booleans, documents, numbers, octets, texts, times, uuids
+from cdp_runtime.postgres_arrays import (
+    Array,
+    arrays,
+    bigints,
+    booleans,
+    characters,
+    digests,
+    documents,
+    integers,
+    moments,
+    octets,
+    texts,
+    times,
+    uuids,
+)
 from cdp_schemas.profiles import ProfileUpdated
 
 _DAY: Final = timedelta(days=1)
-
-
-# one request's events arrive at one moment, and a visit's follow one another closely
-@lru_cache(maxsize=16384)
-def moments(value: int) -> str:
-    """timestamptz from µs."""
-    return times(from_micros(value))
-
-
-_MESSAGE: Final = (bytes.hex, moments, numbers, numbers)
+_MESSAGE: Final = (digests, moments, bigints, integers)
 _NODE: Final = (texts, uuids, uuids, texts, texts, moments, moments, octets)
-_LINK: Final = (texts, uuids, uuids, moments, texts, texts, texts, texts)
-_ORDER: Final = (texts, texts, uuids, moments, numbers, numbers, texts, octets)
+_LINK: Final = (texts, uuids, uuids, moments, characters, texts, texts, texts)
+_ORDER: Final = (texts, texts, uuids, moments, bigints, bigints, texts, octets)
 _PROFILE: Final = (
-    *(texts, uuids, numbers, times, times, times, times, times, times, times),
-    *(numbers, numbers, numbers, texts, documents, documents, documents),
+    *(texts, uuids, bigints, times, times, times, times, times, times, times),
+    *(bigints, bigints, integers, texts, documents, documents, documents),
 )
 _DATA: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
@@ -218,13 +222,13 @@ class PostgresTransaction:
 
     async def advance(self, progress: Mapping[int, Progress]) -> None:
         rows = ((partition, *done) for partition, done in sorted(progress.items()))
-        await self._connection.execute(sql.ADVANCE, arrays(rows, numbers, numbers, octets))
+        await self._connection.execute(sql.ADVANCE, arrays(rows, integers, bigints, octets))
 
     async def _rows(self, statement: Any, parameters: Sequence[Any]) -> list[Any]:
         return await (await self._connection.execute(statement, parameters)).fetchall()
 
 
-def _keys(keys: Collection[Key]) -> list[str]:
+def _keys(keys: Collection[Key]) -> list[Array]:
     return arrays(keys, texts, uuids)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from operator import attrgetter
 
-from cdp_runtime.postgres_arrays import array, numbers
+from cdp_runtime.postgres_arrays import Array, array, integers, texts
 from cdp_segmenter.ports import OutOfStep
 
 
@@ -53,12 +53,15 @@ class Held:
         self._places.clear()
 
 
-def columns(rows: Collection[Held]) -> list[str]:
-    """One array literal per column of the table."""
+def columns(rows: Collection[Held]) -> list[Array]:
+    """One array per column of the table."""
     lists = map(attrgetter, ("segments", "sequences", "changed_ms"))
-    return [array([row.revision for row in rows], numbers), *(array(map(column, rows), _list) for column in lists)]
+    return [
+        array([row.revision for row in rows], integers),
+        *(array([_list(column(row)) for row in rows], texts) for column in lists),
+    ]
 
 
 def _list(column: Sequence[int]) -> str:
     """An array of numbers as an element of an array of texts."""
-    return f'"{{{",".join(map(str, column))}}}"'
+    return f"{{{','.join(map(str, column))}}}"

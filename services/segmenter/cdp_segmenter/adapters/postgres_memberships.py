@@ -14,7 +14,7 @@ import structlog
 from cdp_clickhouse.client import TIMEOUT_S
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.postgres import Pool
-from cdp_runtime.postgres_arrays import array, arrays, numbers, times, uuids
+from cdp_runtime.postgres_arrays import array, arrays, smallints, times, uuids
 from cdp_schemas.segments import MembershipsChanged
 from cdp_segmenter.adapters.held import Held, columns
 from cdp_segmenter.adapters.postgres_outbox import put
@@ -207,7 +207,7 @@ class PostgresSession:
         for row in written.values():
             row.revision += 1
             row.forget_others(self._names)
-        who = [array(written, uuids), array(map(bucket_of, written), numbers)]
+        who = [array(written, uuids), array(map(bucket_of, written), smallints)]
         cursor = await self._connection.execute(_WRITE, [self._workspace, *who, *columns(written.values())])
         if cursor.rowcount != len(written):
             raise OutOfStep(f"{len(written) - cursor.rowcount} profiles of {self._workspace} changed meanwhile")

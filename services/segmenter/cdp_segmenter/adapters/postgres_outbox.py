@@ -10,7 +10,7 @@ from cdp_eventlog.log import Outgoing, Producer
 from cdp_runtime.faultpoints import reach
 from cdp_runtime.parts import in_parts
 from cdp_runtime.postgres import Pool
-from cdp_runtime.postgres_arrays import array, numbers
+from cdp_runtime.postgres_arrays import array, bigints
 from cdp_schemas.codec import encode
 from cdp_schemas.segments import MembershipsChanged
 from cdp_schemas.topics import MEMBERSHIPS_CHANGED
@@ -59,7 +59,7 @@ class PostgresOutbox:
                 reach("segmenter.after-publish")
             for statement, rows in ((_TOLD, batches), (_TOLD_SINGLES, singles)):
                 if rows:
-                    await connection.execute(statement, [array((row[0] for row in rows), numbers)])
+                    await connection.execute(statement, [array((row[0] for row in rows), bigints)])
         if waiting:
             reach("segmenter.after-delete")
         return len(waiting)
