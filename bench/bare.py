@@ -13,6 +13,7 @@ import uvloop
 from aiokafka import AIOKafkaProducer
 
 from bench import load
+from cdp_eventlog.compression import compress_soon
 from cdp_ingest.accept import Accepted, Arrival, accept
 from cdp_runtime.server import bound
 
@@ -55,6 +56,7 @@ def messages(count: int, *, batched: bool) -> list[Message]:
 
 
 async def serve(bootstrap: str, port: int, sends: int) -> None:
+    compress_soon()
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",

@@ -14,6 +14,7 @@ from aiokafka.errors import (
 )
 
 from cdp_eventlog.brokers import Brokers
+from cdp_eventlog.compression import compress_soon
 from cdp_eventlog.diagnosis import diagnose
 from cdp_eventlog.log import LogUnavailable, MessageTooLarge, Outgoing
 from cdp_eventlog.rounds import Rounds
@@ -41,6 +42,7 @@ class KafkaProducer:
         compression: str | None = "zstd",
         max_request_size: int = 8 * 1024 * 1024,
     ) -> None:
+        compress_soon()
         self._brokers = brokers
         self._timeout = timeout
         self._options: dict[str, Any] = {
