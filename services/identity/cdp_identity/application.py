@@ -13,7 +13,7 @@ from cdp_identity import changes
 from cdp_identity.batch import Sayings
 from cdp_identity.changes import Changes, Group
 from cdp_identity.graph import Guards, Link, Pair, other_end
-from cdp_identity.newcomers import Newcomer, newcomers
+from cdp_identity.newcomers import Newcomers, newcomers
 from cdp_identity.ports import Transaction, Unlocked
 from cdp_identity.regroup import Regrouping, earliest, reach, regroup
 from cdp_identity.revenue import OrderChange, revenue_of, with_changes
@@ -51,13 +51,15 @@ class Application:
 
     async def apply(self, known: Mapping[Key, NodeRow], sayings: Sayings) -> Changes:
         """Makes the batch's effects. Raises Unlocked when more profiles must be locked first."""
-        new = await self._new_links(sayings.links)
         orders, ordered = await self._orders(sayings)
+        currency, guards = self._rules.reading.currency, self._rules.guards
+        fresh, result = newcomers(known, sayings, ordered.keys(), self._now, currency, guards)
+        said = {pair: link for pair, link in sayings.links.items() if (link[0], pair[0]) not in fresh.nodes}
+        new = await self._new_links(said)
         touched = self._touched(known, sayings, new) | ordered.keys()
         if not touched:
             return Changes()
-        fresh, result = newcomers(known, sayings, ordered.keys(), self._now, self._rules.reading.currency)
-        touched -= fresh.keys()
+        touched -= fresh.nodes.keys()
         locked, versions = await self._lock(known, touched, fresh)
         if new:
             # another worker may have found earlier evidence before we had the lock
@@ -69,10 +71,12 @@ class Application:
         result.moved = changes.moves(locked.nodes, found, self._now, because)
         await self._tx.save_orders(orders)
         await self._fold(locked, found, result, ordered, regrouped)
-        await self._save(regrouped, result)
-        await self._tx.add_nodes([one.row for one in fresh.values()])
+        result.unused += fresh.places
+        await self._save(regrouped, result, fresh.links)
+        await self._tx.add_nodes(list(fresh.nodes.values()))
         number = msgspec.structs.replace
-        result.updated += [number(one.record, version=versions[key]) for key, one in fresh.items()]
+        result.updated += [number(one, version=versions[one.workspace_id, one.profile_id]) for one in fresh.profiles]
+        result.moved += [number(one, version=versions[one.workspace_id, one.profile_id]) for one in fresh.moved]
         return result
 
     async def without(self, locked: Locked, revoked: Sequence[LinkRow]) -> Changes:
@@ -120,9 +124,9 @@ class Application:
         return touched
 
     async def _lock(
-        self, known: Mapping[Key, NodeRow], touched: set[Key], fresh: Mapping[Key, Newcomer]
+        self, known: Mapping[Key, NodeRow], touched: set[Key], fresh: Newcomers
     ) -> tuple[Locked, Mapping[Key, int]]:
-        """Locks and reads; makes the newcomers' profiles, and places for those that other new nodes may need.
+        """Locks and reads; makes the newcomers' profiles, and places for all other nodes that are new.
 
         With it, the versions of what was made: 0 for a place.
         """
@@ -132,17 +136,17 @@ class Application:
         live = {key: row for key in touched if (row := rows.get(key)) is not None and row.is_live}
         existing = {(row.workspace_id, row.profile_id) for row in live.values()}
         places = touched - live.keys()
-        made = await self._tx.make([one.record for one in fresh.values()], places, self._now)
+        made = await self._tx.make(fresh.profiles, [*places, *fresh.places], self._now)
         profiles = await self._tx.lock(existing | set(self._extra) | (places - made.keys()))
-        if not existing <= profiles.keys() or not fresh.keys() <= made.keys():
+        if not existing <= profiles.keys() or not fresh.nodes.keys() <= made.keys():
             raise Unlocked(_NOTHING)  # one was merged away or made meanwhile: read again where its nodes are
         nodes = {row.node_id: row for row in await self._tx.members(profiles)}
         profiles |= {key: place(key, self._now) for key in places & made.keys()}
-        missing = fresh.keys() | {key for key in touched if key[1] not in nodes}
+        missing = fresh.nodes.keys() | {key for key in touched if key[1] not in nodes}
         if missing:
             found = await self._tx.nodes(missing)
             moved = {(row.workspace_id, row.profile_id) for row in found.values() if row.is_live}
-            if moved or not fresh.keys().isdisjoint(found):
+            if moved or not fresh.nodes.keys().isdisjoint(found):
                 raise Unlocked(moved)
         return Locked(profiles, nodes), made
 
@@ -243,14 +247,15 @@ class Application:
                 into = homes.get(key[1])
                 result.gone.append(ProfileUpdated(*key, 0, self._now, deleted=True, merged_into=into))
 
-    async def _save(self, regrouped: Regrouping, result: Changes) -> None:
+    async def _save(self, regrouped: Regrouping, result: Changes, links: Sequence[LinkRow] = ()) -> None:
         await self._number(result)
         written = [row._replace(profile_id=regrouped.profile_of[row.node_id]) for row in result.nodes]
         rest = {row.node_id for row in written}
         moved = {(m.workspace_id, m.node_id): m.profile_id for m in result.moved if m.node_id not in rest}
         await self._tx.save_nodes(written, moved)
-        await self._tx.save_links(regrouped.links)
-        result.refused = [row.reason for row in regrouped.links if row.reason]
+        links = [*links, *regrouped.links]
+        await self._tx.save_links(links)
+        result.refused = [row.reason for row in links if row.reason]
         gone = [(record.workspace_id, record.profile_id) for record in result.gone]
         await self._tx.save_profiles(result.updated, [*gone, *result.unused])
         await self._tx.save_consents(result.consents)

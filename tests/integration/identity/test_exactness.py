@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -28,7 +29,21 @@ from cdp_schemas.events import ReceivedEvent
 from cdp_schemas.topics import EVENTS_IDENTIFIED, EVENTS_RECEIVED
 
 from .conftest import empty
-from .shop import EXACT, START, Worker, at, event, identified, outcomes, outgoing, patience, profiles, refused, resolve
+from .shop import (
+    EXACT,
+    START,
+    Worker,
+    at,
+    event,
+    identified,
+    moves,
+    outcomes,
+    outgoing,
+    patience,
+    profiles,
+    refused,
+    resolve,
+)
 
 pytestmark = pytest.mark.postgres
 TIGHT = Rules(Guards({"user_id": 1, "email": 2, "anonymous_id": 3, "device_id": 2}, 2, 8), least_move=0)
@@ -114,6 +129,64 @@ async def test_order_batches_and_workers_do_not_matter(pool: Pool, seed: int) ->
         assert differences(await snapshot(pool), expected) == {}
         assert shown(log) == told
         assert len(identified(log)) == len(events)
+
+
+def introductions(seed: int, count: int = 60) -> list[ReceivedEvent]:
+    """Visitors who tell their names: mostly nobody knows any of these, now and then somebody, or a guard refuses."""
+    random = Random(seed)
+    return [
+        event(
+            "identify",
+            random.randrange(600),
+            anonymous_id=f"a{random.randrange(count)}",
+            user_id=f"u{random.randrange(count)}",
+            traits={"email": f"e{random.randrange(count)}@shop.io", "seen": number},
+            context={"consent": {"categoryPreferences": {"ads": random.random() < 0.5}}},
+            message_id=f"i{seed}-{number}",
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whoever_introduces_herself_is_the_same_however_many_do_so_at_once(pool: Pool, seed: int) -> None:
+    events = introductions(seed)
+    log = MemoryLog()
+    for one in events:
+        await resolve(log, pool, one, rules=TIGHT)
+    expected, told = await snapshot(pool), shown(log)
+    assert expected["placeholders"] == []
+
+    for size in (60, 7):
+        await empty(pool)
+        log = MemoryLog()
+        for begin in range(0, len(events), size):
+            await resolve(log, pool, *events[begin : begin + size], rules=TIGHT)
+        assert differences(await snapshot(pool), expected) == {}
+        assert shown(log) == told
+        assert await homes(pool) == told_homes(log)
+
+    random = Random(seed)
+    await empty(pool)
+    log = MemoryLog()
+    await log.publish([outgoing(one, random.randrange(4)) for one in events])
+    await concurrently(log, pool, 4, random)
+    assert differences(await snapshot(pool), expected) == {}
+    assert shown(log) == told
+    assert await homes(pool) == told_homes(log)
+
+
+async def homes(pool: Pool) -> dict[UUID, UUID]:
+    """Node -> profile, of nodes that are in another's."""
+    moved = "SELECT node_id, profile_id FROM identity.nodes WHERE node_id <> profile_id"
+    async with pool.connection() as connection:
+        return dict(await (await connection.execute(moved)).fetchall())
+
+
+def told_homes(log: MemoryLog) -> dict[UUID, UUID]:
+    """The same, as readers are told of it."""
+    newest = {move.node_id: move for move in sorted(moves(log), key=lambda move: move.version)}
+    return {node: move.profile_id for node, move in newest.items() if move.profile_id != node}
 
 
 async def concurrently(log: MemoryLog, pool: Pool, workers: int, random: Random, rules: Rules = TIGHT) -> None:
