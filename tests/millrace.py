@@ -119,7 +119,9 @@ class Millrace:
         assert answer.is_success, f"GET {path}: {answer.status_code} {answer.text}"
         return answer.json()["data"]
 
-    def until(self, what: str, ask: Callable[[], T], good: Callable[[T], bool], seconds: float = 60) -> T:
+    def until(
+        self, what: str, ask: Callable[[], T], good: Callable[[T], bool], seconds: float = 60, every: float = 0.2
+    ) -> T:
         """Asks until the answer is good; fails with the last answer after the deadline."""
         deadline, last = time.monotonic() + seconds, None
         while time.monotonic() < deadline:
@@ -131,7 +133,7 @@ class Millrace:
                     return last
             except (httpx.HTTPError, psutil.Error, AssertionError, KeyError) as error:
                 last = error  # type: ignore[assignment]
-            time.sleep(0.2)
+            time.sleep(every)
         pytest.fail(f"not within {seconds:.0f} s: {what}; last seen: {last}\n{self._tail()}", pytrace=False)
 
     def profile(self, ref: str, good: Callable[[Any], bool] = lambda _: True, seconds: float = 60) -> Any:
