@@ -15,12 +15,15 @@ PYTHON ?= $(or $(shell /usr/bin/python3 -c 'import ensurepip, sys; print(sys.exe
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 12
 
+# All is compiled here: where Python may keep no bytecode (PYTHONDONTWRITEBYTECODE) every process compiled a thousand modules
+# when it started, which took it as long as all else.
 setup: .venv/.ready ## create .venv with every pinned dependency
 
 .venv/.ready: requirements.lock pyproject.toml $(PACKAGES)
 	@$(PYTHON) -c 'import sys; sys.exit("Millrace needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@test -x $(UV) || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.8; }
-	@$(UV) pip install -q -r requirements.lock && $(UV) pip install -q --no-deps $(EDITABLE)
+	@$(UV) pip install -q --compile-bytecode -r requirements.lock && $(UV) pip install -q --no-deps $(EDITABLE)
+	@$(BIN)/python -m compileall -q libs services
 	@touch $@
 
 run: setup ## start everything, stream the demo shop, print the first result, stay up until Ctrl-C
