@@ -54,6 +54,7 @@ def run(name: str) -> int:
     gc.freeze()
     # the objects of a batch, or of the requests that are open, live as long as it does: looking at them finds nothing
     gc.set_threshold(_GC_OBJECTS, 20, 20)
+    gc.enable()
     code = uvloop.run(_lifetime(service, settings))
     _leave_threads(code)
     return code

@@ -1,11 +1,12 @@
 """Settings and adapters -> the segmenter and its part of the front door: the only place that wires."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cdp_clickhouse.client import ClickHouse
-from cdp_eventlog.faust_shell import FaustShell
 from cdp_eventlog.producer import KafkaProducer
 from cdp_runtime.api import ApiPart, Facet
 from cdp_runtime.clock import SystemClock
@@ -28,6 +29,9 @@ from cdp_segmenter.settings import SegmenterSettings
 from cdp_segmenter.stream import RecordedStream
 from cdp_segmenter.sweep import Sweep
 
+if TYPE_CHECKING:
+    from cdp_eventlog.faust_shell import FaustShell
+
 _GROUP: Final = "segmenter"
 
 
@@ -47,6 +51,8 @@ class Segmenter:
         self._shell: FaustShell | None = None
 
     async def start(self) -> None:
+        from cdp_eventlog.faust_shell import FaustShell  # the front door has no stream and does not load Faust
+
         settings = self._settings
         pool = self._pool = await open_pool(settings.postgres_url, name=_GROUP, max_size=8)
         self._watch.start(pool)
