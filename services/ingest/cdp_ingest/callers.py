@@ -37,6 +37,8 @@ class Callers:
 
     async def _looked_up(self, key: str, peer: str, forwarded: bytes) -> tuple[Source | None, float]:
         """The source, or the seconds that this client has to wait until it may ask."""
+        if self._sources.was_known(key):
+            return await self._sources.find(key), 0.0
         client = client_block(client_address(peer, forwarded, self.proxies))
         if wait := self._guesses.admit(client):
             return None, wait

@@ -29,7 +29,10 @@ class Sources(Protocol):
     """Finds the source of a write key."""
 
     def known(self, write_key: str) -> Source | None:
-        """What is remembered, however old; None for a key that was never found."""
+        """What was found not long ago, without a wait; else None."""
+
+    def was_known(self, write_key: str) -> bool:
+        """Whether it was ever found: to ask for it is no guess."""
 
     async def find(self, write_key: str) -> Source | None:
         """None only after an authoritative look. Raises LookupImpossible."""

@@ -1,4 +1,4 @@
-"""Write keys -> sources, remembered for a while: served stale in an outage, and never refused without a real look."""
+"""Write keys -> sources, remembered for a while: for longer in an outage, and never refused without a real look."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from cdp_ingest.ports import LookupImpossible, Source, SourceTable
 from cdp_runtime.auth import hash_token
 
 _UNKNOWN_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 1.0
 _MOST_KEYS: Final = 10_000
 _LONGEST_KEY: Final = 256
 
@@ -22,8 +23,10 @@ class _Entry:
 class RememberedSources:
     """A cache in front of the table of sources; ``monotonic`` gives seconds.
 
-    A known source is served at once, however old the entry: a refresh runs beside it, so a slow or absent table delays
-    nobody. A key that was unknown is looked up again after a few seconds, and only once at a time.
+    A known source is served at once for ``ttl`` seconds; from half of them on it is looked up beside, so that who sends
+    all the time waits for no look. After that it is looked up first: whoever was silent is not judged by what was once
+    set. A table that does not answer is waited for a second, now and then. A key that was unknown is looked up again
+    after a few seconds, and only once at a time.
     """
 
     def __init__(self, table: SourceTable, monotonic: Callable[[], float], ttl: float = 30.0) -> None:
@@ -33,13 +36,18 @@ class RememberedSources:
         self._fault: str | None = None
 
     def known(self, write_key: str) -> Source | None:
-        """A source that was found before."""
-        entry = self._entries.get(write_key)
-        if entry is None or entry.source is None:
+        """A source that was found not long ago."""
+        entry, now = self._entries.get(write_key), self._monotonic()
+        if entry is None or entry.source is None or now >= entry.until:
             return None
-        if self._monotonic() >= entry.until:
+        if now >= entry.until - self._ttl / 2:
             self._look(write_key)
         return entry.source
+
+    def was_known(self, write_key: str) -> bool:
+        """Whether it was ever found: to ask for it is no guess."""
+        entry = self._entries.get(write_key)
+        return entry is not None and entry.source is not None
 
     async def find(self, write_key: str) -> Source | None:
         """None only after an authoritative look. Raises LookupImpossible."""
@@ -50,7 +58,16 @@ class RememberedSources:
             return source
         if len(write_key) > _LONGEST_KEY:
             return None
-        return await asyncio.shield(self._look(write_key))
+        looking = asyncio.shield(self._look(write_key))
+        if entry is None or entry.source is None:
+            return await looking
+        try:
+            return await asyncio.wait_for(looking, _PATIENCE_SECONDS)
+        except TimeoutError:
+            entry.until = self._monotonic() + max(self._ttl, _UNKNOWN_SECONDS)
+        except LookupImpossible:
+            pass  # at once: the next look is soon
+        return entry.source
 
     def fault(self) -> str | None:
         """Why the last look into the table failed; None when it did not."""
@@ -79,8 +96,8 @@ class RememberedSources:
             source = await self._table.source(hash_token(key))
         except LookupImpossible as error:
             self._fault = str(error)
-            if key in self._entries:
-                self._entries[key].until = self._monotonic() + _UNKNOWN_SECONDS
+            if entry := self._entries.get(key):
+                entry.until = max(entry.until, self._monotonic() + _UNKNOWN_SECONDS)
             raise
         self._fault = None
         if len(self._entries) >= _MOST_KEYS:

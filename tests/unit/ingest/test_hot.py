@@ -471,6 +471,10 @@ async def test_who_shares_an_address_with_a_guesser_goes_on(door: Door) -> None:
     assert is_success(await door.post("/v1/batch", {"batch": [TRACK], "writeKey": KEY}, bearer))
     elsewhere = {**wrong(1), "x-forwarded-for": "1.1.1.1"}
     assert code(await door.post("/v1/track", TRACK, elsewhere))[0] == 401, "another address behind the same proxy"
+    door.clock.advance(timedelta(seconds=60))
+    for number in range(2 * GUESSES):
+        await door.post("/v1/track", TRACK, wrong(number))
+    assert is_success(await door.post("/v1/track", TRACK, BASIC)), "a key that was known is no guess after a silence"
 
 
 async def test_an_outage_of_the_table_is_nobodys_guess(door: Door) -> None:

@@ -41,14 +41,39 @@ async def test_many_first_calls_share_one_look() -> None:
     assert table.looks == 1
 
 
-async def test_a_change_is_seen_after_the_lifetime() -> None:
+async def test_who_sends_all_the_time_waits_for_no_look() -> None:
+    table, seconds, sources = remembered()
+    await sources.find("key")
+    table.gate = asyncio.Event()
+    for seconds.now in (14, 16, 29):
+        assert sources.known("key") is SOURCE
+    await asyncio.sleep(0)
+    assert table.looks == 2
+    table.gate.set()
+    await settled(sources)
+    seconds.now = 50
+    assert sources.known("key") is SOURCE
+
+
+async def test_who_was_silent_is_judged_by_what_is_set_now() -> None:
     table, seconds, sources = remembered()
     await sources.find("key")
     table.sources.clear()
     seconds.now = 31
-    assert await sources.find("key") is SOURCE  # served at once, looked up beside
-    await settled(sources)
+    assert sources.known("key") is None
     assert await sources.find("key") is None
+
+
+async def test_a_table_that_hangs_is_waited_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdp_ingest.sources._PATIENCE_SECONDS", 0.01)
+    table, seconds, sources = remembered()
+    await sources.find("key")
+    table.gate = asyncio.Event()
+    seconds.now = 3600
+    assert await sources.find("key") is SOURCE
+    seconds.now += 29
+    assert sources.known("key") is SOURCE
+    await sources.stop()
 
 
 async def test_an_outage_is_not_seen_by_those_who_were_known() -> None:
