@@ -51,7 +51,7 @@ async def test_what_would_run_is_what_the_database_has_not_seen(
     await asyncio.to_thread(command.downgrade, alembic_config(url), "identity@-1")
     await asyncio.to_thread(postgres_sql, url)
     told = capsys.readouterr().out
-    assert "SET version_num='identity_0010'" in told and "CREATE SCHEMA" not in told
+    assert "SET version_num='identity_0011'" in told and "CREATE SCHEMA" not in told
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(told)
     await asyncio.to_thread(postgres_sql, url)

@@ -178,10 +178,12 @@ UPDATE identity.nodes AS n SET erased_at = greatest(n.erased_at, %s), profile_id
     state = NULL, last_seen = NULL, first_seen = 'epoch'
 FROM unnest(%s::text[], %s::uuid[]) AS t(workspace_id, id) WHERE n.workspace_id = t.workspace_id AND n.node_id = t.id"""
 
-# both ends of a link that holds are erased: one is enough to find it, and the others have an index by the second
+# both ends of a link that holds are erased: one is enough to find it, and the others have an index by the second.
+# Orders that count have an index of their own
 ERASE_REST: Final = (
     f"DELETE FROM identity.links AS x {_THESE} x.a = t.id",
     f"DELETE FROM identity.links AS x {_THESE} x.b = t.id AND x.status <> 'h'",
-    f"DELETE FROM identity.orders AS x {_THESE} x.node_id = t.id",
+    f"DELETE FROM identity.orders AS x {_THESE} x.node_id = t.id AND x.counted",
+    f"DELETE FROM identity.orders AS x {_THESE} x.node_id = t.id AND NOT x.counted",
     f"DELETE FROM identity.consents AS x {_THESE} x.node_id = t.id",
 )
