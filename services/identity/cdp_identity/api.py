@@ -17,7 +17,7 @@ from cdp_identity.search import BadAmount, ProfileSearch, conditions
 from cdp_identity.shapes import Pending, Profile, ProfileBody, profile_of
 from cdp_identity.writing import Change
 from cdp_runtime.auth import Principal, require
-from cdp_runtime.envelope import Answer, ApiError, Detail, ErrorAnswer, not_found
+from cdp_runtime.envelope import Answer, ApiError, Detail, not_found
 from cdp_schemas.profiles import ProfileUpdated, parse_profile_ref, profile_ref
 
 Ref = Annotated[
@@ -33,7 +33,7 @@ MayWrite = Annotated[Principal, Depends(require("profiles:write"))]
 MayReadConsent = Annotated[Principal, Depends(require("consent:read"))]
 MayWriteConsent = Annotated[Principal, Depends(require("consent:write"))]
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorAnswer, "description": text}
+    code: {"description": text}
     for code, text in {404: "No such profile", 422: "Invalid", 503: "A dependency is down"}.items()
 }
 
@@ -49,9 +49,7 @@ class IdentityApi:
         router = APIRouter(responses=_ERRORS)
         profiles = APIRouter(tags=["profiles"])
         late: dict[int | str, dict[str, Any]] = {202: {"model": Answer[Pending], "description": "Applied soon"}}
-        taken: dict[int | str, dict[str, Any]] = {
-            409: {"model": ErrorAnswer, "description": "Belongs to another profile"}
-        }
+        taken: dict[int | str, dict[str, Any]] = {409: {"description": "Belongs to another profile"}}
         profiles.post("/profiles", status_code=201, summary="Create a profile", responses=late | taken)(self.create)
         profiles.post("/profiles/search", summary="Find profiles")(self.search)
         profiles.get("/profiles/{ref}", summary="Get a profile")(self.get)

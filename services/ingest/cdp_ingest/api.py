@@ -17,7 +17,7 @@ from cdp_ingest.ports import Source
 from cdp_ingest.refusals import BODY_TOO_LARGE, LOG_UNAVAILABLE, CallRefused
 from cdp_ingest.seed_events import PlainJudge, references
 from cdp_runtime.auth import Principal, require
-from cdp_runtime.envelope import Answer, ApiError, Detail, ErrorAnswer, Wire, unavailable
+from cdp_runtime.envelope import Answer, ApiError, Detail, Wire, unavailable
 
 SOURCE_ID: Final = "http-api"
 _PURCHASE: Final[dict[str, Any]] = {
@@ -82,9 +82,7 @@ class TakenEvents(Wire):
 def events_router(gateway: Gateway, limits: Limits) -> APIRouter:
     """``POST /events`` and ``POST /events/batch``."""
     router = APIRouter(tags=["events"])
-    answers: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorAnswer} for status in (400, 401, 403, 422, 429, 503)
-    }
+    answers: dict[int | str, dict[str, Any]] = {status: {} for status in (400, 401, 403, 422, 429, 503)}
 
     @router.post("/events", summary="Track one event", responses=answers, openapi_extra=_body_of(PlainEvent))
     async def track(
