@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -62,14 +62,19 @@ class Builder:
         """The workspaces that were last reconciled so many seconds ago; returns how many that were."""
         before = self._clock.now() - timedelta(seconds=every)
         workspaces = (await self._agenda.workspaces()).items()
-        due = {workspace_id: every for workspace_id, (_, reconciled_at) in workspaces if reconciled_at <= before}
-        return await self._reconciliations.each(due, self.reconcile)
+        due = {workspace_id: last for workspace_id, (_, last) in workspaces if last <= before}
 
-    async def reconcile(self, workspace_id: str, within: float = 0.0) -> int:
+        async def reconcile(workspace_id: str, last: datetime) -> int:
+            return await self.reconcile(workspace_id, last, every)
+
+        return await self._reconciliations.each(due, reconcile)
+
+    async def reconcile(self, workspace_id: str, last: datetime, within: float = 0.0) -> int:
         """All profiles through all segments: heals what a lost message would have told.
 
         Nobody waits for it, so it rests after each part to leave the stores to live changes, and takes about ``within``
-        seconds longer for it at most. Returns that it was one.
+        seconds longer for it at most. It stays due when it was called overdue meanwhile: ``last`` is how the agenda
+        knew it when it began. Returns that it was one.
         """
         segment_ids = await self._all(workspace_id)
         parts = await self._parts(workspace_id, len(segment_ids))
@@ -78,7 +83,7 @@ class Builder:
             await self._evaluator.part(workspace_id, segment_ids, buckets, "event")
             taken = self._clock.monotonic() - started
             await asyncio.sleep(min(_RESTS * taken, within / len(parts)))
-        await self._agenda.reconciled(workspace_id, self._clock.now())
+        await self._agenda.reconciled(workspace_id, last, self._clock.now())
         return 1
 
     async def _all(self, workspace_id: str) -> Sequence[str]:

@@ -106,7 +106,8 @@ class Agenda(Protocol):
 
     async def swept(self, workspace_id: str, through: datetime) -> None: ...
 
-    async def reconciled(self, workspace_id: str, at: datetime) -> None: ...
+    async def reconciled(self, workspace_id: str, last: datetime, at: datetime) -> None:
+        """It was, unless what ``workspaces`` said before is another time by now."""
 
     async def overdue(self, workspace_id: str) -> None:
         """The workspace is to be reconciled as soon as it can be."""

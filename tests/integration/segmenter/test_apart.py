@@ -129,9 +129,9 @@ async def test_what_changes_meanwhile_is_made_up_for(rooms: tuple[Room, Room, Re
         await one.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
         await one.touch([BOB.profile_id])
         await one.erase(BOB.profile_id)
-    await heavy.agenda.workspaces()
+    known = await heavy.agenda.workspaces()
     for one in (heavy, light):
-        await one.agenda.reconciled(one.workspace, heavy.clock.now())
+        await one.agenda.reconciled(one.workspace, known[one.workspace][1], heavy.clock.now())
     crowd.heavy = heavy.workspace
     recorded = [
         ProfilesRecorded(one.workspace, [ADA.profile_id], heavy.clock.now(), gone=[BOB.profile_id])
@@ -147,6 +147,18 @@ async def test_what_changes_meanwhile_is_made_up_for(rooms: tuple[Room, Room, Re
     assert await heavy.members(segments[0]) == {ADA.profile_id}
     (_, reconciled_at) = (await heavy.agenda.workspaces())[heavy.workspace]
     assert reconciled_at == heavy.clock.now()
+
+
+async def test_what_is_refused_during_a_reconciliation_makes_the_next_one_due(room: Room) -> None:
+    await room.segment(RICH)
+    await room.agenda.overdue(room.workspace)
+    (_, last) = (await room.agenda.workspaces())[room.workspace]
+    await room.agenda.overdue(room.workspace)
+    await room.builder.reconcile(room.workspace, last)
+    (_, last) = (await room.agenda.workspaces())[room.workspace]
+    assert last < room.clock.now() - 4000 * DAY
+    await room.builder.reconcile(room.workspace, last)
+    assert (await room.agenda.workspaces())[room.workspace][1] == room.clock.now()
 
 
 async def test_a_worker_may_wait_for_two_answers_of_the_store(room: Room) -> None:

@@ -327,7 +327,7 @@ async def test_who_refers_to_a_rule_of_another_release_keeps_its_members_as_that
     async with room.pool.connection() as connection:
         await connection.execute(change, [Jsonb({"field": "computed.later", "value": 1}), room.workspace, rich])
     await room.touch([ADA.profile_id, BOB.profile_id])
-    await room.builder.reconcile(room.workspace)
+    await room.builder.reconcile(room.workspace, room.clock.now())
     assert (await room.members(rich), await room.members(others)) == ({ADA.profile_id}, {BOB.profile_id})
     with pytest.raises(NoSuchSegment):
         await room.desk.explain(room.workspace, others, BOB.profile_id)
@@ -406,7 +406,7 @@ async def test_more_rules_than_one_question_holds(room: Room) -> None:
         {ADA.profile_id} if number == 7 else set() for number in range(30)
     ]
     await room.knows(replace(BOB, events=(order,)))
-    await room.builder.reconcile(room.workspace)
+    await room.builder.reconcile(room.workspace, room.clock.now())
     everyone = {ADA.profile_id, BOB.profile_id}
     assert [await room.members(one) for one in segments] == [everyone if number == 7 else set() for number in range(30)]
 
@@ -442,7 +442,7 @@ async def test_reconciliation_heals_what_a_lost_message_missed(room: Room) -> No
     await room.knows(replace(ADA, ltv_minor=20_000), replace(BOB, ltv_minor=20_000))
     await room.touch([BOB.profile_id])
     await room.erase(BOB.profile_id)
-    await room.builder.reconcile(room.workspace)
+    await room.builder.reconcile(room.workspace, room.clock.now())
     assert await room.members(segment_id) == {ADA.profile_id}
 
 

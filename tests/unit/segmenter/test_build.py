@@ -40,7 +40,7 @@ class World:
     async def count(self, _: str) -> int:
         return 4 * PROFILES_PER_PART
 
-    async def reconciled(self, _: str, at: datetime) -> None:
+    async def reconciled(self, _: str, last: datetime, at: datetime) -> None:
         self.reconciled_at = at
 
 
@@ -55,6 +55,6 @@ async def test_a_reconciliation_rests_after_each_part(
 
     monkeypatch.setattr(build, "asyncio", SimpleNamespace(sleep=sleep))
     builder = Builder(world, world, world, world, world.clock)  # type: ignore[arg-type]
-    await builder.reconcile("demo", within=within)
+    await builder.reconcile("demo", NOW, within=within)
     assert (world.parts, rests) == (4, [rest] * 4)
     assert world.reconciled_at is not None

@@ -33,9 +33,11 @@ WHERE EXISTS (SELECT FROM segmenter.segments AS s WHERE s.workspace_id = w.works
 _SWEPT: Final = """
 UPDATE segmenter.sweeps SET swept_through = %s WHERE workspace_id = %s AND swept_through < %s
 """
-_RECONCILED: Final = "UPDATE segmenter.sweeps SET reconciled_at = %s WHERE workspace_id = %s"
+_RECONCILED: Final = "UPDATE segmenter.sweeps SET reconciled_at = %s WHERE workspace_id = %s AND reconciled_at = %s"
+# long ago, and at no time that was written before
 _OVERDUE: Final = """
-INSERT INTO segmenter.sweeps (workspace_id, swept_through, reconciled_at) VALUES (%s, now(), 'epoch')
+INSERT INTO segmenter.sweeps (workspace_id, swept_through, reconciled_at)
+VALUES (%s, now(), now() - interval '100 years')
 ON CONFLICT (workspace_id) DO UPDATE SET reconciled_at = excluded.reconciled_at
 """
 _MOMENTS: Final = """
@@ -91,8 +93,8 @@ class PostgresAgenda:
     async def swept(self, workspace_id: str, through: datetime) -> None:
         await self._execute(_SWEPT, [through, workspace_id, through])
 
-    async def reconciled(self, workspace_id: str, at: datetime) -> None:
-        await self._execute(_RECONCILED, [at, workspace_id])
+    async def reconciled(self, workspace_id: str, last: datetime, at: datetime) -> None:
+        await self._execute(_RECONCILED, [at, workspace_id, last])
 
     async def overdue(self, workspace_id: str) -> None:
         await self._execute(_OVERDUE, [workspace_id])
