@@ -225,7 +225,7 @@ class PostgresTransaction:
         await self._connection.execute(sql.ADVANCE, arrays(rows, integers, bigints, octets))
 
     async def _rows(self, statement: Any, parameters: Sequence[Any]) -> list[Any]:
-        return await (await self._connection.execute(statement, parameters)).fetchall()
+        return await (await self._connection.execute(statement, parameters, binary=True)).fetchall()
 
 
 def _keys(keys: Collection[Key]) -> list[Array]:

@@ -13,6 +13,7 @@ from cdp_eventlog.log import Partition
 from cdp_identity.recording.ports import Erasure, Fenced, LedgerUnavailable
 from cdp_identity.recording.protocol import Claim, Intent
 from cdp_runtime.postgres import Pool, retryable
+from cdp_runtime.postgres_arrays import array, uuids
 
 _CLAIM: Final = """
 INSERT INTO identity.recorder_partitions AS owned (topic, partition, epoch)
@@ -112,7 +113,8 @@ class PostgresLedger:
     async def owners(self, workspace_id: str, nodes: Sequence[UUID]) -> Mapping[UUID, UUID]:
         """The NodeOwners port: the resolver's own table, so never behind what it published."""
         async with self._transaction() as connection:
-            return dict(await (await connection.execute(_OWNERS, (workspace_id, list(nodes)))).fetchall())
+            asked = workspace_id, array(nodes, uuids)
+            return dict(await (await connection.execute(_OWNERS, asked, binary=True)).fetchall())
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection[Any]]:
