@@ -12,7 +12,7 @@ import msgspec
 from cdp_identity import changes
 from cdp_identity.batch import Sayings
 from cdp_identity.changes import Changes, Group
-from cdp_identity.graph import Guards, Link, Pair, other_end
+from cdp_identity.graph import Guards, Pair, other_end
 from cdp_identity.newcomers import Newcomers, newcomers
 from cdp_identity.ports import Transaction, Unlocked
 from cdp_identity.regroup import Regrouping, earliest, reach, regroup
@@ -54,7 +54,7 @@ class Application:
         orders, ordered = await self._orders(sayings)
         currency, guards = self._rules.reading.currency, self._rules.guards
         fresh, result = newcomers(known, sayings, ordered.keys(), self._now, currency, guards)
-        said = {pair: link for pair, link in sayings.links.items() if (link[0], pair[0]) not in fresh.nodes}
+        said = [row for row in sayings.links.values() if (row.workspace_id, row.link.a) not in fresh.nodes]
         new = await self._new_links(said)
         touched = self._touched(known, sayings, new) | ordered.keys()
         if not touched:
@@ -63,12 +63,11 @@ class Application:
         locked, versions = await self._lock(known, touched, fresh)
         if new:
             # another worker may have found earlier evidence before we had the lock
-            new = await self._new_links({row.link.pair: sayings.links[row.link.pair] for row in new})
+            new = await self._new_links(new)
         after = self._absorb(locked, sayings, touched, result)
         regrouped = await self._regroup(locked, after, new)
         found = changes.groups(after, regrouped, sayings.mentions)
-        because = {end: row.link.message_id for row in new for end in row.link.pair}
-        result.moved = changes.moves(locked.nodes, found, self._now, because)
+        result.moved = changes.moves(locked.nodes, found, self._now, new)
         await self._tx.save_orders(orders)
         await self._fold(locked, found, result, ordered, regrouped)
         result.unused += fresh.places
@@ -83,17 +82,15 @@ class Application:
         """The effects of links that no longer hold, for profiles that are locked already."""
         regrouped = await self._regroup(locked, locked.nodes, (), revoked)
         found = changes.groups(locked.nodes, regrouped, {})
-        result = Changes(moved=changes.moves(locked.nodes, found, self._now, {}))
+        result = Changes(moved=changes.moves(locked.nodes, found, self._now, ()))
         await self._fold(locked, found, result, {}, regrouped)
         await self._save(regrouped, result)
         return result
 
-    async def _new_links(self, said: Mapping[Pair, tuple[str, Link, str]]) -> list[LinkRow]:
+    async def _new_links(self, said: Collection[LinkRow]) -> list[LinkRow]:
         if not said:
             return []
-        known = await self._tx.links({pair: workspace_id for pair, (workspace_id, _, _) in said.items()})
-        rows = (LinkRow(workspace_id, link, "h", source_id) for workspace_id, link, source_id in said.values())
-        return earliest(known, rows)
+        return earliest(await self._tx.links({row.link.pair: row.workspace_id for row in said}), said)
 
     async def _orders(self, sayings: Sayings) -> tuple[list[OrderRow], Ordered]:
         """The orders that change, and what that changes for the nodes that they are and were of."""

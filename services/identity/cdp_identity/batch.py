@@ -12,10 +12,10 @@ from cdp_eventlog.log import Record
 from cdp_identity import consent, statements
 from cdp_identity.fold import NodeState
 from cdp_identity.golden import from_micros, to_micros
-from cdp_identity.graph import Link, Pair, link
+from cdp_identity.graph import Pair, link
 from cdp_identity.identifiers import ANONYMOUS_ID, DEVICE_ID, PROFILE_ID, Identifier
 from cdp_identity.orders import Order
-from cdp_identity.rows import ConsentEntry, Key, Message, NodeRow, OrderKey
+from cdp_identity.rows import ConsentEntry, Key, LinkRow, Message, NodeRow, OrderKey
 from cdp_identity.statements import Reading, Statement, Unusable
 from cdp_identity.traits import EXPLICIT, Register
 from cdp_schemas.codec import Codec, InvalidMessage
@@ -71,10 +71,10 @@ class Mention:
 
 @dataclass(slots=True)
 class Sayings:
-    """A batch, coalesced: per node, per link (with the workspace and source of its evidence), per order."""
+    """A batch, coalesced: per node, per link (which holds, as far as the batch knows), per order."""
 
     mentions: dict[UUID, Mention] = field(default_factory=dict)
-    links: dict[Pair, tuple[str, Link, str]] = field(default_factory=dict)
+    links: dict[Pair, LinkRow] = field(default_factory=dict)
     orders: dict[OrderKey, Order] = field(default_factory=dict)
 
 
@@ -199,8 +199,8 @@ def _gather(sayings: Sayings, said: Statement) -> None:
         _mention(sayings, said, other)
         found = link(first.node_id, other.node_id, said.moment, event.message_id)
         old = sayings.links.get(found.pair)
-        if old is None or found.order < old[1].order:
-            sayings.links[found.pair] = (event.workspace_id, found, event.source_id)
+        if old is None or found.order < old.link.order:
+            sayings.links[found.pair] = LinkRow(event.workspace_id, found, "h", event.source_id)
     if said.traits or said.consent:
         _say(mention, said)
     if said.order is not None:

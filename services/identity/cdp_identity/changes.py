@@ -1,7 +1,7 @@
 """What a batch says and what is locked -> the rows to write and the messages to send. No IO, no clock."""
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,7 @@ from cdp_identity.fold import NodeState
 from cdp_identity.golden import Frame, Member, from_micros, golden_record, identifiers
 from cdp_identity.graph import Link
 from cdp_identity.regroup import Regrouping
-from cdp_identity.rows import ConsentEntry, Key, NodeRow, ProfileRow
+from cdp_identity.rows import ConsentEntry, Key, LinkRow, NodeRow, ProfileRow
 from cdp_schemas.profiles import NodeMoved, ProfileUpdated, Revenue
 
 STATE_BYTES: Final = 64 * 1024
@@ -119,9 +119,13 @@ def groups(nodes: Mapping[UUID, NodeRow], regrouped: Regrouping, mentions: Mappi
 
 
 def moves(
-    known: Mapping[UUID, NodeRow], found: Mapping[Key, Group], now: datetime, because: Mapping[UUID, str]
+    known: Mapping[UUID, NodeRow], found: Mapping[Key, Group], now: datetime, new: Iterable[LinkRow]
 ) -> list[NodeMoved]:
-    """Nodes whose profile is another now; a new node comes from its own. Marks the groups that have other nodes now."""
+    """Nodes whose profile is another now, because of the new links; a new node comes from its own.
+
+    Marks the groups that have other nodes now.
+    """
+    because = {end: row.link.message_id for row in new for end in row.link.pair}
     told = []
     for key, group in found.items():
         for row in group.nodes:

@@ -45,15 +45,10 @@ def newcomers(
     new = sayings.mentions.keys() - _led_to(others, sayings.links)
     rest = Changes()
     rows = {node: changes.absorb(None, mention, rest) for node, mention in sayings.mentions.items() if node in new}
-    links = [
-        LinkRow(workspace_id, link, "h", source_id)
-        for workspace_id, link, source_id in sayings.links.values()
-        if link.a in new
-    ]
+    links = [row for row in sayings.links.values() if row.link.a in new]
     regrouped = regroup(rows, [], links, guards)
     groups = changes.groups(rows, regrouped, sayings.mentions)
-    because = {end: row.link.message_id for row in links for end in row.link.pair}
-    found = Newcomers(links=regrouped.links, moved=changes.moves({}, groups, now, because))
+    found = Newcomers(links=regrouped.links, moved=changes.moves({}, groups, now, links))
     for node, row in rows.items():
         found.nodes[row.workspace_id, node] = row._replace(profile_id=regrouped.profile_of[node])
     found.profiles = [changes.fold_profile(group, now, Revenue(currency)) for group in groups.values()]

@@ -72,7 +72,7 @@ def test_a_link_keeps_its_earliest_evidence() -> None:
         event(seconds=5, user_id="ada", anonymous_id="a", message_id="late"),
         event(seconds=2, user_id="ada", anonymous_id="a", message_id="early"),
     )
-    ((_, link, source),) = batch.gather(read).links.values()
+    ((_, link, _, source, _),) = batch.gather(read).links.values()
     assert (link.message_id, link.moment, source) == ("early", NOW + 2_000_000, "web")
 
 
