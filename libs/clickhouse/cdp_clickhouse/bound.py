@@ -44,25 +44,27 @@ def bound(statement: Statement) -> tuple[str, dict[str, Any] | None]:
         return statement.sql, None
     sql, values = statement.sql, dict[str, Any]()
     for name, content in statement.parameters.items():
-        mentions = re.compile(rf"\{{{name}:([^{{}}]*)\}}")
-        packing = _packing(mentions.search(sql), content)
-        parts = _parts(content) if packing is None else _base64(packing(content))
-        if len(parts) == 1 and packing is None:
+        mentions = rf"\{{{name}:([^{{}}]*)\}}"
+        packing = _packing(mentions, sql, content)
+        parts, written = (_base64(packing(content)), _unpacked) if packing else (_parts(content), _joined)
+        if len(parts) == 1 and not packing:
             values[name] = _bindable(content)
             continue
         pieces = {f"{name}__{number}": _bindable(part) for number, part in enumerate(parts)}
         values.update(pieces)
-        sql = mentions.sub(partial(_joined if packing is None else _unpacked, list(pieces)), sql)
+        sql = re.sub(mentions, partial(written, list(pieces)), sql)
     if len(sql) > _LONGEST_VALUE and sum(map(_size, values.values())) > _LONGEST_IN_URL:
         # a URL that is too long is answered without a code, like an outage
         raise StoreRefused(f"Max query size exceeded: {len(sql)} characters, and values that no URL has room for", 62)
     return sql, values
 
 
-def _packing(mention: re.Match[str] | None, content: Any) -> Callable[[Sequence[Any]], bytes] | None:
+def _packing(mentions: str, sql: str, content: Any) -> Callable[[Sequence[Any]], bytes] | None:
     """What makes bytes of a long list, as the server keeps its elements."""
-    is_long = isinstance(content, _LISTS) and len(content) >= _MANY
-    return _PACKINGS.get(mention[1]) if is_long and mention is not None else None
+    if not isinstance(content, _LISTS) or len(content) < _MANY:
+        return None
+    mention = re.search(mentions, sql)
+    return _PACKINGS.get(mention[1]) if mention else None
 
 
 def _uuids(ids: Sequence[UUID]) -> bytes:
@@ -84,7 +86,7 @@ def _base64(packed: bytes) -> list[_Base64]:
 
 
 def _unpacked(names: Sequence[str], mention: re.Match[str]) -> str:
-    texts = ", ".join(f"{{{name}:String}}" for name in names)
+    texts = _listed(names, "String")
     return f"reinterpret(base64Decode({texts if len(names) == 1 else f'concat({texts})'}), '{mention[1]}')"
 
 
@@ -108,7 +110,11 @@ def _size(content: Any) -> int:
 
 def _joined(names: Sequence[str], mention: re.Match[str]) -> str:
     function = "arrayConcat" if mention[1].startswith("Array") else "concat"
-    return f"{function}({', '.join(f'{{{name}:{mention[1]}}}' for name in names)})"
+    return f"{function}({_listed(names, mention[1])})"
+
+
+def _listed(names: Sequence[str], type_name: str) -> str:
+    return ", ".join(f"{{{name}:{type_name}}}" for name in names)
 
 
 def _bindable(content: Any) -> Any:
