@@ -63,11 +63,7 @@ class Builder:
         before = self._clock.now() - timedelta(seconds=every)
         workspaces = (await self._agenda.workspaces()).items()
         due = {workspace_id: last for workspace_id, (_, last) in workspaces if last <= before}
-
-        async def reconcile(workspace_id: str, last: datetime) -> int:
-            return await self.reconcile(workspace_id, last, every)
-
-        return await self._reconciliations.each(due, reconcile)
+        return await self._reconciliations.each(due, lambda one, last: self.reconcile(one, last, every))
 
     async def reconcile(self, workspace_id: str, last: datetime, within: float = 0.0) -> int:
         """All profiles through all segments: heals what a lost message would have told.
