@@ -25,7 +25,7 @@ def resolved(events: Iterable[dict[str, Any]]) -> Components:
     assert {item.outcome for item in items} == {"stored"}
     said = gather(items)
     kinds = {node: mention.identifier.kind for node, mention in said.mentions.items()}
-    return components(kinds, [link for _, link, _ in said.links.values()], IdentitySettings().guards())
+    return components(kinds, [row.link for row in said.links.values()], IdentitySettings().guards())
 
 
 def profiles(found: Components) -> int:

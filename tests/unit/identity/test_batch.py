@@ -72,8 +72,8 @@ def test_a_link_keeps_its_earliest_evidence() -> None:
         event(seconds=5, user_id="ada", anonymous_id="a", message_id="late"),
         event(seconds=2, user_id="ada", anonymous_id="a", message_id="early"),
     )
-    ((_, link, _, source, _),) = batch.gather(read).links.values()
-    assert (link.message_id, link.moment, source) == ("early", NOW + 2_000_000, "web")
+    (row,) = batch.gather(read).links.values()
+    assert (row.link.message_id, row.link.moment, row.source_id) == ("early", NOW + 2_000_000, "web")
 
 
 def test_bytes_that_are_no_event_are_quarantined_and_their_neighbours_are_not() -> None:
