@@ -11,6 +11,7 @@ from tests.databases import all_tables, fresh_database, front_door
 from tests.fakes.segmenter import NAMED, NOW, erase_profile, merge_away, write_events, write_profiles
 
 from cdp_clickhouse.client import ClickHouse
+from cdp_eventlog.compression import decompress
 from cdp_runtime.clock import ManualClock
 from cdp_runtime.postgres import Pool, front_door_statements, open_pool
 from cdp_runtime.tenancy import enter_workspace
@@ -120,7 +121,7 @@ class Room:
             rows = await (
                 await connection.execute("SELECT messages FROM segmenter.outbox_batches ORDER BY batch_id")
             ).fetchall()
-        told = [read_memberships(message) for row in rows for _, message in msgpack.decode(row[0])]
+        told = [read_memberships(message) for row in rows for _, message in msgpack.decode(decompress(row[0]))]
         return [change for message in told for change in message.each() if change.workspace_id == self.workspace]
 
     async def move(self, one: UUID, to: UUID) -> None:

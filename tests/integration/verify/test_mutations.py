@@ -23,6 +23,7 @@ from tests.integration.verify.faultless import KEYRING, NOW, FakeLog, World, bui
 
 from cdp_clickhouse.client import ClickHouse
 from cdp_clickhouse.statement import Statement
+from cdp_eventlog.compression import compress
 from cdp_eventlog.log import Record
 from cdp_identity.recording.acceptance import accepted
 from cdp_identity.recording.adapters.clickhouse import ClickHouseColumns
@@ -951,8 +952,12 @@ def anything(chance: random.Random, depth: int) -> Any:
 
 
 async def test_an_erased_text_is_found_wherever_it_stays(world: World) -> None:
-    findings = await prove(world.stores, Question(erased=["t.north.canary-user-0"]))
+    text = "t.north.canary-user-0"
+    told = compress(f'{{"reason":"{text}"}}'.encode() * 20)
+    await world.postgres(f"INSERT INTO segmenter.outbox_batches (changes, messages) VALUES (1, '\\x{told.hex()}')")
+    findings = await prove(world.stores, Question(erased=[text]))
     places = " ".join(broken(findings)["I12"])
     assert "ClickHouse events" in places and "ClickHouse profiles" in places and "Postgres identity.nodes" in places
+    assert "1 batches of segmenter.outbox_batches" in places
     unchecked = {one.invariant for one in findings if one.not_checked}
     assert unchecked == {"I1", "I2", "I3", "I5", "I11", "I13", "I14", "I16"}, "nothing passes unseen"

@@ -5,6 +5,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from cdp_eventlog.compression import decompress
 from cdp_schemas.codec import Codec, InvalidMessage
 from cdp_schemas.events import RefusedEvent
 from cdp_schemas.topics import EVENTS_RECEIVED_DLQ
@@ -28,7 +29,6 @@ _IN_POSTGRES: Final[Mapping[str, str]] = {
 }
 _OUTBOXES: Final[Mapping[str, str]] = {
     "segmenter.outbox": "encode(message, 'escape')",
-    "segmenter.outbox_batches": "encode(messages, 'escape')",
     "activation.outbox": "encode(message, 'escape')",
 }
 
@@ -66,6 +66,11 @@ async def check_erasure(stores: Stores, erased: Sequence[str]) -> Finding:
         sql = f"SELECT count(*) AS n FROM {outbox} WHERE {_hit(text)}"  # noqa: S608 - constants
         if count := (await stores.postgres.rows(sql, {"texts": _escaped(erased)}))[0]["n"]:
             result.wrong(f"{count} messages of {outbox} still hold an erased text")
+    places += 1
+    wanted = [text.encode() for text in erased]
+    batches = await stores.postgres.rows("SELECT messages FROM segmenter.outbox_batches")
+    if count := sum(any(text in decompress(row["messages"]) for text in wanted) for row in batches):
+        result.wrong(f"{count} batches of segmenter.outbox_batches still hold an erased text")
     if stores.redis_url is not None:
         places += 1
         result.all_wrong([f"the key {key!r} in Redis" async for key in _in_redis(stores.redis_url, erased)])
