@@ -13,7 +13,7 @@ class ActivationSettings(ServiceSettings):
     )
     activation_allowed_ports: str = Field("443,8443", description="ports of destinations, separated by commas")
     activation_poll_seconds: float = Field(
-        1.0, gt=0, le=60, description="pause between looks for due deliveries and for what the API changed"
+        0.5, gt=0, le=60, description="pause between looks for due deliveries and for what the API changed"
     )
     activation_sweep_seconds: float = Field(
         60.0, gt=0, description="pause between reconciliations of every audience, longer where one takes over 3 s"
