@@ -37,7 +37,7 @@ SETTINGS = {
     "maintenance_work_mem": "128MB",
     "synchronous_commit": "on",
     "max_wal_size": "2GB",
-    "min_wal_size": "128MB",
+    "min_wal_size": "2GB",  # of what was needed once: a new file is 16 MB of zeros, for which every commit waits
     "checkpoint_timeout": "15min",
     "autovacuum_naptime": "10s",
     "random_page_cost": "1.1",
