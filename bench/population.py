@@ -74,6 +74,7 @@ def populate(postgres_url: str, workspace: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         for table in _TABLES:
             connection.execute(f"VACUUM ANALYZE {table}".encode())
+        connection.execute("CHECKPOINT")  # else it is written while something else is measured
 
 
 def _lines(workspace: str) -> Iterator[str]:
