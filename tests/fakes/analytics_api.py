@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -30,16 +31,19 @@ class FakeTokens:
 
 
 class FakeAuditLog:
-    """Remembers the sizes of the groups it was given."""
+    """Remembers the sizes of the groups it was given. A write ends when it may."""
 
     def __init__(self) -> None:
         self.groups: list[int] = []
         self.failure: Exception | None = None
+        self.may_end = asyncio.Event()
+        self.may_end.set()
 
     async def write(self, entries: Sequence[AuditEntry]) -> None:
         if self.failure:
             raise self.failure
         self.groups.append(len(entries))
+        await self.may_end.wait()
 
     async def purge(self, before: datetime) -> None:
         raise NotImplementedError("the door's layers only write")

@@ -186,7 +186,7 @@ async def seed_local(postgres_url: str) -> None:
 def _adapters(settings: AnalyticsApiSettings) -> _Adapters:
     pool = front_door_pool(settings.postgres_url, name="analytics-api", max_size=6)
     owners = lazy_pool(settings.postgres_url, name="analytics-api-owner", max_size=4)
-    entries = statement_pool(settings.postgres_url, name="analytics-api-audit", max_size=2)
+    entries = statement_pool(settings.postgres_url, name="analytics-api-audit", max_size=3)  # two write, one removes
     clickhouse = ClickHouse(settings.clickhouse_url, timeout_s=settings.api_query_seconds + 5)
     events = ClickHouseEventStore(clickhouse, seconds=settings.api_query_seconds, rows=settings.api_query_rows)
     wrong_tokens = settings.api_wrong_tokens_per_minute

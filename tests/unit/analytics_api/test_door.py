@@ -38,6 +38,21 @@ async def test_entries_that_wait_are_written_together_and_durable_when_told() ->
     assert len(log.groups) <= 3
 
 
+async def test_two_groups_are_written_at_once_and_whoever_comes_meanwhile_goes_with_the_next_one() -> None:
+    log = FakeAuditLog()
+    log.may_end.clear()
+    trail, told = AuditTrail(log), []
+    for size in (2, 3, 4):
+        told += [asyncio.create_task(trail.record(ENTRY)) for _ in range(size)]
+        for _ in range(3):  # they come, a writer begins, its write is under way
+            await asyncio.sleep(0)
+    assert log.groups == [2, 3]
+    log.may_end.set()
+    await asyncio.gather(*told)
+    await trail.record(ENTRY)
+    assert log.groups == [2, 3, 4, 1]
+
+
 async def test_a_failed_write_reaches_everyone_who_waited_and_no_one_later() -> None:
     log = FakeAuditLog()
     log.failure = psycopg.OperationalError("gone")

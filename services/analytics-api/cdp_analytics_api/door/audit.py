@@ -1,7 +1,9 @@
 """Requests for personal data -> audit rows, durable before the answer leaves."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -14,35 +16,48 @@ from cdp_runtime.clock import Clock
 from cdp_runtime.envelope import unavailable
 from cdp_schemas.nodes import node_id
 
+Waiting = tuple[AuditEntry, "asyncio.Future[None]"]
+_AT_ONCE: Final = 2  # groups that are written; one waits for the disk while the next is on its way to it
+
 
 class AuditTrail:
-    """Writes entries in groups: whoever comes while a write is under way goes with the next one."""
+    """Writes entries in groups, two at once at most: whoever comes while both are under way goes with the next one."""
 
     def __init__(self, log: AuditLog) -> None:
         self._log = log
-        self._waiting: list[tuple[AuditEntry, asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._waiting: list[Waiting] = []
+        self._writing = 0
+        self._writers: set[asyncio.Task[None]] = set()
 
     async def record(self, entry: AuditEntry) -> None:
         """Returns when the entry is durable. Raises what the log raises."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, written))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
+        if self._writing < _AT_ONCE:
+            self._writing += 1
+            writer = asyncio.create_task(self._write())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
         await written
 
     async def _write(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            try:
-                await self._log.write([entry for entry, _ in group])
-            except Exception as error:
-                _settle(group, error)
-            else:
-                _settle(group, None)
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                await self._settled(group)
+        finally:
+            self._writing -= 1
+
+    async def _settled(self, group: Sequence[Waiting]) -> None:
+        try:
+            await self._log.write([entry for entry, _ in group])
+        except Exception as error:
+            _settle(group, error)
+        else:
+            _settle(group, None)
 
 
-def _settle(group: list[tuple[AuditEntry, "asyncio.Future[None]"]], error: Exception | None) -> None:
+def _settle(group: Sequence[Waiting], error: Exception | None) -> None:
     for _, written in group:
         if written.done():
             continue  # its request was cancelled
