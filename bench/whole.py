@@ -126,6 +126,8 @@ class Whole:
             for _ in range(_LOG_FILES):
                 connection.execute("SELECT pg_logical_emit_message(true, 'bench', ''), pg_switch_wal()")
             connection.execute("CHECKPOINT")
+            (kept,) = connection.execute("SELECT count(*) FROM pg_ls_waldir()").fetchone() or (0,)
+        assert kept >= _LOG_FILES, f"Postgres has kept {kept} files of its log"
 
     def _unbuilt(self) -> int:
         with psycopg.connect(self.stack.postgres_url) as connection:
