@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from fastapi import APIRouter, FastAPI
 from psycopg_pool import PoolTimeout
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cdp_analytics_api.door.audit import AuditTrail, subject
 from cdp_analytics_api.door.faults import dependency_error, validation_error
@@ -131,6 +132,19 @@ def test_paths_of_faults_read_like_the_body() -> None:
     error = validation_error(faults)
     assert [detail.path for detail in error.details] == ["steps[0].event", "limit", "body"]
     assert error.details[1].message == "too much"
+
+
+class Step(BaseModel):
+    event: str
+
+
+@pytest.mark.parametrize("expected", [Step, list[Step], dict[str, int]])
+def test_what_is_no_object_is_told_so_in_the_words_of_json(expected: Any) -> None:
+    wrong = ["Product Viewed"] if expected == list[Step] else "Product Viewed"
+    with pytest.raises(ValidationError) as refused:
+        TypeAdapter(expected).validate_python(wrong, from_attributes=True)
+    (detail,) = validation_error(refused.value.errors()).details
+    assert detail.message == "input should be an object"
 
 
 class LatePart:

@@ -41,6 +41,8 @@ _SYNTAX: Final = 62  # of a text too long as of one that is wrong
 # a body of a hundred thousand unknown fields gets no answer of that length
 _MOST_DETAILS: Final = 100
 _ROOTS: Final = ("body", "query", "path", "header", "cookie")
+# pydantic speaks of dictionaries and attributes, of which JSON has none
+_NO_OBJECT: Final = frozenset({"model_type", "model_attributes_type", "dict_type"})
 
 
 _DEPENDENCIES: Final = (
@@ -158,5 +160,7 @@ def _path(loc: Sequence[Any]) -> str:
 
 
 def _message(fault: Mapping[str, Any]) -> str:
+    if fault["type"] in _NO_OBJECT:
+        return "input should be an object"
     message = str(fault["msg"]).removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
