@@ -26,35 +26,26 @@ class AuditTrail:
     def __init__(self, log: AuditLog) -> None:
         self._log = log
         self._waiting: list[Waiting] = []
-        self._writing = 0
-        self._writers: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.Task[None]] = []
 
     async def record(self, entry: AuditEntry) -> None:
         """Returns when the entry is durable. Raises what the log raises."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, written))
-        if self._writing < _AT_ONCE:
-            self._writing += 1
-            writer = asyncio.create_task(self._write())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+        self._writers = [writer for writer in self._writers if not writer.done()]
+        if len(self._writers) < _AT_ONCE:
+            self._writers.append(asyncio.create_task(self._write()))
         await written
 
     async def _write(self) -> None:
-        try:
-            while self._waiting:
-                group, self._waiting = self._waiting, []
-                await self._settled(group)
-        finally:
-            self._writing -= 1
-
-    async def _settled(self, group: Sequence[Waiting]) -> None:
-        try:
-            await self._log.write([entry for entry, _ in group])
-        except Exception as error:
-            _settle(group, error)
-        else:
-            _settle(group, None)
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            try:
+                await self._log.write([entry for entry, _ in group])
+            except Exception as error:
+                _settle(group, error)
+            else:
+                _settle(group, None)
 
 
 def _settle(group: Sequence[Waiting], error: Exception | None) -> None:
