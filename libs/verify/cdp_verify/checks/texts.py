@@ -67,9 +67,7 @@ async def check_erasure(stores: Stores, erased: Sequence[str]) -> Finding:
         if count := (await stores.postgres.rows(sql, {"texts": _escaped(erased)}))[0]["n"]:
             result.wrong(f"{count} messages of {outbox} still hold an erased text")
     places += 1
-    wanted = [text.encode() for text in erased]
-    batches = await stores.postgres.rows("SELECT messages FROM segmenter.outbox_batches")
-    if count := sum(any(text in decompress(row["messages"]) for text in wanted) for row in batches):
+    if count := await _in_batches(stores, erased):
         result.wrong(f"{count} batches of segmenter.outbox_batches still hold an erased text")
     if stores.redis_url is not None:
         places += 1
@@ -95,6 +93,15 @@ async def _places(stores: Stores, texts: Sequence[str], workspace: str | None) -
         sql = f"SELECT count(*) AS n FROM {table} WHERE {where} AND {_hit(text)}"  # noqa: S608 - constants
         found = await stores.postgres.rows(sql, {"workspace": workspace, "texts": _escaped(texts)})
         yield f"Postgres {table}", found[0]["n"]
+
+
+async def _in_batches(stores: Stores, texts: Sequence[str]) -> int:
+    """Batches that wait to be told about memberships; what is compressed cannot be searched where it lies."""
+    wanted, count = [text.encode() for text in texts], 0
+    async for row in stores.postgres.stream("SELECT messages FROM segmenter.outbox_batches"):
+        messages = decompress(row["messages"])
+        count += any(text in messages for text in wanted)
+    return count
 
 
 def _hit(text: str) -> str:
