@@ -19,7 +19,7 @@ class Policies:
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     guard: GuardPolicy = field(default_factory=GuardPolicy)
     guard_window: timedelta = timedelta(minutes=10)
-    poll_seconds: float = 1.0
+    poll_seconds: float = 0.5
     rows_per_round: int = 10_000
     phone_region: str = "US"
 
