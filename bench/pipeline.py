@@ -38,10 +38,11 @@ def end_to_end(whole: Whole) -> Iterable[Row]:
     if whole.first("the commonest people"):
         cost, _ = through(whole, introductions(TENANTS, PEOPLE, BATCH))
         yield NEWCOMERS.row(cost)
-    costs, rates = zip(*(through(whole, *_known(whole)) for _ in range(ROUNDS)), strict=True)
-    print(f"  µs per event of the rounds: {Series(costs)}, events/s: {Series(rates)}", flush=True)
-    whole.rate = whole.rate or Series(rates).median  # a repetition under the profiler is slower
-    yield P5.row(Series(costs).median)
+    rounds = [through(whole, *_known(whole)) for _ in range(ROUNDS)]
+    costs, rates = map(Series, zip(*rounds, strict=True))
+    print(f"  µs per event of the rounds: {costs}, events/s: {rates}", flush=True)
+    whole.rate = whole.rate or rates.median  # a repetition under the profiler is slower
+    yield P5.row(costs.median)
     memory = resident(whole)  # before anybody asks anything else of them
     require_right(whole)
     print("  MB resident: " + ", ".join(f"{name} {size / 1e6:.0f}" for name, size in memory.items()), flush=True)
